@@ -1,0 +1,173 @@
+"""Make the notebooks from their texts: ``notebooks/src/NN_name.py`` -> ``notebooks/NN_name.ipynb``.
+
+    python notebooks/build.py                    all: take over the texts, keep outputs of unchanged cells
+    python notebooks/build.py 05 07 --execute    these two: take over the texts, run, store the outputs
+
+The texts are what people edit and review (jupytext, py:percent). A notebook is a pure function of its text
+and of what running it printed: cell ids come from the sources, and nothing of the moment or the machine
+is stored (times, versions, widget state). Notebooks run one after another, in order, in the folder
+``notebooks/``, with the Python that runs this script, and with the caller's VG_PROFILE and VG_DATA.
+"""
+
+import argparse
+import hashlib
+import os
+import sys
+import time
+from collections import defaultdict
+from pathlib import Path
+
+import jupytext
+import nbformat
+from jupyter_client import AsyncKernelManager
+from jupyter_client.kernelspec import KernelSpec
+from nbclient import NotebookClient
+from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
+from nbformat import NotebookNode
+
+FOLDER = Path(__file__).resolve().parent
+METADATA = {
+    "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
+    "language_info": {
+        "file_extension": ".py",
+        "mimetype": "text/x-python",
+        "name": "python",
+        "pygments_lexer": "ipython3",
+    },
+}
+WIDGET = "application/vnd.jupyter.widget-view+json"
+
+
+class ThisPython(AsyncKernelManager):
+    """Whatever kernels are registered on this machine, the kernel is the Python that runs this script."""
+
+    @property
+    def kernel_spec(self) -> KernelSpec:
+        argv = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}", "--log-level=ERROR"]
+        return KernelSpec(argv=argv, display_name="Python 3", language="python")
+
+
+def from_text(path: Path) -> NotebookNode:
+    """The notebook that a py:percent text describes, without outputs."""
+    notebook = jupytext.read(path, fmt="py:percent")
+    notebook.metadata = nbformat.from_dict(METADATA)
+    notebook.nbformat, notebook.nbformat_minor = 4, 5
+    seen: dict[str, int] = defaultdict(int)
+    for cell in notebook.cells:
+        key = f"{cell.cell_type}\n{cell.source}"
+        cell.metadata.pop("lines_to_next_cell", None)  # about the text's empty lines
+        cell.id = hashlib.sha256(f"{key}\n{seen[key]}".encode()).hexdigest()[:8]
+        seen[key] += 1
+    return notebook
+
+
+def keep_outputs(new: NotebookNode, old: NotebookNode) -> None:
+    """Give the code cells of ``new`` the outputs that cells of the same source have in ``old``, in order."""
+    stored: dict[str, list[NotebookNode]] = defaultdict(list)
+    for cell in old.cells:
+        if cell.cell_type == "code":
+            stored[cell.source].append(cell)
+    for cell in new.cells:
+        if cell.cell_type == "code" and stored[cell.source]:
+            before = stored[cell.source].pop(0)
+            cell.outputs, cell.execution_count = before.outputs, before.execution_count
+
+
+def execute(notebook: NotebookNode, name: str, timeout: int) -> None:
+    """Run all cells in a fresh kernel, in the folder of the notebooks, and store what they print.
+
+    Raises:
+        CellExecutionError: a cell raised; the message holds the cell and its traceback.
+        CellTimeoutError: a cell took more than ``timeout`` seconds.
+        DeadKernelError: the kernel died, most often for want of memory.
+    """
+    total = len(notebook.cells)
+
+    def progress(cell: NotebookNode, cell_index: int) -> None:
+        if sys.stderr.isatty():
+            print(f"\r{name}: cell {cell_index + 1} of {total} ", end="", file=sys.stderr, flush=True)
+
+    NotebookClient(
+        notebook,
+        kernel_manager_class=ThisPython,
+        timeout=timeout,
+        resources={"metadata": {"path": str(FOLDER)}},
+        coalesce_streams=True,
+        on_cell_start=progress,
+    ).execute()
+
+
+def strip(notebook: NotebookNode) -> None:
+    """Take out what changes from run to run: widgets, whose models are gone, times, versions."""
+    notebook.metadata = nbformat.from_dict(METADATA)
+    for cell in notebook.cells:
+        cell.metadata.pop("execution", None)
+        for output in cell.get("outputs", []):
+            output.get("data", {}).pop(WIDGET, None)
+
+
+def write(notebook: NotebookNode, path: Path) -> bool:
+    """Write all of the notebook or nothing; False where the file had these very bytes already."""
+    nbformat.validate(notebook)
+    text = nbformat.writes(notebook).rstrip("\n") + "\n"
+    if path.exists() and path.read_text(encoding="utf-8") == text:
+        return False
+    partial = path.with_suffix(".ipynb.partial")
+    partial.write_text(text, encoding="utf-8")
+    os.replace(partial, path)
+    return True
+
+
+def build(source: Path, run: bool, timeout: int) -> str:
+    """Make one notebook from its text; returns a line that says what was done."""
+    path = FOLDER / f"{source.stem}.ipynb"
+    notebook = from_text(source)
+    start = time.monotonic()
+    if run:
+        execute(notebook, source.stem, timeout)
+    elif path.exists():
+        keep_outputs(notebook, nbformat.read(path, as_version=4))
+    strip(notebook)
+    written = write(notebook, path)
+    code = [cell for cell in notebook.cells if cell.cell_type == "code" and cell.source.strip()]
+    empty = sum(cell.execution_count is None for cell in code)
+    line = f"{path.name}: {'written' if written else 'unchanged'}"
+    line += f", executed in {time.monotonic() - start:.0f} s" if run else ""
+    return line + (f"; {empty} of {len(code)} code cells have not run: add --execute" if empty else "")
+
+
+def chosen(names: list[str]) -> list[Path]:
+    """The texts meant by ``names`` (their first letters, or a path), in order; all of them without names.
+
+    Raises:
+        SystemExit: if a name fits no text, with the names that there are.
+    """
+    sources = sorted((FOLDER / "src").glob("[0-9]*.py"))
+    wanted = [Path(name).stem for name in names]
+    for name in wanted:
+        if not any(source.stem.startswith(name) for source in sources):
+            there = ", ".join(source.stem for source in sources) or "none yet"
+            raise SystemExit(f"No text in notebooks/src/ begins with {name!r}. There are: {there}.")
+    return [source for source in sources if not wanted or source.stem.startswith(tuple(wanted))]
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """The command line; returns the exit status."""
+    parser = argparse.ArgumentParser(description="Make notebooks/*.ipynb from the texts in notebooks/src/.")
+    parser.add_argument("names", nargs="*", help="which, by their first letters, as in 05 (default: all)")
+    parser.add_argument("--execute", action="store_true", help="run them, in order, and store the outputs")
+    parser.add_argument("--timeout", type=int, default=3600, help="seconds that a cell may take (3600)")
+    options = parser.parse_args(arguments)
+    if os.environ.get("VG_DATA"):  # the kernel starts in notebooks/, the caller is elsewhere
+        os.environ["VG_DATA"] = os.path.abspath(os.environ["VG_DATA"])
+    for source in chosen(options.names):
+        try:
+            print(build(source, options.execute, options.timeout), flush=True)
+        except (CellExecutionError, CellTimeoutError, DeadKernelError) as error:
+            print(f"{source.stem} stopped; its notebook is as it was before.\n{error}", file=sys.stderr)
+            return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

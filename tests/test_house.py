@@ -1,0 +1,130 @@
+"""The house around the package: what is installed, how the code looks, what the repository may hold."""
+
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).resolve().parent.parent
+ENVIRONMENTS = {"environment.yml": ("test", "dev"), "environment-cuda.yml": ("flash", "test", "dev")}
+CONDA_NAME = {"torch": "pytorch", "matplotlib": "matplotlib-base"}  # the others are called the same
+MIB = 2**20
+
+# What holds other people's frames or pickled code. Clips that models made are welcome in assets/.
+DATA = {".zip", ".tar", ".gz", ".tgz", ".npy", ".npz", ".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".partial"}
+VIDEO = {".mp4", ".mkv", ".mov", ".avi", ".webm", ".mpg", ".mpeg", ".ogv", ".y4m"}
+
+
+def packages(requirements: list[str]) -> dict[str, str]:
+    """``name -> range`` of requirements as pip or conda write them, without markers and spaces."""
+    found = {}
+    for requirement in requirements:
+        name, bounds = re.fullmatch(r"([A-Za-z0-9_.-]+)([^;]*).*", requirement).groups()
+        assert name not in found, f"{name} is listed twice"
+        found[name.lower()] = bounds.replace(" ", "")
+    return found
+
+
+def wanted(project: dict, extras: tuple[str, ...]) -> dict[str, str]:
+    """What a conda environment with these extras has to list, by conda's names."""
+    listed = list(project["dependencies"])
+    for extra in extras:
+        listed += [r for r in project["optional-dependencies"][extra] if not r.startswith("vg[")]
+    found = {CONDA_NAME.get(name, name): bounds for name, bounds in packages(listed).items()}
+    return {"python": project["requires-python"].replace(" ", ""), "pip": "", **found}
+
+
+def differences(project: dict, environment: dict, extras: tuple[str, ...]) -> list[str]:
+    """One line for each package that the environment file and pyproject.toml do not agree on."""
+    there = packages([entry for entry in environment["dependencies"] if isinstance(entry, str)])
+    ours = wanted(project, extras)
+    bounds = {name: set(filter(None, text.split(","))) for name, text in ours.items()}
+    lines = [f"{name} is missing" for name in ours.keys() - there.keys()]
+    lines += [f"{name} is not in pyproject.toml" for name in there.keys() - ours.keys()]
+    for name in ours.keys() & there.keys():
+        if bounds[name] != set(filter(None, there[name].split(","))):
+            lines.append(f"{name} is {there[name] or 'any'}, and {ours[name] or 'any'} in pyproject.toml")
+    return sorted(lines)
+
+
+@pytest.fixture
+def project() -> dict:
+    return tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+
+
+@pytest.mark.parametrize("name", ENVIRONMENTS)
+def test_pyproject_and_the_environment_files_are_in_step(name, project):
+    environment = yaml.safe_load((ROOT / name).read_text())
+    assert differences(project, environment, ENVIRONMENTS[name]) == []
+    assert environment["channels"][0] == "conda-forge"
+    assert environment["dependencies"][-1] == {"pip": ["-e ."]}, f"{name} has to install vg itself, last"
+
+
+@pytest.mark.parametrize(
+    ("planted", "said"),
+    [
+        (lambda d: d.remove("einops >=0.8"), "einops is missing"),
+        (lambda d: d.insert(0, "pandas >=2"), "pandas is not in pyproject.toml"),
+        (lambda d: d.__setitem__(d.index("av >=13"), "av >=12"), "av is >=12, and >=13 in pyproject.toml"),
+        (lambda d: d.__setitem__(d.index("pip"), "pip >=25"), "pip is >=25, and any in pyproject.toml"),
+    ],
+)
+def test_a_difference_between_them_is_named(planted, said, project):
+    environment = yaml.safe_load((ROOT / "environment.yml").read_text())
+    planted(environment["dependencies"])
+    assert differences(project, environment, ENVIRONMENTS["environment.yml"]) == [said]
+
+
+def test_requirements_are_ranges_and_not_pins(project):
+    extras = project["optional-dependencies"].values()
+    for requirement in [*project["dependencies"], *(r for extra in extras for r in extra)]:
+        assert "==" not in requirement.split(";")[0] and "~=" not in requirement, requirement
+
+
+@pytest.mark.parametrize("command", [("check",), ("format", "--check")], ids=" ".join)
+def test_ruff_has_nothing_to_say(command):
+    ruff = [sys.executable, "-m", "ruff", *command, "--no-cache", "."]
+    done = subprocess.run(ruff, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, f"Run `make format` and see what is left.\n{done.stdout}{done.stderr}"
+
+
+def unwelcome(files: list[str]) -> list[str]:
+    """Those paths that a repository without data does not hold."""
+    return [
+        file
+        for file in files
+        if (suffix := Path(file).suffix.lower()) in DATA or (suffix in VIDEO and not file.startswith("assets/"))
+    ]
+
+
+@pytest.fixture(scope="module")
+def files() -> list[str]:
+    """Every file that is in the repository, or that git would add to it."""
+    listing = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+    try:
+        done = subprocess.run(listing, cwd=ROOT, capture_output=True, text=True)
+    except FileNotFoundError:
+        pytest.skip("git is not installed")
+    if done.returncode != 0:
+        pytest.skip("this copy is no git checkout")
+    return [file for file in done.stdout.split("\0") if file and (ROOT / file).is_file()]
+
+
+def test_the_repository_holds_no_data(files):
+    assert unwelcome(files) == [], "Keep data in data/ or $VG_DATA, and weights as safetensors in assets/."
+
+
+def test_data_is_told_from_what_models_made():
+    bad = ["film.mp4", "tests/CLIP.MOV", "assets/cifar10.zip", "assets/frames.npy", "assets/weights.pt"]
+    good = ["assets/continued.mp4", "assets/continued.gif", "assets/checkpoints/prior-64/model.safetensors"]
+    assert unwelcome(bad + good) == bad
+
+
+def test_assets_are_small(files):
+    sizes = {file: (ROOT / file).stat().st_size for file in files if file.startswith("assets/")}
+    largest = sorted(sizes, key=sizes.get, reverse=True)[:5]
+    assert sum(sizes.values()) <= 64 * MIB, f"assets/ is over 64 MiB; its largest: {', '.join(largest)}"

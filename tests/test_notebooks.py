@@ -1,0 +1,185 @@
+"""Notebooks and their texts: in step, executed, fit to be shown; and the script that makes them.
+
+What the cells themselves compute is tested by running them: ``pytest tests notebooks --nbval``.
+"""
+
+import importlib.util
+import json
+import sys
+from pathlib import Path
+
+import jupytext
+import nbformat
+import pytest
+
+NOTEBOOKS = Path(__file__).resolve().parent.parent / "notebooks"
+STEMS = sorted({p.stem for p in [*NOTEBOOKS.glob("[0-9]*.ipynb"), *NOTEBOOKS.glob("src/[0-9]*.py")]})
+MIB = 2**20
+TEXT = """\
+# %% [markdown]
+# # A title
+
+# %%
+import os
+import sys
+
+print(os.path.basename(os.getcwd()), sys.executable)
+
+# %%
+kept = 6 * 7
+kept
+"""
+
+
+def complaints(notebook: nbformat.NotebookNode, text: nbformat.NotebookNode) -> list[str]:
+    """What is wrong with a notebook, given its text; nothing means that it can be shown and tested."""
+    found = []
+    pairs = [[(c.cell_type, c.source, c.metadata.get("tags", [])) for c in n.cells] for n in (notebook, text)]
+    for k, (stored, written) in enumerate(zip(*pairs)):
+        if stored != written:
+            found.append(f"cell {k} differs from the text")
+            break
+    if len(pairs[0]) != len(pairs[1]):
+        found.append(f"{len(pairs[0])} cells, and {len(pairs[1])} in the text")
+    if "widgets" in notebook.metadata:
+        found.append("widget state in metadata.widgets")
+    if notebook.metadata.get("kernelspec", {}).get("name") != "python3":
+        found.append("the kernel is not called python3")
+    code = [cell for cell in notebook.cells if cell.cell_type == "code" and cell.source.strip()]
+    if [cell.execution_count for cell in code] != list(range(1, len(code) + 1)):
+        found.append("not executed once from top to bottom")
+    if any(output.output_type == "error" for cell in code for output in cell.outputs):
+        found.append("a cell raised an error")
+    found += [f"a cell of {n} lines" for c in code if (n := len(c.source.splitlines())) > 40]
+    return found
+
+
+@pytest.mark.parametrize("stem", STEMS)
+def test_a_notebook_is_in_step_with_its_text_and_fit_to_be_shown(stem):
+    path, source = NOTEBOOKS / f"{stem}.ipynb", NOTEBOOKS / "src" / f"{stem}.py"
+    assert source.exists(), f"notebooks/src/{stem}.py, the text that people edit, is missing"
+    assert path.exists(), f"run: python notebooks/build.py {stem} --execute"
+    notebook, text = nbformat.read(path, as_version=4), jupytext.read(source, fmt="py:percent")
+    nbformat.validate(notebook)
+    assert complaints(notebook, text) == [], f"run: python notebooks/build.py {stem} --execute"
+    assert path.stat().st_size <= 2 * MIB, f"{path.name} is over 2 MiB: fewer or smaller pictures"
+
+
+def executed() -> nbformat.NotebookNode:
+    notebook = jupytext.reads(TEXT, fmt="py:percent")
+    notebook.metadata = nbformat.from_dict({"kernelspec": {"name": "python3", "display_name": "Python 3"}})
+    for k, cell in enumerate(c for c in notebook.cells if c.cell_type == "code"):
+        cell.execution_count = k + 1
+    return notebook
+
+
+def plant(where: str, what: object):
+    def mistake(notebook):
+        *path, last = where.split(".")
+        for step in path:
+            notebook = notebook[int(step) if step.isdigit() else step]
+        notebook[last] = what
+
+    return mistake
+
+
+@pytest.mark.parametrize(
+    ("mistake", "said"),
+    [
+        (lambda n: None, []),
+        (plant("cells.2.source", "kept = 6 * 9\nkept"), ["cell 2 differs from the text"]),
+        (plant("cells.0.cell_type", "raw"), ["cell 0 differs from the text"]),
+        (lambda n: n.cells.pop(0), ["cell 0 differs from the text", "2 cells, and 3 in the text"]),
+        (plant("metadata.widgets", {}), ["widget state in metadata.widgets"]),
+        (plant("metadata.kernelspec.name", "vg"), ["the kernel is not called python3"]),
+        (plant("cells.1.execution_count", None), ["not executed once from top to bottom"]),
+        (plant("cells.1.execution_count", 3), ["not executed once from top to bottom"]),
+        (
+            plant("cells.1.outputs", [nbformat.v4.new_output("error", ename="E", evalue="", traceback=[])]),
+            ["a cell raised an error"],
+        ),
+    ],
+)
+def test_each_fault_of_a_notebook_is_named(mistake, said):
+    notebook = executed()
+    mistake(notebook)
+    assert complaints(notebook, jupytext.reads(TEXT, fmt="py:percent")) == said
+
+
+def test_a_long_cell_is_named():
+    long = jupytext.reads("# %%\n" + "x = 1\n" * 41, fmt="py:percent")
+    assert "a cell of 41 lines" in complaints(long, long)
+
+
+@pytest.fixture
+def build(tmp_path, monkeypatch):
+    """The script ``notebooks/build.py``, at work in a folder of its own that holds one text."""
+    spec = importlib.util.spec_from_file_location("build", NOTEBOOKS / "build.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    monkeypatch.setattr(module, "FOLDER", tmp_path / "notebooks")
+    (tmp_path / "notebooks" / "src").mkdir(parents=True)
+    (tmp_path / "notebooks" / "src" / "00_a.py").write_text(TEXT)
+    rival = tmp_path / "share" / "kernels" / "python3"  # another Python that registered itself as python3
+    rival.mkdir(parents=True)
+    kernel = {"argv": ["/nowhere/python", "{connection_file}"], "display_name": "?", "language": "python"}
+    (rival / "kernel.json").write_text(json.dumps(kernel))
+    monkeypatch.setenv("JUPYTER_PATH", str(tmp_path / "share"))
+    return module
+
+
+def read(build) -> nbformat.NotebookNode:
+    return nbformat.read(build.FOLDER / "00_a.ipynb", as_version=4)
+
+
+def test_building_and_executing_twice_gives_the_same_bytes_and_a_notebook_without_faults(build):
+    assert build.main(["00", "--execute"]) == 0
+    once = (build.FOLDER / "00_a.ipynb").read_bytes()
+    assert complaints(read(build), jupytext.reads(TEXT, fmt="py:percent")) == []
+    printed, shown = (cell.outputs[0] for cell in read(build).cells[1:])
+    assert printed.text == f"notebooks {sys.executable}\n", "the running Python, in the notebooks' folder"
+    assert shown.data == {"text/plain": "42"}
+    assert build.main(["--execute"]) == 0
+    assert (build.FOLDER / "00_a.ipynb").read_bytes() == once
+    assert build.main([]) == 0
+    assert (build.FOLDER / "00_a.ipynb").read_bytes() == once
+    assert [p.name for p in build.FOLDER.glob("*.ipynb*")] == ["00_a.ipynb"]
+
+
+def test_without_execute_unchanged_cells_keep_their_outputs_and_changed_ones_lose_them(build):
+    build.main([])
+    notebook = read(build)
+    for count, cell in enumerate(notebook.cells[1:], 1):
+        cell.execution_count = count
+        cell.outputs = [nbformat.v4.new_output("stream", text=f"{count}\n")]
+    build.write(notebook, build.FOLDER / "00_a.ipynb")
+    text = TEXT.replace("print(", "print(1, ").replace("# %%\nkept", "# %%\n# new\n\n# %%\nkept")
+    (build.FOLDER / "src" / "00_a.py").write_text(text)
+    build.main([])
+    assert [cell.get("outputs") for cell in read(build).cells] == [None, [], [], notebook.cells[2].outputs]
+
+
+def test_outputs_lose_what_changes_from_run_to_run(build):
+    notebook = executed()
+    notebook.metadata.widgets = {"state": {}}
+    notebook.cells[1].metadata.execution = {"iopub.status.busy": "2001-01-01"}
+    data = {build.WIDGET: {"model_id": "abc"}, "image/png": "kept", "text/plain": "Box()"}
+    notebook.cells[1].outputs = [nbformat.v4.new_output("display_data", data=data)]
+    build.strip(notebook)
+    assert "widgets" not in notebook.metadata and "version" not in notebook.metadata.language_info
+    assert notebook.cells[1].metadata == {}
+    assert notebook.cells[1].outputs[0].data == {"image/png": "kept", "text/plain": "Box()"}
+
+
+def test_a_failing_cell_stops_the_build_and_leaves_the_notebook_alone(build, capsys):
+    build.main([])
+    before = (build.FOLDER / "00_a.ipynb").read_bytes()
+    (build.FOLDER / "src" / "00_a.py").write_text("# %%\nraise RuntimeError('planted')\n")
+    assert build.main(["--execute"]) == 1
+    assert "planted" in capsys.readouterr().err
+    assert (build.FOLDER / "00_a.ipynb").read_bytes() == before
+
+
+def test_a_name_that_fits_no_text_is_an_error_with_the_names_that_there_are(build):
+    with pytest.raises(SystemExit, match=r"'04'.*00_a"):
+        build.main(["04"])
