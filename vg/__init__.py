@@ -1,0 +1,28 @@
+"""Learn video generation by building it: the hardened twins of what the notebooks build by hand.
+
+    film -> tubelet FSQ-VAE -> cached integer latents -> transformer decoder -> new latents -> video
+
+    from vg import checkpoints, sampling
+
+    tokenizer = checkpoints.load("tubelet-fsq-64")   # frozen: encode, decode, levels, tubelet
+    prior = checkpoints.load("prior-64")
+    clip = sampling.generate(prior, tokenizer, prompt=None, frames=32, seed=0)   # (B, C, T, H, W) in [-1, 1]
+
+Video is ``(B, C, T, H, W)`` float in [-1, 1] everywhere but in ``vg.data``, which keeps frames as uint8; token grids
+are ``(B, t, h, w)`` int64. ``vg.show`` draws, for notebooks.
+"""
+
+import importlib
+
+__all__ = ["checkpoints", "data", "latents", "metrics", "models", "paths", "profiles", "sampling", "show", "training"]
+
+
+def __getattr__(name: str):
+    """Import a part when it is first used: ``import vg`` alone stays quick."""
+    if name in __all__:
+        return importlib.import_module(f"vg.{name}")
+    raise AttributeError(f"module 'vg' has no attribute {name!r}; it has {', '.join(__all__)}")
+
+
+def __dir__() -> list[str]:
+    return [*__all__, *(name for name in globals() if name.startswith("__"))]

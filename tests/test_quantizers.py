@@ -1,0 +1,83 @@
+"""Laws of FSQ: every code is reached, indices and codes are two names of one thing, gradients pass straight."""
+
+import math
+
+import pytest
+import torch
+
+from vg.models import FSQ, FSQ_LEVELS
+
+ALL = [*FSQ_LEVELS.values(), (3,), (4, 3), (15, 16)]
+
+
+@pytest.mark.parametrize("levels", ALL, ids=str)
+def test_an_index_decoded_and_encoded_again_is_the_index(levels):
+    fsq = FSQ(levels)
+    indices = torch.arange(fsq.size) if fsq.size <= 70_000 else torch.randint(fsq.size, (70_000,))
+    codes = fsq.codes(indices)
+    assert codes.min() >= -1 and codes.max() <= 1
+    assert torch.equal(fsq.indices(fsq.digits(indices)), indices)
+    # tanh squashes: what lies on a code before it must be found by undoing the bound
+    bounded = codes * fsq.width
+    z = torch.atanh((bounded + fsq.offset) / fsq.bound) - fsq.shift
+    again, found = fsq(z)
+    assert torch.equal(found, indices)
+    torch.testing.assert_close(again, codes)
+
+
+@pytest.mark.parametrize("levels", ALL, ids=str)
+def test_digits_count_up_with_the_first_one_fastest(levels):
+    fsq = FSQ(levels)
+    assert torch.equal(fsq.digits(torch.tensor(0)), torch.zeros(len(levels), dtype=torch.long))
+    assert torch.equal(fsq.digits(torch.tensor(fsq.size - 1)), torch.tensor(levels) - 1)
+    assert fsq.digits(torch.tensor(1)).tolist() == [1] + [0] * (len(levels) - 1)
+    assert fsq.bits == pytest.approx(math.log2(math.prod(levels)))
+
+
+@pytest.mark.parametrize("level", range(3, 17))
+def test_each_value_of_a_level_is_reached_and_no_other(level):
+    fsq = FSQ((level,))
+    codes, indices = fsq(torch.linspace(-50, 50, 4001)[:, None])
+    assert sorted(indices.unique().tolist()) == list(range(level))
+    assert len(codes.unique()) == level
+
+
+def test_the_levels_are_those_of_the_paper_and_have_about_the_codes_they_say():
+    assert all(abs(math.log2(math.prod(levels)) - bits) < 0.2 for bits, levels in FSQ_LEVELS.items())
+
+
+def test_the_gradient_is_that_of_the_bound_as_if_nothing_were_rounded():
+    fsq = FSQ((8, 5))
+    z = torch.randn(100, 2, requires_grad=True)
+    weights = torch.randn(100, 2)
+    (fsq(z)[0] * weights).sum().backward()
+    smooth = z.detach().clone().requires_grad_()
+    ((torch.tanh(smooth + fsq.shift) * fsq.bound - fsq.offset) / fsq.width * weights).sum().backward()
+    torch.testing.assert_close(z.grad, smooth.grad)
+
+
+@pytest.mark.parametrize("scale", [0.0, 1e-30, 1e30, math.inf])
+def test_huge_and_tiny_values_are_codes_too(scale):
+    fsq = FSQ((8, 5, 5))
+    codes, indices = fsq(torch.tensor([[-1.0, 0.0, 1.0]]).mul(scale).nan_to_num(0))
+    assert codes.isfinite().all() and 0 <= int(indices) < fsq.size
+
+
+def test_half_precision_and_strides_change_no_index():
+    fsq = FSQ(FSQ_LEVELS[16])
+    z = torch.randn(6, 1000).T  # not contiguous
+    with torch.autocast("cpu", torch.bfloat16):
+        codes, indices = fsq(z)
+    assert codes.dtype == torch.float32
+    assert torch.equal(indices, fsq(z.contiguous())[1])
+    assert torch.equal(fsq(z.half())[1], fsq(z.half().float())[1])
+
+
+def test_nan_and_wrong_shapes_and_levels_are_named():
+    with pytest.raises(ValueError, match="1 of the vectors"):
+        FSQ((8, 5))(torch.tensor([[0.0, math.nan], [0.0, 0.0]]))
+    with pytest.raises(ValueError, match=r"\(4, 3\).*2"):
+        FSQ((8, 5))(torch.zeros(4, 3))
+    for levels in [(), (8, 2), (1,)]:
+        with pytest.raises(ValueError, match="at least"):
+            FSQ(levels)

@@ -1,0 +1,150 @@
+"""Laws of shots: every cut is found and nothing else is taken for one; a shot is on one side of the split alone."""
+
+import numpy as np
+import pytest
+
+from vg.data import find_shots, split_shots
+from vg.data.cartoon import Cartoon, storyboard
+from vg.data.cartoon import cartoon as draw
+
+# Seeds 1, 6 and 7 close an iris before a cut to the still night.
+LENGTHS = {0: 480, 1: 480, 2: 480, 6: 200, 7: 200}
+
+
+@pytest.fixture(scope="module")
+def drawn() -> dict[int, Cartoon]:
+    return {seed: draw(frames, seed=seed) for seed, frames in LENGTHS.items()}
+
+
+def flickered(frames: np.ndarray, seed: int = 0) -> np.ndarray:
+    gain = np.random.default_rng(seed).uniform(0.85, 1.15, len(frames)).astype(np.float32)
+    return (frames * gain[:, None, None, None]).clip(0, 255).astype(np.uint8)
+
+
+def a_shot(frames: int = 48) -> np.ndarray:
+    """Frames of the longest cartoon shot there is in two minutes' plan: uint8 (T, 1, 64, 64)."""
+    film = draw(120, seed=3)
+    start, stop = max(film.shots, key=lambda shot: shot[1] - shot[0])
+    assert stop - start >= frames
+    return film.frames.numpy()[start : start + frames]
+
+
+def iris(frames: np.ndarray) -> np.ndarray:
+    """A circle that opens over the first 18 frames, from nothing to the whole picture."""
+    y, x = np.mgrid[-1 : 1 : 64j, -1 : 1 : 64j]
+    radius = np.linspace(0, 1.5, 18).tolist() + [9.0] * (len(frames) - 18)
+    return np.stack([f * (np.hypot(x, y) <= r) for f, r in zip(frames, radius)]).astype(np.uint8)
+
+
+def fade(frames: np.ndarray, into: bool) -> np.ndarray:
+    """A fade from or to black over 14 frames."""
+    light = np.ones(len(frames), np.float32)
+    light[:14] = np.linspace(0, 1, 14)
+    light = light if into else light[::-1]
+    return (frames * light[:, None, None, None]).astype(np.uint8)
+
+
+def mirrored(frames: np.ndarray) -> np.ndarray:
+    return frames[..., ::-1]
+
+
+@pytest.mark.parametrize("seed", LENGTHS)
+@pytest.mark.parametrize("treat", [lambda f: f, flickered, mirrored, lambda f: f[:, 0], lambda f: f.repeat(3, 1)])
+def test_the_cuts_of_the_drawn_film_are_found_and_no_others(drawn, seed, treat):
+    assert find_shots(treat(drawn[seed].frames.numpy())) == drawn[seed].shots
+
+
+def test_cuts_after_irises_and_fades_are_among_them(drawn):
+    plans = {seed: storyboard(seed=seed) for seed in LENGTHS}
+    endings = {next(plan).ending for seed, plan in plans.items() for _ in drawn[seed].shots[1:]}
+    assert endings == {"cut", "iris", "fade"}
+
+
+@pytest.mark.parametrize(
+    "effect",
+    {
+        "flicker": lambda f: flickered(f, 1),
+        "fade in": lambda f: fade(f, True),
+        "fade out": lambda f: fade(f, False),
+        "fade to black and back": lambda f: np.concatenate([fade(f, False), fade(f[::-1], True)]),
+        "opening iris": iris,
+        "closing iris": lambda f: iris(f)[::-1],
+        "pan": lambda f: np.stack([np.roll(x, 2 * k, axis=-1) for k, x in enumerate(f)]),
+        "stillness": lambda f: f[:1].repeat(48, 0),
+        "black": np.zeros_like,
+    }.items(),
+    ids=lambda effect: effect[0],
+)
+def test_flicker_fades_irises_pans_and_stillness_are_no_cuts(effect):
+    frames = effect[1](a_shot())
+    assert find_shots(frames) == [(0, len(frames))]
+
+
+@pytest.mark.parametrize("frames", [1, 2, 7, 100])
+@pytest.mark.parametrize("threshold", [0.0, 20.0])
+@pytest.mark.parametrize("shortest", [1, 6])
+def test_shots_tile_the_film_and_none_but_the_last_is_short(frames, threshold, shortest):
+    noise = np.random.default_rng(frames).integers(0, 256, (frames, 16, 16), dtype=np.uint8)
+    noise = noise[np.arange(frames) // 3 * 3]  # a cut every third frame
+    shots = find_shots(noise, threshold, shortest)
+    assert [f for a, b in shots for f in range(a, b)] == list(range(frames))
+    assert all(b - a >= shortest for a, b in shots[:-1])
+    assert len(shots) == -(-frames // 3) if shortest == 1 else len(shots) <= 1 + frames // 6
+
+
+def test_no_frames_are_refused():
+    with pytest.raises(ValueError, match="no frames"):
+        find_shots(np.zeros((0, 8, 8), np.uint8))
+
+
+# --- the split ----------------------------------------------------------------------------------------------
+
+
+def some_shots(seed: int, count: int) -> list[tuple[int, int]]:
+    """Shots of 20 to 70 frames; the film starts at frame 100."""
+    ends = 100 + np.cumsum(np.random.default_rng(seed).integers(20, 71, count))
+    return [(int(a), int(b)) for a, b in zip([100, *ends[:-1]], ends)]
+
+
+@pytest.mark.parametrize("share", [0.05, 0.1, 0.3, 0.5])
+@pytest.mark.parametrize("count", [30, 120])
+def test_a_shot_is_on_one_side_and_the_first_and_last_always_train(count, share):
+    for seed in range(5):
+        shots = some_shots(seed, count)
+        training, validation = split_shots(shots, share, seed=seed)
+        assert sorted(training + validation) == shots  # whole shots, each once
+        assert training == sorted(training) and validation == sorted(validation)
+        assert shots[0] in training and shots[-1] in training
+        assert all(b - a >= 36 for a, b in validation)
+        held = sum(b - a for a, b in validation) / (shots[-1][1] - shots[0][0])
+        assert held <= 1.25 * share and held >= 0.7 * share
+
+
+def test_the_split_repeats_with_the_seed_and_changes_with_it():
+    shots = some_shots(0, 60)
+    splits = [split_shots(shots, seed=seed)[1] for seed in range(8)]
+    assert splits == [split_shots(list(shots), seed=seed)[1] for seed in range(8)]
+    assert len({tuple(validation) for validation in splits}) == 8
+
+
+def test_validation_comes_from_all_over_the_film():
+    shots = some_shots(0, 400)
+    first, last = shots[0][0], shots[-1][1]
+    for seed in range(4):
+        _, validation = split_shots(shots, seed=seed)
+        tenths = [int(10 * ((a + b) / 2 - first) / (last - first)) for a, b in validation]
+        counts = np.bincount(tenths, minlength=10)
+        assert counts.min() >= 1 and np.ptp(counts) <= 2
+
+
+@pytest.mark.parametrize("lengths", [[50], [50, 50], [20] * 9, [50, 20, 35, 20, 50]])
+def test_where_no_inner_shot_is_long_enough_all_train(lengths):
+    ends = np.cumsum(lengths).tolist()
+    shots = list(zip([0, *ends[:-1]], ends))
+    assert split_shots(shots, 0.5) == (shots, [])
+
+
+@pytest.mark.parametrize("share", [0, -0.1, 0.51, 1])
+def test_a_share_out_of_range_is_named(share):
+    with pytest.raises(ValueError, match=rf"share is {share}, expected above 0 and at most 0\.5"):
+        split_shots(some_shots(0, 9), share)

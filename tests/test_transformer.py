@@ -1,0 +1,132 @@
+"""Laws of the prior: no look ahead, the cache gives the same numbers, bits are bits."""
+
+import math
+
+import pytest
+import torch
+
+from vg.models import FSQ, Prior, PriorConfig, available_backends
+from vg.models.transformer import State
+
+LEVELS, FRAME = (5, 4, 3), 12
+
+
+def prior(seed=0, **changes):
+    torch.manual_seed(seed)
+    settings = dict(levels=LEVELS, grid=(3, 4), width=32, depth=2, heads=4, context=1, scenes=3, longest=8)
+    model = Prior(PriorConfig(**(settings | changes))).eval()
+    for weight in model.parameters():  # nothing at zero: every path has to carry something
+        weight.data += 0.1 * torch.randn_like(weight)
+    return model
+
+
+def tokens(batch=2, t=4, seed=1):
+    return torch.randint(math.prod(LEVELS), (batch, t, 3, 4), generator=torch.Generator().manual_seed(seed))
+
+
+KINDS = [{}, {"positions": "plain"}, {"positions": "learned"}, {"context": 0}, {"context": 2}, {"scenes": 0}]
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=str)
+@pytest.mark.parametrize("backend", available_backends("cpu"))
+@torch.no_grad()
+def test_no_state_before_token_k_moves_when_token_k_does_and_the_next_one_does(kind, backend):
+    model, digits = prior(**kind), None
+    digits = model.digits(tokens())
+    before = model.hidden(digits, backend=backend)
+    for k in range(digits.shape[1]):
+        changed = digits.clone()
+        changed[:, k] = (changed[:, k] + 1) % torch.tensor(LEVELS)
+        moved = (model.hidden(changed, backend=backend) - before).abs().amax((0, 2)) > 0
+        assert not moved[: k + 1].any(), f"state {int(moved.nonzero()[0])} knows token {k}"
+        assert k + 1 == len(moved) or moved[k + 1]
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=str)
+@pytest.mark.parametrize("given", [0, 1, 11, 12, 13, 30])
+@pytest.mark.parametrize("window", [None, 1, 12, 30])
+@torch.no_grad()
+def test_cached_and_full_forward_agree(kind, given, window):
+    model = prior(**kind)
+    digits = model.digits(tokens())
+    scene = torch.tensor([2, -1]) if model.config.scenes else None
+    full = model.hidden(digits, scene, window=window)
+    state = State()
+    start = digits[:, :given] if given else (None if scene is not None else digits[:, :0])
+    outs = [model.advance(state, start, scene, window)]
+    for k in range(given, digits.shape[1] - 1):
+        outs.append(model.advance(state, digits[:, k : k + 1], scene, window))
+    torch.testing.assert_close(torch.stack(outs, 1), full[:, given:], atol=1e-5, rtol=0)
+    if window is not None:
+        assert all(len(k[0]) <= window for pair in state.keys_values.values() for k in pair)
+
+
+@torch.no_grad()
+def test_pieces_of_any_length_may_be_taken_in():
+    model = prior()
+    digits = model.digits(tokens())
+    full, state, at = model.hidden(digits), State(), 0
+    for n in (5, 1, 19, 2, 12):
+        out = model.advance(state, digits[:, at : at + n])
+        at += n
+        torch.testing.assert_close(out, full[:, at], atol=1e-5, rtol=0)
+
+
+@torch.no_grad()
+def test_the_probabilities_of_all_codes_add_up_to_one():
+    model = prior()
+    fsq, hidden = FSQ(LEVELS), torch.randn(1, 32)
+    every = fsq.digits(torch.arange(fsq.size))
+    bits = model.head.bits(hidden.expand(fsq.size, -1), every)
+    assert float(torch.exp2(-bits).sum()) == pytest.approx(1, abs=1e-5)
+
+
+@torch.no_grad()
+def test_draws_of_the_head_have_the_probabilities_that_its_bits_say():
+    model = prior()
+    fsq, n = FSQ(LEVELS), 60_000
+    hidden = torch.randn(1, 32)
+    draw = torch.Generator().manual_seed(0)
+    choose = lambda logits: torch.multinomial(logits.softmax(-1), 1, generator=draw)[:, 0]  # noqa: E731
+    drawn = fsq.indices(model.head.sample(hidden.expand(n, -1), choose))
+    due = torch.exp2(-model.head.bits(hidden.expand(fsq.size, -1), fsq.digits(torch.arange(fsq.size))))
+    seen = torch.bincount(drawn, minlength=fsq.size) / n
+    assert (seen - due).abs().max() < 5 * math.sqrt(0.25 / n)
+
+
+def test_an_untrained_prior_costs_about_the_raw_bits_and_learns_a_constant_in_a_few_steps():
+    torch.manual_seed(0)
+    model = Prior(PriorConfig(levels=LEVELS, grid=(3, 4), width=32, depth=2, heads=4))
+    raw = math.log2(math.prod(LEVELS))
+    x = tokens(t=2)
+    assert float(model.bits(x).mean().detach()) == pytest.approx(raw, abs=0.3)
+    optimizer = torch.optim.Adam(model.parameters(), 3e-3)
+    constant = torch.full_like(x, 7)
+    for _ in range(60):
+        loss = model.bits(constant).mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    assert float(loss.detach()) < 0.1 * raw
+
+
+def test_shown_tokens_may_differ_from_those_to_predict():
+    model, x, shown = prior(), tokens(), tokens(seed=2)
+    torch.testing.assert_close(model.bits(x, given=x), model.bits(x))
+    assert not torch.allclose(model.bits(x, given=shown), model.bits(x))
+
+
+def test_gradients_reach_every_weight():
+    model = prior()
+    model.bits(tokens(), torch.tensor([0, 2])).sum().backward()
+    still = {name for name, p in model.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0}
+    assert still == set()
+
+
+def test_the_end_of_learned_positions_and_wrong_grids_are_named():
+    with pytest.raises(ValueError, match="end at 8 tubelet-frames"):
+        prior(positions="learned").bits(tokens(t=9))
+    with pytest.raises(ValueError, match=r"expected \(B, t, 3, 4\)"):
+        prior().bits(torch.zeros(1, 2, 4, 3, dtype=torch.long))
+    with pytest.raises(ValueError, match="'rotary'"):
+        prior(positions="rotary")

@@ -1,0 +1,119 @@
+"""Laws of the tubelet tokenizer: one token a tubelet, causal in time, any size, streams, frozen when frozen."""
+
+import pytest
+import torch
+from torch import nn
+
+from vg.hashing import weight_hash
+from vg.models import TubeletConfig, TubeletTokenizer
+from vg.models.frozen import Freezable
+
+SHAPES = [((4, 8, 8), 1), ((2, 4, 8), 3), ((8, 4, 4), 1), ((1, 8, 4), 1)]
+
+
+def tokenizer(tubelet=(4, 8, 8), channels=1, seed=0):
+    torch.manual_seed(seed)
+    config = TubeletConfig(tubelet=tubelet, levels=(8, 6, 5), channels=channels, width=16, decoder_depth=2)
+    return TubeletTokenizer(config).eval()
+
+
+def clip(model, t=3, h=2, w=3, batch=2):
+    p, q, r = model.tubelet
+    return torch.rand(batch, model.config.channels, t * p, h * q, w * r) * 2 - 1
+
+
+@pytest.mark.parametrize(("tubelet", "channels"), SHAPES)
+def test_one_token_a_tubelet_and_back(tubelet, channels):
+    model = tokenizer(tubelet, channels)
+    video = clip(model)
+    indices = model.encode(video)
+    assert indices.shape == (2, 3, 2, 3) and indices.dtype == torch.int64
+    assert indices.min() >= 0 and indices.max() < 240
+    decoded = model.decode(indices)
+    assert decoded.shape == video.shape and decoded.abs().max() <= 1
+    out, again = model(video)
+    assert torch.equal(again, indices)
+    torch.testing.assert_close(out.clamp(-1, 1), decoded)
+
+
+@pytest.mark.parametrize(("tubelet", "channels"), SHAPES)
+def test_no_token_knows_a_later_frame_and_no_frame_a_later_token(tubelet, channels):
+    model = tokenizer(tubelet, channels)
+    video = clip(model, t=4)
+    with torch.no_grad():
+        codes, indices = model.quantize(video)
+        out = model.reconstruct(codes)
+        for k in range(4):
+            changed = video.clone()
+            changed[:, :, k * tubelet[0] :] *= -1
+            assert torch.equal(model.quantize(changed)[1][:, :k], indices[:, :k])
+            other = codes.clone()
+            other[:, k:] *= -1
+            moved = (model.reconstruct(other) - out).abs().amax((0, 1, 3, 4)) > 0  # (T,)
+            assert not moved[: k * tubelet[0]].any()
+            assert moved[k * tubelet[0]]
+
+
+@pytest.mark.parametrize("pieces", [[1, 1, 1, 1, 1], [2, 3], [3, 1, 1], [5]])
+def test_a_stream_gives_the_numbers_of_the_whole(pieces):
+    model = tokenizer()
+    video = clip(model, t=5)
+    indices = model.encode(video)
+    whole, past, future = model.decode(indices), {}, {}
+    parts = video.split([4 * n for n in pieces], dim=2)
+    assert torch.equal(torch.cat([model.encode(part, past) for part in parts], dim=1), indices)
+    decoded = [model.decode(part, past=future) for part in indices.split(pieces, dim=1)]
+    torch.testing.assert_close(torch.cat(decoded, dim=2), whole, atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("size", [(1, 8, 8), (5, 9, 15), (4, 1, 1), (3, 16, 17)])
+def test_sizes_that_the_tubelet_does_not_divide_are_padded_and_cropped_back(size):
+    model = tokenizer()
+    video = torch.rand(1, 1, *size) * 2 - 1
+    indices = model.encode(video)
+    assert indices.shape[1:] == tuple(-(-n // p) for n, p in zip(size, model.tubelet))
+    assert model.decode(indices, size).shape == video.shape
+    assert model(video)[0].shape == video.shape
+    padded = video
+    for dim, (n, p) in enumerate(zip(size, model.tubelet), 2):  # by hand: repeat the last
+        last = padded.select(dim, n - 1).unsqueeze(dim)
+        padded = torch.cat([padded, *[last] * (-n % p)], dim)
+    assert torch.equal(model.encode(padded), indices)
+
+
+def test_gradients_reach_every_weight():
+    model = tokenizer().train()
+    out, _ = model(clip(model))
+    out.square().mean().backward()
+    assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in model.parameters())
+
+
+def test_wrong_input_is_named():
+    model = tokenizer()
+    for shape in [(1, 3, 4, 8, 8), (1, 4, 8, 8), (1, 1, 0, 8, 8)]:
+        with pytest.raises(ValueError, match=r"expected \(B, 1, T, H, W\)"):
+            model.encode(torch.zeros(shape))
+
+
+class Learner(Freezable):
+    """Learns in training mode without any gradient, as an EMA codebook does."""
+
+    def __init__(self):
+        super().__init__()
+        self.inner = nn.BatchNorm1d(2)
+
+    def forward(self, x):
+        return self.inner(x)
+
+
+def test_frozen_means_frozen_inside_a_model_that_trains():
+    around = nn.ModuleDict({"tokenizer": Learner().freeze(), "head": nn.Linear(2, 2), "other": Learner()})
+    before, learning = weight_hash(around["tokenizer"]), weight_hash(around["other"])
+    for _ in range(1000):
+        around.train()
+        x = torch.randn(4, 2)
+        (around["head"](around["tokenizer"](x)) + around["other"](x)).sum().backward()
+    assert around["head"].training and not around["tokenizer"].training and not around["tokenizer"].inner.training
+    assert weight_hash(around["tokenizer"]) == before
+    assert weight_hash(around["other"]) != learning, "the test itself: what is not frozen learns"
+    assert all(not p.requires_grad and p.grad is None for p in around["tokenizer"].parameters())

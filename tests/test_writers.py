@@ -1,0 +1,229 @@
+"""Laws of the writers: what is written can be read back, whole, or is not there at all."""
+
+import os
+import signal
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from vg.data import writers
+from vg.data.writers import save, write_gif
+
+SUFFIXES = (".mp4", ".gif", ".png", ".apng")
+
+
+def clip(channels: int = 1, frames: int = 7, height: int = 45, width: int = 63) -> torch.Tensor:
+    """A soft blob that moves over a ramp, float (C, T, H, W) in [-1, 1]."""
+    t = torch.arange(frames).view(1, -1, 1, 1)
+    c = torch.arange(channels).view(-1, 1, 1, 1)
+    y, x = torch.arange(height).view(1, 1, -1, 1), torch.arange(width).view(1, 1, 1, -1)
+    blob = torch.exp(-((x - 4 * t - 10 - 5 * c) ** 2 + (y - 20) ** 2) / 60.0)
+    return (1.5 * blob - 1 + 0.4 * x / width).clamp(-1, 1)
+
+
+def pixels(video: torch.Tensor) -> np.ndarray:
+    """What a file should show: RGB, uint8 (T, H, W, 3), for a float clip."""
+    frames = ((video + 1) * 127.5).round().byte().permute(1, 2, 3, 0)
+    return frames.expand(*frames.shape[:3], 3).numpy()
+
+
+def read(path: Path) -> tuple[np.ndarray, float]:
+    """Frames, uint8 (T, H, W, 3), and the whole clip's seconds."""
+    if path.suffix == ".mp4":
+        with av.open(str(path)) as file:
+            stream = file.streams.video[0]
+            frames = [frame.to_ndarray(format="rgb24") for frame in file.decode(stream)]
+            return np.stack(frames), len(frames) / float(stream.average_rate)
+    with Image.open(path) as image:
+        frames, milliseconds = [], 0.0
+        for i in range(image.n_frames):
+            image.seek(i)
+            frames.append(np.asarray(image.convert("RGB")))
+            milliseconds += image.info["duration"]
+        return np.stack(frames), milliseconds / 1000
+
+
+def psnr(a: np.ndarray, b: np.ndarray) -> float:
+    return 10 * np.log10(255**2 / max(1e-9, ((a.astype(float) - b) ** 2).mean()))
+
+
+@pytest.mark.parametrize("fps", [8, 12, 24000 / 1001])
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_frames_and_time_come_back(tmp_path, suffix, channels, fps):
+    video = clip(channels)
+    frames, seconds = read(save(tmp_path / f"clip{suffix}", video, fps=fps))
+    assert len(frames) == video.shape[1]
+    assert seconds == pytest.approx(video.shape[1] / fps, abs=0.006)  # a GIF counts hundredths
+    assert psnr(frames[:, :45, :63], pixels(video)) > (38 if channels == 1 else 28)
+
+
+@pytest.mark.parametrize("suffix", (".gif", ".png"))
+def test_grey_is_exact_and_has_no_speckle(tmp_path, suffix):
+    video = clip(1)
+    frames, _ = read(save(tmp_path / f"clip{suffix}", video))
+    assert np.array_equal(frames, pixels(video))
+    as_rgb, _ = read(save(tmp_path / f"rgb{suffix}", video.expand(3, -1, -1, -1)))
+    assert np.array_equal(as_rgb, frames)
+
+
+def test_gif_with_every_grey_is_off_by_one_at_most(tmp_path):
+    noise = torch.randint(0, 256, (1, 5, 32, 32), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    assert len(noise.unique()) == 256
+    frames, _ = read(save(tmp_path / "noise.gif", noise))
+    assert np.abs(frames[..., 0].astype(int) - noise[0].numpy()).max() == 1
+
+
+def test_fewer_colours_make_a_smaller_gif_that_keeps_black_and_white(tmp_path):
+    video = clip(1)
+    many, few = write_gif(tmp_path / "a.gif", video), write_gif(tmp_path / "b.gif", video, colours=16)
+    assert few.stat().st_size < many.stat().st_size
+    frames, _ = read(few)
+    assert len(np.unique(frames)) <= 16
+    assert (frames.min(), frames.max()) == (pixels(video).min(), pixels(video).max())
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_few_colours_are_exact_in_a_gif(tmp_path, channels):
+    video = torch.randint(0, 5, (channels, 4, 16, 20), generator=torch.Generator().manual_seed(1)).byte() * 50
+    frames, _ = read(save(tmp_path / "few.gif", video))
+    assert np.array_equal(frames, np.broadcast_to(video.permute(1, 2, 3, 0), frames.shape))
+
+
+@pytest.mark.parametrize("level", [0, 77, 255])
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_a_clip_that_stands_still_keeps_all_its_frames(tmp_path, suffix, channels, level):
+    video = torch.full((channels, 6, 16, 16), level, dtype=torch.uint8)
+    frames, seconds = read(save(tmp_path / f"still{suffix}", video))
+    assert frames.shape == (6, 16, 16, 3)
+    assert seconds == pytest.approx(0.5, abs=0.006)
+    assert np.abs(frames.astype(int) - level).max() <= 1
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_one_frame_is_a_clip(tmp_path, suffix):
+    path = save(tmp_path / f"one{suffix}", clip(1, frames=1))
+    with av.open(str(path)) as file:
+        assert len(list(file.decode(video=0))) == 1
+
+
+@pytest.mark.parametrize("suffix", (".gif", ".png"))
+def test_loops_for_ever(tmp_path, suffix):
+    with Image.open(save(tmp_path / f"clip{suffix}", clip())) as image:
+        assert image.info["loop"] == 0
+
+
+def test_mp4_plays_everywhere_and_pads_odd_sizes_with_the_edge(tmp_path):
+    with av.open(str(save(tmp_path / "clip.mp4", clip(1, height=45, width=63)))) as file:
+        context = file.streams.video[0].codec_context
+        assert (context.name, context.pix_fmt) == ("h264", "yuv420p")
+        assert (context.width, context.height) == (64, 46)
+        first = next(file.decode(video=0)).to_ndarray(format="rgb24").astype(int)
+    assert np.abs(first[:, 63] - first[:, 62]).max() < 16
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_scale_enlarges_the_same_picture(tmp_path, suffix):
+    frames, _ = read(save(tmp_path / f"big{suffix}", clip(1, height=32, width=48), scale=3))
+    assert frames.shape[1:3] == (96, 144)
+    assert psnr(frames[:, 1::3, 1::3], pixels(clip(1, height=32, width=48))) > 36
+
+
+def test_floats_beyond_the_range_are_clipped_and_never_wrap(tmp_path):
+    frames, _ = read(save(tmp_path / "over.png", 1.3 * clip()))
+    assert np.array_equal(frames, pixels((1.3 * clip()).clamp(-1, 1)))
+
+
+@pytest.mark.parametrize(
+    ("video", "error", "words"),
+    [
+        (torch.zeros(4, 8, 8), ValueError, r"\(4, 8, 8\)"),
+        (torch.zeros(1, 1, 4, 8, 8), ValueError, r"video\[0\]"),
+        (torch.zeros(2, 4, 8, 8), ValueError, "1 or 3 channels"),
+        (torch.zeros(1, 0, 8, 8), ValueError, "at least one frame"),
+        (torch.full((1, 4, 8, 8), torch.nan), ValueError, "NaN"),
+        (torch.zeros(1, 4, 8, 8, dtype=torch.int64), TypeError, "int64"),
+    ],
+)
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_bad_clips_are_refused_and_leave_nothing(tmp_path, suffix, video, error, words):
+    with pytest.raises(error, match=words):
+        save(tmp_path / f"bad{suffix}", video)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "settings", "words"),
+    [
+        ("clip.avi", {}, r"\.avi.*\.mp4, \.gif"),
+        ("clip", {}, "suffix"),
+        ("clip.mp4", {"fps": 0}, "fps"),
+        ("clip.gif", {"fps": 60}, "50"),
+        ("clip.gif", {"scale": 0}, "scale"),
+        ("clip.gif", {"scale": 1.5}, "scale"),
+    ],
+)
+def test_bad_settings_are_refused_and_leave_nothing(tmp_path, name, settings, words):
+    with pytest.raises(ValueError, match=words):
+        save(tmp_path / name, clip(), **settings)
+    assert list(tmp_path.iterdir()) == []
+
+
+def break_midway(monkeypatch, action) -> None:
+    """Have every writer call ``action`` when a part of its bytes has been written."""
+    given, contiguous = [], np.ascontiguousarray
+
+    def third_frame(array):  # the MP4 writer asks for one frame after the other
+        given.append(1)
+        if len(given) == 3:
+            action()
+        return contiguous(array)
+
+    def half_a_picture(self, path, *args, **kwargs):
+        Path(path).write_bytes(b"half of it")
+        action()
+
+    monkeypatch.setattr(writers.np, "ascontiguousarray", third_frame)
+    monkeypatch.setattr(Image.Image, "save", half_a_picture)
+
+
+@pytest.mark.parametrize("error", [OSError, KeyboardInterrupt])
+@pytest.mark.parametrize("older", [False, True])
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_interrupted_midway_all_is_as_before(tmp_path, monkeypatch, suffix, older, error):
+    path = tmp_path / f"clip{suffix}"
+    if older:
+        path.write_bytes(b"the older file")
+
+    def fail():
+        raise error("midway")
+
+    break_midway(monkeypatch, fail)
+    with pytest.raises(error, match="midway"):
+        save(path, clip())
+    assert [p.name for p in tmp_path.iterdir()] == ([path.name] if older else [])
+    assert not older or path.read_bytes() == b"the older file"
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+@pytest.mark.filterwarnings("ignore:.*multi-threaded.*:DeprecationWarning")
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_killed_midway_no_file_has_the_name(tmp_path, monkeypatch, suffix):
+    break_midway(monkeypatch, lambda: os.kill(os.getpid(), signal.SIGKILL))
+    video = clip()
+    child = os.fork()
+    if child == 0:
+        try:
+            save(tmp_path / f"clip{suffix}", video)
+        finally:
+            os._exit(0)
+    _, status = os.waitpid(child, 0)
+    assert os.WIFSIGNALED(status)
+    assert not (tmp_path / f"clip{suffix}").exists()
+    monkeypatch.undo()
+    assert len(read(save(tmp_path / f"clip{suffix}", video))[0]) == video.shape[1]

@@ -1,0 +1,30 @@
+"""Where pixels come from: sources, frame stores, shots, clips, writers. Frames are uint8 in here only."""
+
+from vg.data.cartoon import Cartoon
+from vg.data.clips import Clips
+from vg.data.decode import BadVideo
+from vg.data.restore import Restoration, restore
+from vg.data.shots import Shot, find_shots, split_shots
+from vg.data.sources import Source, cartoon, film, video
+from vg.data.store import FrameStore, open_store, to_uint8, to_unit
+from vg.data.writers import save
+
+__all__ = [
+    "BadVideo",
+    "Cartoon",
+    "Clips",
+    "FrameStore",
+    "Restoration",
+    "Shot",
+    "Source",
+    "cartoon",
+    "film",
+    "find_shots",
+    "open_store",
+    "restore",
+    "save",
+    "split_shots",
+    "to_uint8",
+    "to_unit",
+    "video",
+]

@@ -1,0 +1,304 @@
+"""Downloads that survive a bad line: resumed where they stopped, checked, and never half in place.
+
+Bytes go to ``<target>.<checksum>.part``. Only when the whole file is there and its checksum is right is the
+part renamed to its target, so a file under its final name is always a good one.
+"""
+
+import errno
+import hashlib
+import http.client
+import json
+import threading
+import time
+import urllib.error
+import urllib.parse
+import urllib.request
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO, TypeVar
+
+from tqdm.auto import tqdm
+
+T = TypeVar("T")
+
+ARCHIVE = "https://archive.org"
+VIDEO_SUFFIXES = (".mp4", ".mkv", ".mov", ".m4v", ".webm", ".avi", ".mpg", ".mpeg", ".ogv")
+FIRST_ANSWER = 10.0  # seconds for a server's first answer: without a network, nobody should wait longer
+STALL = 30.0  # seconds without a byte after which a connection counts as dropped
+ATTEMPTS = 5  # connections in a row that brought nothing new before we give up
+CHUNK = 1 << 18  # bytes
+LINES_WANTED = 720  # picture lines: more than any profile uses, so not worth waiting for
+FULL = (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC))  # no room on the disk, or in one's share of it
+BYTES_WANTED = 600_000_000  # the same for file size
+
+
+class DownloadError(RuntimeError):
+    """A download that cannot go on. The message says what happened and what to do."""
+
+
+class Unreachable(DownloadError):
+    """The server gave no usable answer: no network, a login page in between, or the server is down."""
+
+
+class MissingItem(DownloadError):
+    """The archive answers, but has no such item, or no usable video in it."""
+
+
+class WrongChecksum(DownloadError):
+    """The file came whole, but is not the one announced."""
+
+
+class DiskFull(DownloadError):
+    """The disk has no room for the rest of the file. What has come is kept."""
+
+
+@dataclass(frozen=True)
+class RemoteFile:
+    """A file to fetch: its address, size in bytes, and checksum as ``algorithm:hex digits``."""
+
+    name: str
+    url: str
+    size: int
+    checksum: str
+
+
+def archive_file(item: str, like: str = "", base: str = ARCHIVE, timeout: float = FIRST_ANSWER) -> RemoteFile:
+    """The best video file of an Internet Archive item, by the item's metadata record.
+
+    Args:
+        item: the item's name on the archive, such as ``steamboat-willie-mickey``.
+        like: only files with this word in their name, in any case, unless no video has it.
+        base: the archive's address (tests put a local server here).
+        timeout: seconds to wait for the record.
+
+    Raises:
+        Unreachable: if no metadata record came.
+        MissingItem: if the archive has no such item, or no video in it that can be checked.
+    """
+    url = f"{base}/metadata/{urllib.parse.quote(item)}"
+    record = within(timeout, lambda: _json(url, timeout), url)
+    files = record.get("files")
+    if not files or record.get("is_dark"):  # an unknown item is answered by an empty record
+        raise MissingItem(f"{base} has no item {item!r} (any more): its metadata record lists no files.")
+    best = best_video(files, like)
+    if best is None:
+        raise MissingItem(f"The item {item!r} at {base} holds no video file with a size and a checksum.")
+    address = f"{base}/download/{urllib.parse.quote(item)}/{urllib.parse.quote(best['name'])}"
+    kind = "sha1" if best.get("sha1") else "md5"
+    return RemoteFile(best["name"], address, int(best["size"]), f"{kind}:{best[kind].lower()}")
+
+
+def best_video(files: Iterable[dict[str, Any]], like: str = "") -> dict[str, Any] | None:
+    """Choose among the ``files`` of a metadata record; None if none is a video that can be checked.
+
+    The rule, each step among those that the step before left:
+
+    1. videos by suffix, public, with a size and a checksum; with ``like`` in the name if any has it;
+    2. no excerpts: at least 90% as long as the longest (files without a length stay);
+    3. at most 600 MB, unless none is that small;
+    4. the uploader's original before the archive's own conversions of it;
+    5. the most picture lines, where more than 720 count as 720;
+    6. the most bytes; then the first by name.
+    """
+    videos = [f for f in files if _usable(f)]
+    videos = [f for f in videos if like.lower() in f["name"].lower()] or videos
+    longest = max((_seconds(f) or 0.0 for f in videos), default=0.0)
+    videos = [f for f in videos if (_seconds(f) or longest) >= 0.9 * longest]
+    videos = [f for f in videos if int(f["size"]) <= BYTES_WANTED] or videos
+
+    def rank(f: dict[str, Any]) -> tuple:
+        lines = min(int(_number(f.get("height"))), LINES_WANTED)
+        return (f.get("source") != "original", -lines, -int(f["size"]), f["name"])
+
+    return min(videos, key=rank, default=None)
+
+
+def fetch(file: RemoteFile, target: Path, pause: float = 1.0) -> Path:
+    """Download ``file`` to ``target``, going on where an earlier attempt stopped.
+
+    A dropped connection is taken up again by HTTP Range; a server that ignores Range sends all of it again.
+
+    Args:
+        file: what to fetch.
+        target: where to; its folder is made if need be. The unfinished file lies beside it, as ``.part``.
+        pause: seconds to wait after a dropped connection, twice as long after each that brought nothing.
+
+    Returns:
+        ``target``, whose checksum is right.
+
+    Raises:
+        Unreachable: if the server cannot be reached at all.
+        WrongChecksum: if the bytes are not those announced; the part is deleted.
+        DiskFull: if the rest does not fit; the part is kept.
+        DownloadError: if the connection keeps breaking (the part is kept), or the server lacks the file.
+    """
+    digits = file.checksum.partition(":")[2][:8]
+    part = target.with_name(f"{target.name}.{digits}.part")  # parts of two versions are never mixed
+    try:
+        part.parent.mkdir(parents=True, exist_ok=True)
+        part.touch()
+    except OSError as error:
+        raise DownloadError(f"{part} cannot be written ({error.strerror}): {file.name} has no place.") from error
+    try:
+        _fill(part, file, pause, label=target.name)
+        _check(file, part)
+        part.replace(target)
+    except FileNotFoundError:
+        if not target.is_file():  # if it is there, another process has fetched the same file meanwhile
+            raise
+    return target
+
+
+def digest(path: Path, algorithm: str) -> str:
+    """Hex digest of a file, read in pieces."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, lambda: hashlib.new(algorithm, usedforsecurity=False)).hexdigest()
+
+
+def within(seconds: float, function: Callable[[], T], what: str) -> T:
+    """Run ``function``, but wait no longer than ``seconds``: a name look-up has no time limit of its own.
+
+    Raises:
+        Unreachable: if it is not done by then.
+    """
+    done: list[T] = []
+    failed: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            done.append(function())
+        except BaseException as error:
+            failed.append(error)
+
+    worker = threading.Thread(target=run, daemon=True)
+    worker.start()
+    worker.join(seconds)
+    if failed:
+        raise failed[0]
+    if not done:
+        raise Unreachable(f"{what} did not answer within {seconds:g} seconds.")
+    return done[0]
+
+
+def _request(url: str, **headers: str) -> urllib.request.Request:
+    return urllib.request.Request(url, headers={"User-Agent": "vg (video generation course)", **headers})
+
+
+def _json(url: str, timeout: float) -> dict[str, Any]:
+    try:
+        with urllib.request.urlopen(_request(url), timeout=timeout) as answer:
+            record = json.load(answer)
+    except (OSError, http.client.HTTPException) as error:
+        raise Unreachable(f"{url} cannot be reached ({error}).") from error
+    except ValueError as error:
+        raise Unreachable(f"{url} answered with no metadata record: is a login page in between?") from error
+    return record if isinstance(record, dict) else {}
+
+
+def _open(file: RemoteFile, have: int) -> http.client.HTTPResponse:
+    """Ask for the bytes from ``have`` on. The archive passes requests on to the host that holds the file."""
+    headers = {"Range": f"bytes={have}-"} if have else {}
+    try:
+        return urllib.request.urlopen(_request(file.url, **headers), timeout=STALL)
+    except urllib.error.HTTPError as error:
+        if error.code in (401, 403, 404, 410):
+            raise DownloadError(f"{file.url} is listed but not served (HTTP {error.code}).") from error
+        raise
+
+
+def _fill(part: Path, file: RemoteFile, pause: float, label: str) -> None:
+    """Connect as often as it takes until ``part`` has the announced size."""
+    if part.stat().st_size > file.size:
+        part.write_bytes(b"")
+    failures = 0
+    bar = tqdm(total=file.size, initial=part.stat().st_size, unit="B", unit_scale=True, desc=label)
+    with bar:
+        while (have := part.stat().st_size) < file.size:
+            problem = "the connection ended early"
+            try:
+                with _open(file, have) as answer, part.open("r+b", buffering=0) as out:
+                    _pour(answer, out, file, have, bar)
+            except (OSError, http.client.HTTPException) as error:
+                problem = str(error) or type(error).__name__
+            failures = 0 if part.stat().st_size > have else failures + 1
+            if failures == ATTEMPTS:
+                raise _given_up(file, part, problem)
+            if part.stat().st_size < file.size:
+                time.sleep(pause * 2**failures)
+
+
+def _pour(answer: http.client.HTTPResponse, out: BinaryIO, file: RemoteFile, have: int, bar: tqdm) -> None:
+    """Write the answer's bytes to their places; nothing beyond the announced size."""
+    resumed = answer.status == 206 and f"bytes {have}-" in (answer.headers.get("Content-Range") or "")
+    position = have if resumed else 0
+    out.seek(position)
+    while position < file.size and (chunk := answer.read(min(CHUNK, file.size - position))):
+        bar.update(position - bar.n)
+        try:
+            position += _write(out, chunk)
+        except OSError as error:
+            if error.errno not in FULL:
+                raise DownloadError(f"{out.name} cannot be written ({error.strerror}).") from error
+            raise DiskFull(
+                f"The disk is full: {file.name} needs {megabytes(file.size)}. What has come, "
+                f"{megabytes(Path(out.name).stat().st_size)}, is kept in {out.name}. "
+                "Make room and run this again: the download goes on where it stopped."
+            ) from error
+    bar.update(position - bar.n)
+
+
+def _write(out: BinaryIO, chunk: bytes) -> int:
+    """Write all of ``chunk``; an unbuffered file may take it in several bites."""
+    rest = memoryview(chunk)
+    while rest:
+        rest = rest[out.write(rest) :]
+    return len(chunk)
+
+
+def _given_up(file: RemoteFile, part: Path, problem: str) -> DownloadError:
+    have = part.stat().st_size
+    if not have:
+        part.unlink()
+        return Unreachable(f"{file.url} cannot be reached ({problem}).")
+    return DownloadError(
+        f"The download of {file.name} broke off at {megabytes(have)} of {megabytes(file.size)} ({problem}). "
+        f"They are kept in {part}. Run this again: it goes on where it stopped."
+    )
+
+
+def _check(file: RemoteFile, part: Path) -> None:
+    algorithm, _, expected = file.checksum.partition(":")
+    found = digest(part, algorithm)
+    if found != expected:
+        part.unlink()
+        raise WrongChecksum(
+            f"{file.name} came with the wrong {algorithm} checksum ({found[:12]}..., announced: "
+            f"{expected[:12]}...), so it was deleted. Run this again to download it anew."
+        )
+
+
+def _usable(file: dict[str, Any]) -> bool:
+    name = str(file.get("name", ""))
+    checked = (file.get("sha1") or file.get("md5")) and _number(file.get("size")) > 0
+    return bool(checked) and name.lower().endswith(VIDEO_SUFFIXES) and file.get("private") != "true"
+
+
+def _seconds(file: dict[str, Any]) -> float | None:
+    """A record's length is written as seconds (``466.47``) or as a clock (``7:46``)."""
+    total = 0.0
+    for field in str(file.get("length") or "").split(":"):
+        total = 60 * total + _number(field)
+    return total or None
+
+
+def _number(text: object) -> float:
+    try:
+        return float(str(text))
+    except ValueError:
+        return 0.0
+
+
+def megabytes(size: int) -> str:
+    """``78.2 MB``."""
+    return f"{size / 1e6:.1f} MB"

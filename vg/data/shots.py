@@ -1,0 +1,102 @@
+"""Shots: where a film cuts, and how shots are divided into training and validation."""
+
+from itertools import pairwise
+
+import numpy as np
+
+Shot = tuple[int, int]  # (start, stop) in frames, stop excluded
+
+
+def find_shots(frames: np.ndarray, threshold: float = 20.0, shortest: int = 6) -> list[Shot]:
+    """Find the shots of a film from the jumps between neighbouring frames.
+
+    A jump is the mean absolute difference of two neighbours, both brought to one brightness, so that
+    flicker and fades are no cuts. A jump above ``threshold`` is a cut when it stands alone (2.5 times
+    its neighbours, or only the nearest two before it where an iris had closed); with less isolation
+    it must also change the background for good, which fast motion in front of it, a turning head or
+    an opening iris do not. Checked by eye on the 27 cuts of Steamboat Willie: all found, none false.
+
+    Args:
+        frames: uint8 ``(T, H, W)`` or ``(T, C, H, W)``, small pictures (64 pixels do).
+        threshold: smallest jump of a cut, in grey levels (0 to 255).
+        shortest: a shot of fewer frames is joined to the one after.
+
+    Returns:
+        ``(start, stop)`` of each shot; together they cover every frame once, in order.
+
+    Raises:
+        ValueError: if there are no frames.
+    """
+    if len(frames) == 0:
+        raise ValueError("find_shots: no frames")
+    grey = np.asarray(frames, np.float32)
+    grey = grey.mean(1) if grey.ndim == 4 else grey
+    jump = np.array([0.0] + [np.abs(_levelled(a, b)).mean() for a, b in pairwise(grey)])
+    starts = [0]
+    for k in np.flatnonzero(jump > threshold):
+        reach = 2 if (grey[k - 1] > 40).mean() < 0.3 else 6  # a closing iris jumps up to its last frames
+        around = max(jump[max(1, k - reach) : k].max(initial=1.0), jump[k + 1 : k + 7].max(initial=1.0))
+        isolation = jump[k] / around
+        cut = isolation >= 2.5 or (isolation >= 1.1 and _new_background(grey, k, strict=isolation < 1.6))
+        if cut and k - starts[-1] >= shortest:
+            starts.append(int(k))
+    stops = [*starts[1:], len(grey)]
+    return list(zip(starts, stops))
+
+
+def _levelled(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Difference ``b - a`` of two pictures after ``a`` was given the brightness of ``b``."""
+    lit = (a > 40) & (b > 40)
+    gain = np.clip(np.median(b[lit] / a[lit]), 0.7, 1.4) if lit.mean() > 0.05 else 1.0
+    return b - a * gain
+
+
+def _new_background(grey: np.ndarray, k: int, strict: bool) -> bool:
+    """Whether the edges of the median picture of the 12 frames before ``k`` are gone in the 12 after."""
+    before, after = np.median(grey[max(0, k - 12) : k], 0), np.median(grey[k : k + 12], 0)
+    if strict and min((before > 40).mean(), (after > 40).mean()) < 0.3:
+        return False  # an iris or a fade from black
+    a, b = (np.abs(np.diff(x, axis=0))[:, :-1] + np.abs(np.diff(x, axis=1))[:-1] for x in (before, after))
+    alike = np.corrcoef(a.ravel(), b.ravel())[0, 1]
+    shared = ((a > 14) & (b > 14)).sum() / max(1, min((a > 14).sum(), (b > 14).sum()))
+    return bool(alike < 0.1 and shared < 0.45) if strict else bool(alike < 0.2)
+
+
+def split_shots(
+    shots: list[Shot], share: float = 0.1, shortest: int = 36, seed: int = 0
+) -> tuple[list[Shot], list[Shot]]:
+    """Divide shots into training and validation, whole shots only.
+
+    Windows of one shot overlap and look alike, so a shot belongs to one side alone. Validation shots
+    are drawn from all over the film: it is cut into stretches of equal length and a shot is drawn
+    in each. The first and the last shot (titles) always train.
+
+    Args:
+        shots: ``(start, stop)`` of each shot.
+        share: wanted share of the frames in validation, above 0 and at most 0.5.
+        shortest: validation shots have at least this many frames (a prompt and its continuation).
+        seed: which shots are drawn.
+
+    Returns:
+        (training, validation), each in film order. Validation is empty where no shot is long enough.
+    """
+    if not 0 < share <= 0.5:
+        raise ValueError(f"split_shots: share is {share}, expected above 0 and at most 0.5")
+    rng = np.random.default_rng(seed)
+    total = shots[-1][1] - shots[0][0]
+    inner = [s for s in shots[1:-1] if s[1] - s[0] >= shortest]
+    chosen: set[Shot] = set()
+    order = [inner[i] for i in rng.permutation(len(inner))]
+    stretch = 0
+    # Go round the film, a tenth at a time, until enough frames are held out.
+    while len(chosen) < len(inner) and sum(b - a for a, b in chosen) < share * total:
+        low, high = (shots[0][0] + total * f / 10 for f in (stretch, stretch + 1))
+        free = [s for s in order if s not in chosen and low <= (s[0] + s[1]) / 2 < high]
+        room = share * total * 1.25 - sum(b - a for a, b in chosen)  # a shot that would overshoot far stays
+        free = [s for s in free if s[1] - s[0] <= room]
+        if free:
+            chosen.add(free[0])
+        stretch = (stretch + 1) % 10
+        if stretch == 0 and not any(s not in chosen and s[1] - s[0] <= room for s in inner):
+            break
+    return [s for s in shots if s not in chosen], [s for s in shots if s in chosen]

@@ -1,0 +1,216 @@
+"""The frame store: a film decoded once, restored where it is old, memory-mapped from then on.
+
+    frames.npy    uint8 (T, C, H, W)
+    store.json    the settings, the frame rate, the shots; written last
+
+A store lies in ``data/cache/frames/``, in a folder named for its source and settings. It is made in a folder
+of its own and moved into place when whole, so that a store is complete or not there.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+from tqdm.auto import tqdm
+
+from vg import paths
+from vg.data import decode
+from vg.data.cartoon import cartoon as draw
+from vg.data.restore import restore as restore_shot
+from vg.data.shots import Shot, find_shots
+from vg.data.sources import Source
+
+FORMAT = 1
+SMALL = 64  # pixels, the copy on which shots are found
+WORK = 256  # pixels at which old film is restored, at least: sway is a fraction of a pixel
+CARTOON_FRAMES = 1440  # two minutes
+
+
+@dataclass(frozen=True)
+class FrameStore:
+    """A film as frames. Made by ``open_store``.
+
+    Attributes:
+        frames: uint8 (T, C, H, W), 0 black to 255 white, read-only and memory-mapped.
+        fps: frames a second.
+        shots: (start, stop) of each shot; together they cover every frame once.
+        name: of the source.
+        source_sha256: of the source.
+        key: the settings, in words.
+        folder: where it lies.
+    """
+
+    frames: np.ndarray
+    fps: float
+    shots: list[Shot]
+    name: str
+    source_sha256: str
+    key: str
+    folder: Path
+
+    def clip(self, start: int, stop: int) -> Tensor:
+        """Frames ``start`` to ``stop`` as float (1, C, T, H, W) in [-1, 1]."""
+        return to_unit(torch.from_numpy(self.frames[start:stop].copy()))[None]
+
+    def __repr__(self) -> str:
+        T, C, H, W = self.frames.shape
+        kind = "grey" if C == 1 else "colour"
+        return f"FrameStore({self.name!r}, {T} frames of {H}x{W} {kind}, {len(self.shots)} shots)"
+
+
+def to_unit(frames: Tensor) -> Tensor:
+    """uint8 (..., T, C, H, W) -> float (..., C, T, H, W) in [-1, 1]."""
+    return frames.float().div(127.5).sub(1).movedim(-4, -3)
+
+
+def to_uint8(clip: Tensor) -> Tensor:
+    """float (..., C, T, H, W) in [-1, 1] -> uint8 (..., T, C, H, W); what lies beyond is clipped."""
+    return clip.add(1).mul(127.5).round().clamp(0, 255).byte().movedim(-3, -4)
+
+
+def open_store(
+    source: Source,
+    size: int | tuple[int, int] = 64,
+    fps: float = 12.0,
+    grey: bool = True,
+    restore: bool | None = None,
+    frames: int | None = None,
+) -> FrameStore:
+    """The frames of a source; decoded, cut into shots and restored the first time, reused afterwards.
+
+    Args:
+        source: from ``film``, ``video`` or ``cartoon``.
+        size: height and width in pixels, or one number for both; the whole picture is squeezed to it.
+        fps: frames a second. Where that is within 2% of every n-th frame of the file, these are taken.
+        grey: one channel, else three.
+        restore: take out flicker and sway (``vg.data.restore``); default: what ``source.old`` says.
+        frames: use the first so many only (the cartoon, which has no end: default 1440).
+
+    Raises:
+        BadVideo: if the file is none, is damaged, or holds no frames. Nothing is left behind.
+        ValueError: for a size, rate or number below 1.
+        OSError: if the cache folder cannot be written; the message names it.
+    """
+    size = (size, size) if isinstance(size, int) else tuple(size)
+    restore = source.old if restore is None else restore
+    if frames is None and source.path is None:
+        frames = CARTOON_FRAMES
+    if min(size) < 1 or fps <= 0 or (frames is not None and frames < 1):
+        raise ValueError(f"open_store: size {size}, fps {fps} and frames {frames} must all be above 0.")
+    settings = {
+        "format": FORMAT,
+        "source": source.sha256,
+        "size": list(size),
+        "fps": float(fps),
+        "grey": grey,
+        "restored": restore,
+        "frames": frames,
+    }
+    name = hashlib.sha256(json.dumps(settings).encode()).hexdigest()[:12]
+    folder = paths.cache_dir() / "frames" / f"{source.name}-{size[0]}x{size[1]}-{name}"
+    if not _finished(folder):
+        with _in_place(folder) as temporary:
+            _build(source, settings, temporary)
+    return _read(folder, source.name)
+
+
+def _finished(folder: Path) -> bool:
+    try:
+        card = json.loads((folder / "store.json").read_text())
+        return (folder / "frames.npy").stat().st_size == card["bytes"]
+    except (OSError, ValueError, KeyError):
+        return False
+
+
+def _read(folder: Path, name: str) -> FrameStore:
+    card = json.loads((folder / "store.json").read_text())
+    s = card["settings"]
+    parts = [f"{s['size'][0]}x{s['size'][1]}", f"{s['fps']:g} fps", "grey" if s["grey"] else "colour"]
+    parts += ["restored"] * s["restored"] + [f"first {s['frames']} frames"] * (s["frames"] is not None)
+    pixels = np.load(folder / "frames.npy", mmap_mode="r")
+    shots = [(start, stop) for start, stop in card["shots"]]
+    return FrameStore(pixels, card["fps"], shots, name, s["source"], ", ".join(parts), folder)
+
+
+@contextmanager
+def _in_place(folder: Path):
+    """A temporary folder that takes the name ``folder`` when all went well, and vanishes when not."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    try:
+        yield temporary
+        if folder.exists():
+            shutil.rmtree(folder)
+        os.replace(temporary, folder)
+    except OSError as problem:
+        if not _finished(folder):  # another process may have been faster: then all is well
+            room = "Make room there, or set VG_CACHE to another folder."
+            raise OSError(f"{folder.parent} cannot be written ({problem}). {room}") from problem
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _build(source: Source, settings: dict, folder: Path) -> None:
+    size, fps, grey = tuple(settings["size"]), settings["fps"], settings["grey"]
+    if source.path is None:
+        drawn = draw(settings["frames"], size, fps)
+        pixels, shots = drawn.frames.numpy(), drawn.shots
+        pixels = pixels if grey else pixels.repeat(3, 1)
+    else:
+        pixels, shots = _decode(source, settings, folder)
+        fps = decode.picked_rate(decode.probe(source.path).rate, fps)
+    if settings["restored"]:
+        pixels = _restored(pixels, shots, size)
+    np.save(folder / "frames.npy", pixels)
+    (folder / "work.npy").unlink(missing_ok=True)
+    card = {"settings": settings, "fps": fps, "shots": shots, "bytes": (folder / "frames.npy").stat().st_size}
+    (folder / "store.json").write_text(json.dumps(card, indent=1))
+
+
+def _decode(source: Source, settings: dict, folder: Path) -> tuple[np.ndarray, list[Shot]]:
+    """The frames, at the size for restoring if they will be, and their shots."""
+    size = tuple(settings["size"])
+    if settings["restored"]:
+        size = tuple(max(WORK, 2 * n) for n in size)
+    limit, small, count = settings["frames"], [], 0
+    raw = folder / "work.npy"  # on disk: a long film need not fit into memory
+    bar = tqdm(desc=f"decoding {source.name}", unit="frame", total=_expected(source, settings))
+    with raw.open("wb") as out, bar:
+        for batch in decode.frames(source.path, size, settings["fps"], settings["grey"]):
+            batch = batch if limit is None else batch[: limit - count]
+            out.write(batch.numpy().tobytes())
+            small.append(decode.resized(batch, (SMALL, SMALL)).numpy())
+            count += len(batch)
+            bar.update(len(batch))
+            if count == limit:
+                break
+    if not count:
+        raise decode.BadVideo(f"{source.path} holds no frames. Is the file whole? Copy it again.")
+    channels = 1 if settings["grey"] else 3
+    pixels = np.memmap(raw, np.uint8, "r", shape=(count, channels, *size))
+    return pixels, find_shots(np.concatenate(small))
+
+
+def _expected(source: Source, settings: dict) -> int | None:
+    found = decode.probe(source.path)
+    total = None if found.seconds is None else round(found.seconds * decode.picked_rate(found.rate, settings["fps"]))
+    return total if settings["frames"] is None else min(settings["frames"], total or settings["frames"])
+
+
+def _restored(pixels: np.ndarray, shots: list[Shot], size: tuple[int, int]) -> np.ndarray:
+    out = np.empty((*pixels.shape[:2], *size), np.uint8)
+    with tqdm(total=len(pixels), desc="restoring", unit="frame") as bar:
+        for start, stop in shots:
+            clean, _ = restore_shot(torch.from_numpy(np.array(pixels[start:stop])))
+            for k in range(0, stop - start, 256):  # in parts: floats of a long shot are large
+                out[start + k : min(stop, start + k + 256)] = decode.resized(clean[k : k + 256], size).numpy()
+            bar.update(stop - start)
+    return out

@@ -1,0 +1,223 @@
+"""Clips to files: MP4 (H.264), GIF and APNG. A file is complete or it is not there.
+
+A clip is float ``(C, T, H, W)`` in [-1, 1], or uint8 ``(C, T, H, W)`` in [0, 255], with one channel (grey) or
+three (RGB). Floats beyond the range are clipped: a decoder may overshoot.
+"""
+
+import itertools
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+import torch
+from av.video.reformatter import ColorRange, Colorspace
+from PIL import Image
+from torch import Tensor
+
+FASTEST_GIF = 50  # frames a second: browsers slow down what is faster
+SAMPLE = 16_384  # pixels from which a palette is chosen
+
+
+def save(path: str | os.PathLike, video: Tensor, fps: float = 12, scale: int = 1) -> Path:
+    """Write a clip; the suffix says how: ``.mp4``, ``.gif``, or ``.png`` and ``.apng`` (animated PNG).
+
+    Args:
+        path: where to; its folder is made if need be. An older file is replaced once the new one is whole.
+        video: ``(C, T, H, W)``, float in [-1, 1] or uint8 in [0, 255], C 1 or 3.
+        fps: frames a second.
+        scale: whole factor by which to enlarge (Lanczos), so that small clips can be seen.
+
+    Returns:
+        the path.
+
+    Raises:
+        ValueError: for another suffix, shape or scale, for NaN, and for no frames.
+        TypeError: for another dtype.
+    """
+    suffix = Path(path).suffix.lower()
+    if suffix not in WRITERS:
+        raise ValueError(f"{path}: the suffix {suffix!r} is none of {', '.join(WRITERS)}.")
+    return WRITERS[suffix](path, video, fps, scale)
+
+
+def write_video(path: str | os.PathLike, video: Tensor, fps: float = 12, scale: int = 1) -> Path:
+    """Write MP4: H.264, yuv420p, which every browser plays. Odd sizes are padded by repeating the edge.
+
+    Arguments and errors as for ``save``.
+    """
+    frames = _frames(video, fps, scale)
+    frames = np.pad(frames, [(0, 0), (0, frames.shape[1] % 2), (0, frames.shape[2] % 2), (0, 0)], mode="edge")
+    frames = np.broadcast_to(frames, (*frames.shape[:3], 3))
+    with _whole(path) as temporary, av.open(str(temporary), "w", "mp4", {"movflags": "faststart"}) as out:
+        stream = out.add_stream("libx264", rate=Fraction(fps).limit_denominator(1001))
+        stream.height, stream.width = frames.shape[1:3]
+        stream.pix_fmt = "yuv420p"
+        stream.codec_context.color_range = ColorRange.MPEG
+        stream.codec_context.colorspace = Colorspace.ITU601
+        stream.options = {"crf": "16", "preset": "slow", "tune": "animation"}
+        for frame in frames:
+            picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), format="rgb24")
+            out.mux(stream.encode(picture))
+        out.mux(stream.encode(None))
+    return Path(path)
+
+
+def write_gif(path: str | os.PathLike, video: Tensor, fps: float = 12, scale: int = 1, colours: int = 255) -> Path:
+    """Write a GIF that loops: one palette for the whole clip and no dither, so that still places stay still.
+
+    Up to ``colours`` different greys or colours are kept exactly; more become the nearest of so many.
+    A GIF's clock counts hundredths of a second: each frame is held so that the whole lasts as it should.
+
+    Args:
+        path, video, fps, scale: as for ``save``; ``fps`` is at most 50.
+        colours: from 2 to 255. Film grain compresses badly: 64 greys take about half the bytes.
+
+    Raises:
+        ValueError, TypeError: as ``save``; also for ``fps`` and ``colours`` outside their range.
+    """
+    if fps > FASTEST_GIF:
+        raise ValueError(f"A GIF shows at most {FASTEST_GIF} frames a second, not {fps:g}. Write MP4 or APNG.")
+    if not 2 <= colours <= 255:
+        raise ValueError(f"colours is {colours}; a GIF's palette here has 2 to 255.")
+    frames = _frames(video, fps, scale)
+    indices, palette = _greys(frames[..., 0], colours) if _is_grey(frames) else _colours(frames, colours)
+    indices, palette = _part_twins(indices, palette)
+    images = [Image.fromarray(frame).convert("P") for frame in indices]
+    for image in images:
+        image.putpalette(palette.tobytes())
+    ticks = [round(100 * i / fps) for i in range(len(frames) + 1)]
+    durations = [10 * (after - before) for before, after in itertools.pairwise(ticks)]
+    with _whole(path) as temporary:
+        images[0].save(
+            temporary,
+            "GIF",
+            save_all=True,
+            append_images=images[1:],
+            duration=durations,
+            loop=0,
+            palette=palette.tobytes(),
+            optimize=True,
+        )
+    return Path(path)
+
+
+def write_apng(path: str | os.PathLike, video: Tensor, fps: float = 12, scale: int = 1) -> Path:
+    """Write an animated PNG that loops: exact pixels, and a still picture where only PNG is understood.
+
+    Arguments and errors as for ``save``.
+    """
+    frames = _frames(video, fps, scale)
+    frames = frames[..., :1] if _is_grey(frames) else frames
+    images = [Image.fromarray(frame.squeeze(-1) if frame.shape[-1] == 1 else frame) for frame in frames]
+    # Equal neighbours would be merged into one frame; opaque pictures look the same under either blend.
+    blends = [i % 2 for i in range(len(images))]
+    with _whole(path) as temporary:
+        images[0].save(
+            temporary,
+            "PNG",
+            save_all=True,
+            append_images=images[1:],
+            duration=[1000 / fps] * len(images),
+            loop=0,
+            blend=blends,
+        )
+    return Path(path)
+
+
+WRITERS = {".mp4": write_video, ".gif": write_gif, ".png": write_apng, ".apng": write_apng}
+
+
+def _frames(video: Tensor, fps: float, scale: int) -> np.ndarray:
+    """Check a clip and turn it into uint8 frames ``(T, H, W, C)``, enlarged ``scale`` times."""
+    video = torch.as_tensor(video).detach().cpu()
+    if video.ndim != 4 or video.shape[0] not in (1, 3) or 0 in video.shape:
+        hint = " Of a batch (B, C, T, H, W), write one clip: video[0]." if video.ndim == 5 else ""
+        raise ValueError(
+            f"A clip has the shape (C, T, H, W), with 1 or 3 channels and at least one frame; "
+            f"this one has {tuple(video.shape)}.{hint}"
+        )
+    if not fps > 0:
+        raise ValueError(f"fps is {fps}; it must be above 0.")
+    if scale != int(scale) or scale < 1:
+        raise ValueError(f"scale is {scale}; it must be a whole number from 1.")
+    if video.is_floating_point():
+        if video.isnan().any():
+            raise ValueError("The clip holds NaN: look at the model that made it.")
+        video = ((video.float().clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
+    elif video.dtype != torch.uint8:
+        raise TypeError(f"A clip is float in [-1, 1] or uint8 in [0, 255]; this one is {video.dtype}.")
+    frames = video.permute(1, 2, 3, 0).contiguous().numpy()
+    return frames if scale == 1 else np.stack([_enlarge(frame, int(scale)) for frame in frames])
+
+
+def _enlarge(frame: np.ndarray, scale: int) -> np.ndarray:
+    height, width, channels = frame.shape
+    image = Image.fromarray(frame[..., 0] if channels == 1 else frame)
+    image = image.resize((scale * width, scale * height), Image.Resampling.LANCZOS)
+    return np.asarray(image).reshape(scale * height, scale * width, channels)
+
+
+def _is_grey(frames: np.ndarray) -> bool:
+    return bool((frames == frames[..., :1]).all())
+
+
+def _greys(frames: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """Greys ``(T, H, W)`` as palette indices ``(T, H, W)``, and the palette ``(K, 3)``, K up to ``count``."""
+    levels = np.unique(frames)
+    if len(levels) > count:
+        levels = np.linspace(levels[0], levels[-1], count).round().astype(np.uint8)
+    nearest = np.abs(np.arange(256)[:, None] - levels[None].astype(int)).argmin(1).astype(np.uint8)
+    return nearest[frames], np.repeat(levels[:, None], 3, axis=1)
+
+
+def _colours(frames: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """Colours ``(T, H, W, 3)`` as palette indices ``(T, H, W)``, and the palette ``(K, 3)``, K <= ``count``.
+
+    Where there are more, the palette is chosen on every n-th pixel: median cut, then k-means.
+    """
+    shape = frames.shape[:3]
+    pixels = frames.reshape(-1, 3)
+    used, places = np.unique(pixels, axis=0, return_inverse=True)
+    if len(used) <= count:
+        return places.reshape(shape).astype(np.uint8), used
+    sample = pixels[:: -(-len(pixels) // SAMPLE)]
+    chosen = Image.fromarray(sample[None]).quantize(count, Image.Quantize.MEDIANCUT, kmeans=1)
+    whole = Image.fromarray(frames.reshape(shape[0] * shape[1], shape[2], 3))
+    mapped = whole.quantize(palette=chosen, dither=Image.Dither.NONE)
+    palette = np.array(chosen.getpalette(), dtype=np.uint8).reshape(-1, 3)[:count]
+    return np.asarray(mapped).reshape(shape).copy(), palette
+
+
+def _part_twins(indices: np.ndarray, palette: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Make neighbouring frames differ: of two equal ones Pillow writes one, and the clip would lose a frame.
+
+    The second of two equal frames gets another colour in its last pixel: the nearest in the palette, where a
+    neighbour one level away is added if there is room.
+    """
+    for before, frame in itertools.pairwise(indices):
+        if np.array_equal(before, frame):
+            own = palette[frame[-1, -1]]
+            neighbour = np.where(own < 255, own + 1, 254).astype(np.uint8)
+            if len(palette) < 255:
+                palette = np.concatenate([palette, neighbour[None]])
+            distance = np.abs(palette.astype(int) - own.astype(int)).sum(1)
+            distance[distance == 0] = 10_000  # the colour itself, under any of its numbers
+            frame[-1, -1] = distance.argmin()
+    return indices, palette
+
+
+@contextmanager
+def _whole(path: str | os.PathLike) -> Iterator[Path]:
+    """A temporary path beside ``path``, renamed to it if all goes well and removed if not."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        yield temporary
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)

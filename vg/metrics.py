@@ -1,0 +1,100 @@
+"""Measures: quality (PSNR, SSIM), codes (usage, perplexity, stability), and the baselines beside them.
+
+Video is (B, C, T, H, W) in [-1, 1]; what lies beyond is clipped before it is measured.
+"""
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from vg.data.clips import Clips
+
+
+def psnr(video: Tensor, truth: Tensor) -> Tensor:
+    """Peak signal-to-noise ratio of each clip (peak 255, that is a range of 2 here): (B,) in dB; equal clips: inf."""
+    error = (video.clamp(-1, 1) - truth).square().flatten(1).mean(1)
+    return 10 * torch.log10(4 / error)
+
+
+def ssim(video: Tensor, truth: Tensor) -> Tensor:
+    """Structural similarity of each clip, the mean over its frames: (B,) in [-1, 1].
+
+    Wang et al., 2004 ("Image quality assessment"), section III-C: an 11x11 Gaussian window of standard deviation
+    1.5, K1 = .01, K2 = .03, no padding.
+
+    Raises:
+        ValueError: if a frame is smaller than the window.
+    """
+    if min(video.shape[-2:]) < 11:
+        raise ValueError(f"ssim: frames of {tuple(video.shape[-2:])} are smaller than its window of 11x11.")
+    place = torch.arange(11, device=video.device) - 5.0
+    g = torch.exp(-place.square() / (2 * 1.5**2))
+    g = g / g.sum()
+
+    def blur(x: Tensor) -> Tensor:  # (n, 1, H, W)
+        return F.conv2d(F.conv2d(x, g.view(1, 1, 11, 1)), g.view(1, 1, 1, 11))
+
+    x, y = (v.clamp(-1, 1).reshape(-1, 1, *v.shape[-2:]) for v in (video, truth))
+    mx, my = blur(x), blur(y)
+    vx, vy, cov = blur(x * x) - mx * mx, blur(y * y) - my * my, blur(x * y) - mx * my
+    mx, my = mx + 1, my + 1  # the formula is for values from 0 up
+    c1, c2 = (0.01 * 2) ** 2, (0.03 * 2) ** 2
+    score = (2 * mx * my + c1) * (2 * cov + c2) / ((mx * mx + my * my + c1) * (vx + vy + c2))
+    return score.flatten(1).mean(1).view(len(video), -1).mean(1)
+
+
+def mean_frame(video: Tensor) -> Tensor:
+    """The baseline that knows each clip's average picture and no motion: the clip's mean frame, repeated."""
+    return video.mean(dim=2, keepdim=True).expand_as(video)
+
+
+def nearest_clip(video: Tensor, bank: Clips, batch: int = 64) -> Tensor:
+    """The baseline that remembers and never makes: for each clip the training clip closest to it.
+
+    Args:
+        video: (B, C, T, H, W).
+        bank: where to look, clips of the same length and size.
+        batch: clips compared at a time.
+    """
+    best = torch.full((len(video),), math.inf)
+    which = torch.zeros(len(video), dtype=torch.long)
+    flat = video.flatten(1)
+    for first in range(0, len(bank), batch):
+        numbers = range(first, min(len(bank), first + batch))
+        distance = torch.cdist(flat, bank.take(numbers).flatten(1).to(video.device)).cpu()
+        least, index = distance.min(dim=1)
+        which = torch.where(least < best, index + first, which)
+        best = torch.minimum(best, least)
+    return bank.take(which.tolist()).to(video.device)
+
+
+def usage(indices: Tensor, codes: int) -> float:
+    """Share of the codes that occur at all in ``indices`` (any shape, int64 in [0, codes)): 0 to 1."""
+    return len(indices.unique()) / codes
+
+
+def perplexity(indices: Tensor, codes: int) -> float:
+    """How many equally frequent codes would be as surprising: 2 to the entropy of ``indices``; 1 to ``codes``."""
+    share = torch.bincount(indices.flatten(), minlength=codes).double() / indices.numel()
+    return 2 ** float(-(share[share > 0] * share[share > 0].log2()).sum())
+
+
+def stability(video: Tensor, indices: Tensor, tubelet: tuple[int, int, int], still: float = 3.0) -> float:
+    """Share of tokens that stay the same from one tubelet-frame to the next where the picture stands still.
+
+    Args:
+        video: (B, C, T, H, W), whole tubelets.
+        indices: (B, t, h, w), its tokens.
+        tubelet: frames, height and width of a token.
+        still: a tubelet stands still if it differs from the one before by less, in grey levels (0 to 255).
+
+    Returns:
+        0 to 1, or NaN where nothing stands still.
+    """
+    t, h, w = tubelet
+    cells = video.unfold(2, t, t).unfold(3, h, h).unfold(4, w, w)  # (B, C, t, h, w, *tubelet)
+    change = (cells[:, :, 1:] - cells[:, :, :-1]).abs().mean((1, 5, 6, 7)) * 127.5  # (B, t - 1, h, w)
+    same = indices[:, 1:] == indices[:, :-1]
+    return float(same[change < still].float().mean())

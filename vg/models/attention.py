@@ -1,0 +1,319 @@
+"""Causal attention with ALiBi, one interface over several kernels that give the same numbers.
+
+Everything here takes and returns FlashAttention's layout ``(B, L, N, D)``: batch, position, head, width of a
+head. Queries are the *last* ``Lq`` of the ``Lk`` positions (bottom-right alignment), so that the same call
+serves training (``Lq == Lk``), a prompt after a cache (``Lq < Lk``) and one new token (``Lq == 1``).
+
+=============  ==================================================  ==========================================
+backend        runs on                                             use it for
+=============  ==================================================  ==========================================
+``reference``  anything                                            reading, and checking the others
+``sdpa``       anything                                            training and sampling on a CPU, MPS, CUDA
+``flex``       CUDA; a CPU without gradients                       long sequences on CUDA without flash-attn
+``flash``      CUDA (Ampere or newer), fp16 or bf16, flash-attn 2  training and sampling on CUDA
+=============  ==================================================  ==========================================
+"""
+
+import functools
+import math
+import warnings
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+BACKENDS = ("flash", "flex", "sdpa", "reference")
+
+
+def alibi_slopes(heads: int) -> Tensor:
+    """Slopes of ALiBi, one a head (Press et al., 2022, arXiv:2108.12409, section 3).
+
+    For ``heads`` a power of two, head ``i`` gets ``2 ** (-8 (i + 1) / heads)``. Otherwise: the slopes of the
+    largest power of two below ``heads``, then every second slope of twice that power.
+
+    Args:
+        heads: number of heads N, at least 1.
+
+    Returns:
+        ``(N,)`` fp32 on the CPU, each in (0, 1).
+
+    Raises:
+        ValueError: if ``heads`` is below 1.
+    """
+    if heads < 1:
+        raise ValueError(f"alibi_slopes: heads is {heads}; attention needs at least one head.")
+    power = 1 << (heads.bit_length() - 1)  # the largest power of two up to heads
+    slopes = _geometric(power) + _geometric(2 * power)[::2][: heads - power]
+    return torch.tensor(slopes, dtype=torch.float32)
+
+
+def two_scale_slopes(heads: int, frame: int, multiplier: float = 1.0) -> Tensor:
+    """Slopes for tokens of a video: half of the heads look along a frame, half along time.
+
+    In the flattened ``(t, h, w)`` order the same place one tubelet-frame back lies ``h * w`` positions away.
+    With plain slopes a steep head has faded long before it gets there (slope 1/4, 64 tokens a frame: a
+    factor of ``e ** -16``). So the first half of the heads gets the plain slopes of ``N / 2`` heads, and
+    the second half the same slopes divided by ``frame``: one tubelet-frame is to them what one token is to
+    the first half.
+
+    Args:
+        heads: number of heads N, even.
+        frame: tokens in a tubelet-frame, ``h * w``, at least 1.
+        multiplier: the second half is multiplied by this, above 0. Above 1 these heads fade faster in time.
+
+    Returns:
+        ``(N,)`` fp32 on the CPU, above 0.
+
+    Raises:
+        ValueError: if ``heads`` is odd or below 2, ``frame`` below 1, or ``multiplier`` not above 0.
+    """
+    if heads < 2 or heads % 2:
+        raise ValueError(f"two_scale_slopes: heads is {heads}, but it is split in two halves: give an even number.")
+    if frame < 1:
+        raise ValueError(f"two_scale_slopes: frame is {frame}; it is the number of tokens h * w, at least 1.")
+    if not multiplier > 0:
+        raise ValueError(f"two_scale_slopes: multiplier is {multiplier}; a slope must stay above 0.")
+    near = alibi_slopes(heads // 2)
+    return torch.cat([near, near * (multiplier / frame)])
+
+
+def alibi_bias(slopes: Tensor, Lq: int, Lk: int, window: int | None = None) -> Tensor:
+    """What is added to the scores: ``-slope * distance`` in the past, ``-inf`` where a query may not look.
+
+    Query ``i`` stands at position ``i + Lk - Lq``; its distance to key ``j`` is ``i + Lk - Lq - j``.
+
+    Args:
+        slopes: ``(N,)``, from :func:`alibi_slopes` or :func:`two_scale_slopes`.
+        Lq: number of queries, 1 to ``Lk``.
+        Lk: number of keys.
+        window: if given, a query sees itself and the ``window - 1`` positions before it, no more.
+
+    Returns:
+        ``(N, Lq, Lk)`` fp32 on the device of ``slopes``; a new tensor, yours to change.
+
+    Raises:
+        ValueError: if there are more queries than keys, or ``window`` is below 1.
+    """
+    _check_lengths(Lq, Lk, window)
+    distance = _distance(Lq, Lk, slopes.device)  # (Lq, Lk)
+    hidden = distance < 0
+    if window is not None:
+        hidden = hidden | (distance >= window)
+    bias = -slopes.float()[:, None, None] * distance  # (N, Lq, Lk)
+    return bias.masked_fill(hidden, float("-inf"))
+
+
+def available_backends(device: torch.device | str = "cpu") -> tuple[str, ...]:
+    """Backends that can run on ``device`` here, fastest first.
+
+    ``flash`` further needs fp16 or bf16, and ``flex`` on a CPU has no gradients.
+    """
+    device = torch.device(device)
+    flash = _flash_device(device) and not isinstance(_flash_attn_func(), ImportError)
+    flex = device.type in ("cpu", "cuda")
+    return tuple(name for name in BACKENDS if {"flash": flash, "flex": flex}.get(name, True))
+
+
+def attention(
+    q: Tensor, k: Tensor, v: Tensor, slopes: Tensor, backend: str = "auto", window: int | None = None
+) -> Tensor:
+    """Causal attention with ALiBi, aligned bottom-right. No output ever depends on a later position.
+
+    Args:
+        q: ``(B, Lq, N, D)`` float, the last ``Lq`` positions of ``k``, ``Lq <= Lk``. Mind the order:
+            heads after positions, as FlashAttention has them; ``F.scaled_dot_product_attention`` has not.
+        k: ``(B, Lk, N, D)``, dtype and device of ``q``.
+        v: ``(B, Lk, N, D)``, dtype and device of ``q``.
+        slopes: ``(N,)``, constants (no gradient), from :func:`alibi_slopes` or :func:`two_scale_slopes`.
+        backend: one of :data:`BACKENDS`, or ``auto``: ``flash`` where it can run, otherwise ``sdpa``.
+        window: if given, a query sees itself and the ``window - 1`` positions before it, no more.
+
+    Returns:
+        ``(B, Lq, N, D)``, dtype of ``q``.
+
+    Raises:
+        ValueError: unknown backend, shapes or dtypes that disagree, more queries than keys, slopes with grad.
+        RuntimeError: the backend cannot run on these tensors or is not installed.
+    """
+    _check(q, k, v, slopes, window)
+    if backend == "auto":
+        backend = "sdpa" if _why_not_flash(q) else "flash"
+    if backend == "flash":
+        return _flash(q, k, v, slopes, window)
+    if backend == "flex":
+        return _flex(q, k, v, slopes, window)
+    if backend == "sdpa":
+        return _sdpa(q, k, v, slopes, window)
+    if backend == "reference":
+        return _reference(q, k, v, slopes, window)
+    raise ValueError(f"attention: unknown backend {backend!r}; use 'auto' or one of {', '.join(BACKENDS)}.")
+
+
+def _reference(q: Tensor, k: Tensor, v: Tensor, slopes: Tensor, window: int | None) -> Tensor:
+    """The definition, in fp32 at least and out of autocast's reach."""
+    exact = torch.promote_types(q.dtype, torch.float32)
+    bias = alibi_bias(slopes.to(q.device), q.shape[1], k.shape[1], window)  # (N, Lq, Lk)
+    with torch.autocast(q.device.type, enabled=False):
+        scores = torch.einsum("bind,bjnd->bnij", q.to(exact), k.to(exact)) / math.sqrt(q.shape[-1])
+        weights = (scores + bias).softmax(dim=-1)  # (B, N, Lq, Lk)
+        return torch.einsum("bnij,bjnd->bind", weights, v.to(exact)).to(q.dtype)
+
+
+def _sdpa(q: Tensor, k: Tensor, v: Tensor, slopes: Tensor, window: int | None) -> Tensor:
+    """torch's own kernel. Its ``is_causal`` is aligned top-left, hence a mask of our own, always."""
+    mask = _sdpa_mask(q, k.shape[1], slopes, window)
+    out = F.scaled_dot_product_attention(q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2), attn_mask=mask)
+    return out.transpose(1, 2)  # (B, Lq, N, D)
+
+
+def _flex(q: Tensor, k: Tensor, v: Tensor, slopes: Tensor, window: int | None) -> Tensor:
+    """FlexAttention: the bias is computed inside the kernel, no ``(Lq, Lk)`` mask in memory."""
+    device = q.device
+    if device.type not in ("cpu", "cuda"):
+        raise RuntimeError(f"attention: backend 'flex' does not run on {device.type}; use 'sdpa'.")
+    if device.type == "cpu" and torch.is_grad_enabled() and any(x.requires_grad for x in (q, k, v)):
+        raise RuntimeError("attention: 'flex' has no backward on a CPU; use 'sdpa', or torch.no_grad().")
+    # Numbers go in as tensors: captured integers would be compiled in, and every length compiled anew.
+    shift = torch.full((), k.shape[1] - q.shape[1], device=device)
+    slopes = slopes.to(device, torch.float32)
+
+    def add_bias(score, batch, head, i, j):
+        return score - slopes[head] * (i + shift - j)
+
+    kernel = _flex_kernel(device.type)
+    visible = _flex_visible(q.shape[1], k.shape[1], window, device)
+    with warnings.catch_warnings():
+        # It warns of being slow without torch.compile; on a CPU we choose that: compiling takes 30 s.
+        warnings.filterwarnings("ignore", message="flex_attention called without torch.compile")
+        heads_first = (x.transpose(1, 2) for x in (q, k, v))  # (B, N, L, D)
+        out = kernel(*heads_first, score_mod=add_bias, block_mask=visible)
+    return out.transpose(1, 2)  # (B, Lq, N, D)
+
+
+def _flash(q: Tensor, k: Tensor, v: Tensor, slopes: Tensor, window: int | None) -> Tensor:
+    """FlashAttention-2 (Dao, 2023, arXiv:2307.08691): takes our layout and aligns bottom-right as we do."""
+    if reason := _why_not_flash(q):
+        raise RuntimeError(f"attention: backend 'flash' cannot run: {reason}. Use 'auto' or 'sdpa'.")
+    slopes = slopes.to(q.device, torch.float32).contiguous()
+    reach = (-1, -1) if window is None else (window - 1, 0)  # how far a query sees to the left, to the right
+    return _flash_attn_func()(q, k, v, causal=True, window_size=reach, alibi_slopes=slopes)
+
+
+def _why_not_flash(q: Tensor) -> str | None:
+    """The reason why FlashAttention cannot serve ``q``, or None if it can."""
+    if not _flash_device(q.device):
+        return f"it needs a CUDA GPU of compute capability 8.0 or above, the tensors are on '{q.device}'"
+    if q.dtype not in (torch.float16, torch.bfloat16):
+        return f"it takes float16 or bfloat16, the tensors are {q.dtype}: cast them, or use torch.autocast"
+    if q.shape[-1] > 256:
+        return f"a head may be at most 256 wide, this one is {q.shape[-1]}"
+    if isinstance(problem := _flash_attn_func(), ImportError):
+        return f"flash-attn is not installed or does not load ({problem}); see environment-cuda.yml"
+    return None
+
+
+def _flash_device(device: torch.device) -> bool:
+    return device.type == "cuda" and torch.cuda.get_device_capability(device) >= (8, 0)
+
+
+@functools.cache
+def _flash_attn_func():
+    """The kernel, or the ImportError that says why not. Asked once: a failing import is slow."""
+    try:
+        from flash_attn import flash_attn_func
+    except ImportError as problem:  # not installed, built for another torch, or a version 4 (which has no ALiBi)
+        return problem
+    return flash_attn_func
+
+
+@functools.cache
+def _flex_kernel(device_type: str):
+    from torch.nn.attention.flex_attention import flex_attention
+
+    return torch.compile(flex_attention) if device_type == "cuda" else flex_attention
+
+
+@functools.lru_cache(maxsize=16)
+def _flex_visible(Lq: int, Lk: int, window: int | None, device: torch.device):
+    """Which blocks of keys a block of queries needs; the kernel skips the others."""
+    from torch.nn.attention.flex_attention import create_block_mask
+
+    def visible(batch, head, i, j):
+        distance = i + shift - j
+        return (distance >= 0) & (distance < reach)
+
+    with torch.inference_mode(False):  # as in _cached_mask
+        shift = torch.full((), Lk - Lq, device=device)
+        reach = torch.full((), window or Lk, device=device)
+        return create_block_mask(visible, None, None, Lq, Lk, device=device)
+
+
+def _sdpa_mask(q: Tensor, Lk: int, slopes: Tensor, window: int | None) -> Tensor:
+    """``(B, N, Lq, Lk)``, dtype of ``q``: 4-D and without grad, or a CPU silently takes its slow path."""
+    B, Lq = q.shape[:2]
+    if torch.compiler.is_compiling():  # a cache would break the graph
+        mask = alibi_bias(slopes.to(q.device), Lq, Lk, window).to(q.dtype)[None]
+    else:
+        mask = _cached_mask(_values(slopes), Lq, Lk, window, q.dtype, q.device)
+    mask = mask.expand(B, -1, -1, -1)
+    return mask.contiguous() if q.device.type == "mps" else mask  # MPS misreads a broadcast mask
+
+
+@functools.lru_cache(maxsize=16)
+def _cached_mask(
+    values: tuple[float, ...], Lq: int, Lk: int, window: int | None, dtype: torch.dtype, device: torch.device
+) -> Tensor:
+    """``(1, N, Lq, Lk)``, shared by all layers with these slopes: never write into it."""
+    # A mask first made while sampling in inference mode must serve training afterwards.
+    with torch.inference_mode(False):
+        return alibi_bias(torch.tensor(values, device=device), Lq, Lk, window).to(dtype)[None]
+
+
+def _values(slopes: Tensor) -> tuple[float, ...]:
+    """The slopes as numbers. Off the CPU reading them waits for the device, so each tensor is read once."""
+    if slopes.device.type == "cpu" or slopes.is_inference():
+        return tuple(slopes.tolist())
+    return _values_of_version(slopes, slopes._version)
+
+
+@functools.lru_cache(maxsize=64)
+def _values_of_version(slopes: Tensor, version: int) -> tuple[float, ...]:
+    # A tensor hashes by identity and the cache keeps it alive; writing into it raises its version.
+    return tuple(slopes.tolist())
+
+
+def _distance(Lq: int, Lk: int, device: torch.device) -> Tensor:
+    """``(Lq, Lk)`` int64: how far key j lies before query i; negative in the future."""
+    i = torch.arange(Lk - Lq, Lk, device=device)
+    j = torch.arange(Lk, device=device)
+    return i[:, None] - j[None, :]
+
+
+def _geometric(heads: int) -> list[float]:
+    return [2.0 ** (-8.0 * (i + 1) / heads) for i in range(heads)]
+
+
+def _check_lengths(Lq: int, Lk: int, window: int | None) -> None:
+    if not 1 <= Lq <= Lk:
+        raise ValueError(
+            f"attention: {Lq} queries for {Lk} keys; queries are the last of the positions, so 1 <= Lq <= Lk."
+        )
+    if window is not None and window < 1:
+        raise ValueError(f"attention: window is {window}; a query sees at least itself: give 1 or more, or None.")
+
+
+def _check(q: Tensor, k: Tensor, v: Tensor, slopes: Tensor, window: int | None) -> None:
+    shapes = f"q {tuple(q.shape)}, k {tuple(k.shape)}, v {tuple(v.shape)}, slopes {tuple(slopes.shape)}"
+    if q.ndim != 4 or k.ndim != 4 or slopes.ndim != 1:
+        raise ValueError(f"attention takes q, k, v (B, L, N, D) and slopes (N,), but got {shapes}.")
+    B, Lq, N, D = q.shape
+    if len(slopes) != N:
+        swapped = " q looks like (B, N, L, D): transpose(1, 2) it." if Lq == len(slopes) else ""
+        raise ValueError(f"attention: {N} heads in q but {len(slopes)} slopes: {shapes}.{swapped}")
+    if k.shape != v.shape or (k.shape[0], *k.shape[2:]) != (B, N, D):
+        raise ValueError(f"attention: q (B, Lq, N, D) and k, v (B, Lk, N, D) disagree: {shapes}.")
+    if not q.dtype == k.dtype == v.dtype:
+        raise ValueError(f"attention: q is {q.dtype}, k {k.dtype}, v {v.dtype}; cast them (or the cache) to one.")
+    if slopes.requires_grad:
+        raise ValueError("attention: slopes are constants here, but these require grad; register a buffer.")
+    _check_lengths(Lq, k.shape[1], window)

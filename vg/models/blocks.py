@@ -1,0 +1,48 @@
+"""Building blocks of the video models. Everything is causal in time: a frame sees itself and the past."""
+
+import torch
+import torch.nn as nn
+import torch.nn.functional as F
+from torch import Tensor
+
+Past = dict[nn.Module, Tensor]
+"""What each causal layer remembers of a stream: its last inputs."""
+
+
+class CausalTimeConv(nn.Conv3d):
+    """A convolution over time that sees only the past: ``(B, D, t, h, w)`` in and out.
+
+    Before the first frame it sees zeros. Given a ``past``, it goes on where the last call stopped,
+    so that a video in pieces gives the same numbers as the whole.
+    """
+
+    def __init__(self, d: int, kernel: int = 3):
+        super().__init__(d, d, (kernel, 1, 1))
+
+    def forward(self, x: Tensor, past: Past | None = None) -> Tensor:
+        reach = self.kernel_size[0] - 1
+        before = past.get(self) if past is not None else None
+        x = F.pad(x, (0, 0, 0, 0, reach, 0)) if before is None else torch.cat([before, x], dim=2)
+        if past is not None:
+            past[self] = x[:, :, x.shape[2] - reach :]
+        return super().forward(x)
+
+
+class Block(nn.Module):
+    """Residual block over ``(B, t, h, w, D)``: 1x3x3, then causal kx1x1, then a small MLP.
+
+    Factorised convolutions in channels-last order are the fastest shape of Conv3d on a CPU.
+    """
+
+    def __init__(self, d: int, time_kernel: int = 3):
+        super().__init__()
+        self.norm = nn.LayerNorm(d)
+        self.space = nn.Conv3d(d, d, (1, 3, 3), padding=(0, 1, 1))
+        self.time = CausalTimeConv(d, time_kernel)
+        self.mlp = nn.Sequential(nn.LayerNorm(d), nn.Linear(d, 2 * d), nn.GELU(), nn.Linear(2 * d, d))
+
+    def forward(self, x: Tensor, past: Past | None = None) -> Tensor:
+        y = F.silu(self.norm(x)).permute(0, 4, 1, 2, 3)  # (B, D, t, h, w), channels last in memory
+        y = self.time(self.space(y), past)
+        x = x + y.permute(0, 2, 3, 4, 1)
+        return x + self.mlp(x)

@@ -1,0 +1,303 @@
+"""The prior: a decoder-only transformer that predicts the tokens of a video one after another.
+
+The order is (t, h, w): frame by frame, row by row. Input ``k`` predicts token ``k`` and knows the tokens before it:
+
+    start  or the token before            read one after another, like words
+    the tokens above and above right      read from the same tubelet-frame
+    a small causal network over the       what stood here, and around, one tubelet-frame ago and earlier:
+    tubelet-frames before                 most of the next tubelet-frame is the last one
+"""
+
+import math
+from dataclasses import dataclass, field
+
+import torch
+import torch.nn as nn
+import torch.nn.functional as F
+from torch import Tensor
+
+from vg.models.attention import alibi_slopes, attention, two_scale_slopes
+from vg.models.blocks import Block, Past
+from vg.models.frozen import Freezable
+from vg.models.quantizers import FSQ
+
+
+@dataclass(frozen=True)
+class PriorConfig:
+    """Shape of a ``Prior``.
+
+    Attributes:
+        levels: of the tokenizer; digit i of a token is one of ``levels[i]``.
+        grid: (h, w), tokens in a tubelet-frame.
+        width: D of the transformer, a multiple of ``heads``.
+        depth: layers.
+        heads: N, even for two-scale slopes.
+        context: blocks of the network over the tubelet-frames before; 0 leaves it out.
+        positions: ``two_scale`` ALiBi (half of the heads fade with distance along the sequence, half with time),
+            ``plain`` ALiBi, or ``learned`` (an embedding of each position, no ALiBi).
+        longest: positions that ``learned`` has, in tubelet-frames.
+        scenes: scene labels; 0 for none.
+    """
+
+    levels: tuple[int, ...] = (7, 5, 5, 5, 5)
+    grid: tuple[int, int] = (8, 8)
+    width: int = 256
+    depth: int = 6
+    heads: int = 4
+    context: int = 2
+    positions: str = "two_scale"
+    longest: int = 32
+    scenes: int = 0
+
+
+@dataclass
+class State:
+    """What generation keeps from one call to the next. Made empty, filled by ``Prior.forward``.
+
+    Attributes:
+        digits: (B, L, digits), the tokens so far.
+        keys_values: of each layer, (k, v), each (B, L, N, D / N).
+        past: what the context network remembers.
+        seen: (B, L, D), the context of every token so far and of the tubelet-frame that is being made.
+    """
+
+    digits: Tensor | None = None
+    keys_values: dict[int, tuple[Tensor, Tensor]] = field(default_factory=dict)
+    past: Past = field(default_factory=dict)
+    seen: Tensor | None = None
+
+
+class DigitEmbedding(nn.Module):
+    """Embeds a token as the sum of its digits' embeddings, so that neighbouring codes start out alike."""
+
+    def __init__(self, levels: tuple[int, ...], d: int):
+        super().__init__()
+        self.tables = nn.ModuleList(nn.Embedding(n, d) for n in levels)
+
+    def forward(self, digits: Tensor) -> Tensor:
+        """Digits ``(..., digits)`` int64 -> ``(..., D)``."""
+        return sum(table(digits[..., i]) for i, table in enumerate(self.tables))
+
+
+class DigitHead(nn.Module):
+    """Predicts a token's digits one after another, each from the hidden state and the digits before it.
+
+    So a vocabulary of millions costs a few dozen outputs, and every code has a probability of its own.
+    """
+
+    def __init__(self, levels: tuple[int, ...], d: int):
+        super().__init__()
+        self.levels = levels
+        self.known = DigitEmbedding(levels[:-1], d)
+        self.logits = nn.ModuleList(
+            nn.Sequential(nn.LayerNorm(d), nn.Linear(d, d), nn.GELU(), nn.Linear(d, n)) for n in levels
+        )
+
+    def bits(self, x: Tensor, digits: Tensor) -> Tensor:
+        """Bits that each token costs: hidden states ``(..., D)``, digits ``(..., digits)`` -> ``(...)``."""
+        total = 0
+        for i, logits in enumerate(self.logits):
+            nats = F.cross_entropy(logits(x).flatten(0, -2), digits[..., i].flatten(), reduction="none")
+            total = total + nats.view(x.shape[:-1]) / math.log(2)
+            if i + 1 < len(self.levels):
+                x = x + self.known.tables[i](digits[..., i])
+        return total
+
+    def sample(self, x: Tensor, choose) -> Tensor:
+        """Draw tokens: hidden states ``(B, D)`` -> digits ``(B, digits)``.
+
+        Args:
+            x: hidden states.
+            choose: from logits ``(B, levels[i])`` to digits ``(B,)``.
+        """
+        digits = []
+        for i, logits in enumerate(self.logits):
+            digits.append(choose(logits(x)))
+            if i + 1 < len(self.levels):
+                x = x + self.known.tables[i](digits[-1])
+        return torch.stack(digits, dim=-1)
+
+
+class Layer(nn.Module):
+    """One layer of the transformer, norms first: attention with ALiBi, then an MLP."""
+
+    def __init__(self, d: int, heads: int):
+        super().__init__()
+        self.heads = heads
+        self.norm = nn.LayerNorm(d)
+        self.qkv = nn.Linear(d, 3 * d)
+        self.out = nn.Linear(d, d)
+        self.mlp = nn.Sequential(nn.LayerNorm(d), nn.Linear(d, 4 * d), nn.GELU(), nn.Linear(4 * d, d))
+
+    def forward(self, x: Tensor, slopes: Tensor, cached=None, **options) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+        """``(B, L, D)`` and keys and values of earlier positions -> ``(B, L, D)`` and all keys and values."""
+        B, L, D = x.shape
+        q, k, v = self.qkv(self.norm(x)).view(B, L, 3, self.heads, D // self.heads).unbind(2)  # (B, L, N, D / N)
+        if cached is not None:
+            k, v = torch.cat([cached[0], k], dim=1), torch.cat([cached[1], v], dim=1)
+        y = attention(q, k, v, slopes, **options)
+        x = x + self.out(y.reshape(B, L, D))
+        return x + self.mlp(x), (k, v)
+
+
+class Prior(Freezable):
+    """Decoder-only transformer over a grid of FSQ tokens, with ALiBi (Press et al., 2022, arXiv:2108.12409).
+
+    Example:
+        >>> prior = Prior(PriorConfig())
+        >>> prior.bits(torch.zeros(1, 8, 8, 8, dtype=torch.long)).shape
+        torch.Size([1, 8, 8, 8])
+    """
+
+    def __init__(self, config: PriorConfig = PriorConfig()):
+        super().__init__()
+        self.config = config
+        self.levels, self.grid = tuple(config.levels), tuple(config.grid)
+        self.frame = self.grid[0] * self.grid[1]
+        d = config.width
+        if d % config.heads:
+            raise ValueError(f"Prior: width {d} is not a multiple of {config.heads} heads.")
+        self.quantizer = FSQ(config.levels)
+        self.left, self.above, self.corner, self.before = (DigitEmbedding(self.levels, d) for _ in range(4))
+        self.start = nn.Parameter(torch.zeros(d))
+        self.place = nn.Parameter(torch.zeros(self.frame, d))
+        self.nothing = nn.Parameter(torch.zeros(d))  # the context of the first tubelet-frame
+        self.context = nn.ModuleList(Block(d) for _ in range(config.context))
+        self.scene = nn.Embedding(config.scenes + 1, d) if config.scenes else None
+        self.position = nn.Embedding(config.longest * self.frame, d) if config.positions == "learned" else None
+        self.layers = nn.ModuleList(Layer(d, config.heads) for _ in range(config.depth))
+        self.norm = nn.LayerNorm(d)
+        self.head = DigitHead(self.levels, d)
+        self.register_buffer("slopes", _slopes(config, self.frame), persistent=False)
+        self.to(memory_format=torch.channels_last_3d)
+        self._initialise()
+
+    def _initialise(self) -> None:
+        for name, weight in self.named_parameters():
+            if weight.dim() == 2:
+                nn.init.normal_(weight, std=0.02)
+            if name.endswith(("out.weight", "mlp.3.weight")):  # residual branches start small (GPT-2)
+                nn.init.normal_(weight, std=0.02 / math.sqrt(2 * self.config.depth))
+
+    def bits(self, indices: Tensor, scene: Tensor | None = None, given: Tensor | None = None) -> Tensor:
+        """What every token costs, in bits: the loss, and the measure.
+
+        Args:
+            indices: (B, t, h, w) int64, the tokens to predict.
+            scene: (B,) int64, a label for each clip, -1 where it is unknown; default all unknown.
+            given: (B, t, h, w) int64, the tokens that the network is shown, where these are not to be the
+                true ones (training with some of them corrupted); default ``indices``.
+
+        Returns:
+            (B, t, h, w) float, bits.
+        """
+        digits = self.digits(indices)
+        shown = digits if given is None else self.digits(given)
+        hidden = self.hidden(shown, scene)
+        return self.head.bits(hidden, digits).view(indices.shape)
+
+    def digits(self, indices: Tensor) -> Tensor:
+        """Indices (B, t, h, w) -> digits (B, t * h * w, digits)."""
+        if indices.ndim != 4 or tuple(indices.shape[2:]) != self.grid:
+            raise ValueError(
+                f"Prior: got tokens {tuple(indices.shape)}, expected (B, t, {self.grid[0]}, {self.grid[1]})."
+            )
+        return self.quantizer.digits(indices.flatten(1))
+
+    def hidden(self, digits: Tensor, scene: Tensor | None = None, **options) -> Tensor:
+        """States that predict the tokens ``digits`` (B, L, digits) -> (B, L, D); state k has seen tokens below k.
+
+        Args:
+            digits: whole tubelet-frames.
+            scene: as in ``bits``.
+            options: ``backend`` and ``window`` of ``attention``.
+        """
+        x = self.inputs(digits, self.contexts(digits), 0, digits.shape[1], scene)
+        for layer in self.layers:
+            x, _ = layer(x, self.slopes, **options)
+        return self.norm(x)
+
+    def contexts(self, digits: Tensor, past: Past | None = None) -> Tensor:
+        """What whole tubelet-frames (B, L, digits) say about the places of the frames after them: (B, L, D)."""
+        B, L, _ = digits.shape
+        x = self.before(digits).view(B, -1, *self.grid, self.config.width)
+        for block in self.context:
+            x = block(x, past)
+        return x.view(B, L, self.config.width)
+
+    def inputs(self, digits: Tensor, seen: Tensor, first: int, stop: int, scene: Tensor | None = None) -> Tensor:
+        """Inputs ``first`` to ``stop`` of the transformer: (B, stop - first, D).
+
+        Args:
+            digits: (B, at least stop - 1, digits).
+            seen: ``contexts`` of at least all whole tubelet-frames before ``stop``.
+            first, stop: which positions.
+            scene: as in ``bits``.
+        """
+        B, device = len(digits), digits.device
+        positions = torch.arange(first, stop, device=device)
+        x = self.place[positions % self.frame].expand(B, -1, -1)
+        reach = {self.left: 1, self.corner: self.grid[1] - 1, self.above: self.grid[1]}
+        for table, back in reach.items():
+            x = x + _shifted(table(digits[:, max(0, first - back) : max(0, stop - back)]), stop - first)
+        x = x + _shifted(seen[:, max(0, first - self.frame) : max(0, stop - self.frame)], stop - first)
+        x = x + torch.where(positions[:, None] == 0, self.start, 0.0)
+        x = x + torch.where(positions[:, None] < self.frame, self.nothing, 0.0)
+        if self.position is not None:
+            if stop > self.position.num_embeddings:
+                raise ValueError(
+                    f"Prior: learned positions end at {self.config.longest} tubelet-frames; "
+                    "ALiBi (positions='two_scale') has no such end."
+                )
+            x = x + self.position(positions)
+        if self.scene is not None:
+            label = torch.full((B,), -1, device=device) if scene is None else scene
+            x = x + self.scene(label + 1)[:, None]
+        return x
+
+    def advance(
+        self, state: State, digits: Tensor | None, scene: Tensor | None = None, window: int | None = None
+    ) -> Tensor:
+        """Take in some tokens after those of ``state``, and give the hidden state (B, D) that predicts the next.
+
+        The same numbers as ``hidden`` of the whole sequence, at a fraction of the work.
+
+        Args:
+            state: from the last call, or a new one; it is changed.
+            digits: (B, L, digits), the tokens to take in; None at the very beginning of an empty video.
+            scene: as in ``bits``, the same at every call; its length is the batch if ``digits`` is None.
+            window: attend to so many positions at most; older keys and values are dropped.
+        """
+        if state.digits is None:
+            batch = len(digits) if digits is not None else (1 if scene is None else len(scene))
+            state.digits = torch.zeros(batch, 0, len(self.levels), dtype=torch.long, device=self.start.device)
+            state.seen = self.start.new_zeros(batch, 0, self.config.width)
+            first = 0
+        else:
+            first = state.digits.shape[1] + 1  # the input after the last token was computed last time
+        if digits is not None:
+            state.digits = torch.cat([state.digits, digits], dim=1)
+        whole = state.digits.shape[1] // self.frame * self.frame
+        if whole > state.seen.shape[1]:
+            fresh = self.contexts(state.digits[:, state.seen.shape[1] : whole], state.past)
+            state.seen = torch.cat([state.seen, fresh], dim=1)
+        x = self.inputs(state.digits, state.seen, first, state.digits.shape[1] + 1, scene)
+        for i, layer in enumerate(self.layers):
+            x, (k, v) = layer(x, self.slopes, state.keys_values.get(i), window=window)
+            state.keys_values[i] = (k, v) if window is None else (k[:, -window:], v[:, -window:])
+        return self.norm(x[:, -1])
+
+
+def _shifted(x: Tensor, length: int) -> Tensor:
+    """(B, L, D) with zeros before it, ``length`` long."""
+    return F.pad(x, (0, 0, length - x.shape[1], 0))
+
+
+def _slopes(config: PriorConfig, frame: int) -> Tensor:
+    if config.positions == "two_scale":
+        return two_scale_slopes(config.heads, frame, multiplier=4.0)
+    if config.positions == "plain":
+        return alibi_slopes(config.heads)
+    if config.positions == "learned":
+        return torch.zeros(config.heads)
+    raise ValueError(f"Prior: positions is {config.positions!r}, expected 'two_scale', 'plain' or 'learned'.")

@@ -1,0 +1,125 @@
+"""The tubelet FSQ-VAE: a clip as a grid of spacetime patches, one token each."""
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn as nn
+import torch.nn.functional as F
+from einops import rearrange
+from torch import Tensor
+
+from vg.models.blocks import Block, Past
+from vg.models.frozen import Freezable
+from vg.models.quantizers import FSQ, Whitening
+
+
+@dataclass(frozen=True)
+class TubeletConfig:
+    """Shape of a ``TubeletTokenizer``.
+
+    Attributes:
+        tubelet: frames, height and width of one spacetime patch (ViViT's "tubelet").
+        levels: FSQ levels; a token is one of ``prod(levels)`` codes.
+        channels: colours of a pixel, 1 (grey) or 3.
+        width: D, features of a token inside the networks.
+        encoder_depth: blocks before the quantizer.
+        decoder_depth: blocks after it; drawing is harder than describing, so more.
+        time_kernel: tubelet-frames that a block's convolution over time sees: its own and earlier ones.
+    """
+
+    tubelet: tuple[int, int, int] = (8, 4, 8)
+    levels: tuple[int, ...] = (8, 8, 8, 6, 5)
+    channels: int = 1
+    width: int = 192
+    encoder_depth: int = 2
+    decoder_depth: int = 4
+    time_kernel: int = 2
+
+
+class TubeletTokenizer(Freezable):
+    """Tubelet FSQ-VAE: Linear tubelet embedding, causal residual blocks, FSQ, blocks, Linear back.
+
+    Tubelets after ViViT (Arnab et al., 2021, arXiv:2103.15691, section 3.2), quantizer after FSQ
+    (Mentzer et al., 2023). Rearrange and Linear is a convolution whose stride is its kernel, and
+    faster. Causal in time: a token depends on its own frames and earlier ones, a frame on its own
+    tubelet's token and earlier ones.
+
+    Example:
+        >>> tokenizer = TubeletTokenizer(TubeletConfig())
+        >>> tokenizer.encode(torch.zeros(1, 1, 16, 64, 64)).shape
+        torch.Size([1, 4, 8, 8])
+    """
+
+    def __init__(self, config: TubeletConfig = TubeletConfig()):
+        super().__init__()
+        self.config = config
+        self.tubelet, self.levels = tuple(config.tubelet), tuple(config.levels)
+        t, h, w = self.tubelet
+        d, pixels = config.width, config.channels * t * h * w
+        self.quantizer = FSQ(config.levels)
+        self.embed = nn.Linear(pixels, d)
+        self.encoder = nn.ModuleList(Block(d, config.time_kernel) for _ in range(config.encoder_depth))
+        channels = len(config.levels)
+        self.to_code = nn.Sequential(nn.LayerNorm(d), nn.Linear(d, channels), Whitening(channels))
+        self.from_code = nn.Linear(len(config.levels), d)
+        self.decoder = nn.ModuleList(Block(d, config.time_kernel) for _ in range(config.decoder_depth))
+        self.to_pixels = nn.Sequential(nn.LayerNorm(d), nn.Linear(d, pixels))
+        self.to(memory_format=torch.channels_last_3d)
+
+    def forward(self, video: Tensor) -> tuple[Tensor, Tensor]:
+        """Encode and decode: ``(B, C, T, H, W)`` -> reconstruction of that shape, indices ``(B, t, h, w)``."""
+        codes, indices = self.quantize(video)
+        return self.reconstruct(codes, video.shape[2:]), indices
+
+    @torch.no_grad()
+    def encode(self, video: Tensor, past: Past | None = None) -> Tensor:
+        """Video ``(B, C, T, H, W)`` in [-1, 1] -> indices ``(B, t, h, w)`` int64.
+
+        A size that the tubelet does not divide is padded by repeating the last frame, row or column.
+
+        Args:
+            video: the clip.
+            past: an empty dict to begin a stream with, the same dict for each further piece. All pieces
+                but the last must be whole tubelets long.
+        """
+        return self.quantize(video, past)[1]
+
+    @torch.no_grad()
+    def decode(self, indices: Tensor, size: tuple[int, int, int] | None = None, past: Past | None = None) -> Tensor:
+        """Indices ``(B, t, h, w)`` -> video ``(B, C, T, H, W)`` in [-1, 1].
+
+        Args:
+            indices: int64 in [0, prod(levels)).
+            size: (T, H, W) to crop to, where the encoder had padded; default all whole tubelets.
+            past: as in ``encode``.
+        """
+        return self.reconstruct(self.quantizer.codes(indices), size, past).clamp(-1, 1)
+
+    def quantize(self, video: Tensor, past: Past | None = None) -> tuple[Tensor, Tensor]:
+        """``(B, C, T, H, W)`` -> codes ``(B, t, h, w, digits)`` with gradients, indices ``(B, t, h, w)``."""
+        if video.ndim != 5 or video.shape[1] != self.config.channels or 0 in video.shape:
+            raise ValueError(
+                f"TubeletTokenizer: got {tuple(video.shape)}, expected (B, {self.config.channels}, T, H, W)"
+            )
+        t, h, w = self.tubelet
+        x = _pad_to(video, self.tubelet)
+        x = self.embed(rearrange(x, "b c (T t) (H h) (W w) -> b T H W (c t h w)", t=t, h=h, w=w))
+        for block in self.encoder:
+            x = block(x, past)
+        return self.quantizer(self.to_code(x))
+
+    def reconstruct(self, codes: Tensor, size: tuple[int, int, int] | None = None, past: Past | None = None) -> Tensor:
+        """Codes ``(B, t, h, w, digits)`` -> video ``(B, C, T, H, W)``, not clamped, with gradients."""
+        t, h, w = self.tubelet
+        x = self.from_code(codes)
+        for block in self.decoder:
+            x = block(x, past)
+        x = self.to_pixels(x)
+        x = rearrange(x, "b T H W (c t h w) -> b c (T t) (H h) (W w)", t=t, h=h, w=w)
+        return x if size is None else x[:, :, : size[0], : size[1], : size[2]]
+
+
+def _pad_to(video: Tensor, tubelet: tuple[int, int, int]) -> Tensor:
+    """Repeat the last frame, row and column until the tubelet divides ``(B, C, T, H, W)``."""
+    t, h, w = (-n % m for n, m in zip(video.shape[2:], tubelet))
+    return F.pad(video, (0, w, 0, h, 0, t), mode="replicate") if t or h or w else video

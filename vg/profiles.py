@@ -1,0 +1,46 @@
+"""How long and on how much, never what is computed: one setting, ``$VG_PROFILE``.
+
+``smoke``: seconds a notebook, no network, the drawn cartoon. ``laptop``: minutes a notebook on two cores.
+``gpu``: 256x256 film. The same cells run in all of them.
+"""
+
+import os
+from dataclasses import dataclass
+from typing import TypeVar
+
+import torch
+
+T = TypeVar("T")
+NAMES = ("smoke", "laptop", "gpu")
+
+
+@dataclass(frozen=True)
+class Profile:
+    """One of the three profiles, by ``name``."""
+
+    name: str
+
+    def pick(self, *, smoke: T, laptop: T, gpu: T) -> T:
+        """The value meant for this profile: ``steps = profile().pick(smoke=3, laptop=600, gpu=20_000)``."""
+        return {"smoke": smoke, "laptop": laptop, "gpu": gpu}[self.name]
+
+
+def profile() -> Profile:
+    """The current profile: ``$VG_PROFILE``; unset, ``gpu`` where there is CUDA and ``laptop`` elsewhere.
+
+    Raises:
+        ValueError: if ``$VG_PROFILE`` names none of the three.
+    """
+    name = os.environ.get("VG_PROFILE") or ("gpu" if torch.cuda.is_available() else "laptop")
+    if name not in NAMES:
+        raise ValueError(f"VG_PROFILE is {name!r}, which is no profile. Set it to one of {', '.join(NAMES)}.")
+    return Profile(name)
+
+
+def device() -> torch.device:
+    """Where to compute: CUDA, else MPS, else the CPU; in ``smoke`` always the CPU, so that numbers agree."""
+    if profile().name == "smoke":
+        return torch.device("cpu")
+    if torch.cuda.is_available():
+        return torch.device("cuda")
+    return torch.device("mps" if torch.backends.mps.is_available() else "cpu")

@@ -1,0 +1,199 @@
+"""Generation: new tokens one after another, decoded into new video."""
+
+import math
+
+import torch
+from torch import Tensor
+from tqdm.auto import tqdm
+
+from vg.models.transformer import Prior, State
+from vg.models.tubelet import TubeletTokenizer
+
+
+@torch.no_grad()
+def generate(
+    prior: Prior,
+    tokenizer: TubeletTokenizer,
+    prompt: Tensor | None = None,
+    frames: int = 32,
+    seed: int = 0,
+    *,
+    batch: int | None = None,
+    temperature: float = 1.0,
+    top_k: int | None = None,
+    top_p: float | None = None,
+    scene: int | None = None,
+    guidance: float = 1.0,
+    window: int | None = None,
+    progress: bool = True,
+) -> Tensor:
+    """New video: from nothing, from a still, or going on from a clip.
+
+    Args:
+        prior: predicts the tokens.
+        tokenizer: the one whose tokens the prior was trained on.
+        prompt: (B, C, T, H, W) in [-1, 1], or (C, T, H, W) for one; a still has T = 1. Its ragged end, which
+            fills no tubelet, is left out; a prompt shorter than a tubelet holds its last frame.
+        frames: T of the result, the prompt's frames included.
+        seed: the same arguments and seed give the same video. Sample ``b`` of a batch is seeded with
+            ``seed + b``, whatever the others are.
+        batch: how many to make; default as many as there are prompts, or one.
+        temperature: the logits are divided by it, above 0: below 1 is safer, above 1 wilder.
+        top_k: draw each digit from its so many most probable values.
+        top_p: draw each digit from the fewest values that hold this share of the probability (Holtzman et al.,
+            2020, arXiv:1904.09751). Both are taken from the same distribution, independently of each other.
+        scene: a label, for a prior that has them.
+        guidance: above 1, go further in the direction that the scene's label points to (Ho and Salimans,
+            2022, arXiv:2207.12598).
+        window: tubelet-frames that the prior looks back at most; default all. Without a bound a long video
+            takes ever longer.
+        progress: show a bar.
+
+    Returns:
+        (B, C, frames, H, W) in [-1, 1]: the prompt as the tokenizer sees it, then what is new.
+
+    Raises:
+        ValueError: if the models do not fit each other or the prompt, or a number is out of its range.
+    """
+    _check(prior, tokenizer, temperature, top_k, top_p, scene, guidance)
+    t = tokenizer.tubelet[0]
+    tokens = None if prompt is None else _prompt_tokens(prior, tokenizer, prompt)
+    batch = batch or (1 if tokens is None else len(tokens))
+    if tokens is not None and len(tokens) != batch:
+        if len(tokens) > 1:
+            raise ValueError(f"generate: {len(tokens)} prompts for a batch of {batch}. Give one, or as many.")
+        tokens = tokens.expand(batch, -1, -1, -1)
+    given = 0 if tokens is None else tokens.shape[1]
+    if frames <= given * t:
+        raise ValueError(f"generate: the prompt fills {given * t} of {frames} frames. Ask for more than that.")
+    wanted = -(-frames // t)
+    indices = generate_tokens(
+        prior, tokens, wanted, seed, batch=batch, temperature=temperature, top_k=top_k, top_p=top_p,
+        scene=scene, guidance=guidance, window=window, progress=progress,
+    )  # fmt: skip
+    return tokenizer.decode(indices)[:, :, :frames]
+
+
+@torch.no_grad()
+def generate_tokens(
+    prior: Prior,
+    tokens: Tensor | None,
+    frames: int,
+    seed: int = 0,
+    *,
+    batch: int = 1,
+    temperature: float = 1.0,
+    top_k: int | None = None,
+    top_p: float | None = None,
+    scene: int | None = None,
+    guidance: float = 1.0,
+    window: int | None = None,
+    progress: bool = True,
+) -> Tensor:
+    """As ``generate``, in tokens: from (B, t, h, w) or None to (B, ``frames``, h, w) int64, t counting.
+
+    ``frames`` are tubelet-frames here.
+    """
+    device, n = prior.start.device, len(prior.levels)
+    digits = torch.zeros(batch, 0, n, dtype=torch.long, device=device)
+    if tokens is not None:
+        digits = prior.digits(tokens.to(device))
+    draws = [torch.Generator().manual_seed(seed + b) for b in range(batch)]
+    label = None if scene is None else torch.full((batch,), scene, device=device)
+    guided = label is not None and guidance != 1.0
+    if guided:  # the same tokens twice over: with the label, and without
+        label = torch.cat([label, torch.full_like(label, -1)])
+    elif label is None:
+        label = torch.full((batch,), -1, device=device)
+    reach = None if window is None else window * prior.frame
+    state, fresh = State(), digits if digits.shape[1] else None
+    total = frames * prior.frame
+    bar = tqdm(total=total - digits.shape[1], unit="token", desc="generating", disable=not progress, mininterval=0.5)
+    with bar:
+        while digits.shape[1] < total:
+            if guided and fresh is not None:
+                fresh = torch.cat([fresh, fresh])
+            hidden = prior.advance(state, fresh, label, reach)
+            noise = torch.stack([torch.rand(n, max(prior.levels), generator=g) for g in draws]).to(device)
+            options = (temperature, top_k, top_p, guidance if guided else 1.0)
+            fresh = _draw(prior, hidden, noise, *options)[:, None]
+            digits = torch.cat([digits, fresh], dim=1)
+            bar.update(1)
+    indices = prior.quantizer.indices(digits)
+    return indices.view(batch, frames, *prior.grid)
+
+
+def _draw(prior: Prior, hidden: Tensor, noise: Tensor, temperature, top_k, top_p, guidance: float) -> Tensor:
+    """One token for each sample: (B, digits), from hidden states (B or 2 B, D) and uniform noise."""
+    position = 0
+
+    def choose(logits: Tensor) -> Tensor:
+        nonlocal position
+        if guidance != 1.0:
+            with_label, without = logits.chunk(2)
+            logits = without + guidance * (with_label - without)
+        logits = restrict(logits / temperature, top_k, top_p)
+        gumbel = -torch.log(-torch.log(noise[:, position, : logits.shape[-1]].clamp(1e-9, 1 - 1e-7)))
+        position += 1
+        drawn = (logits + gumbel).argmax(dim=-1)  # the Gumbel trick: a draw from softmax(logits)
+        return drawn if guidance == 1.0 else drawn.repeat(2)
+
+    return prior.head.sample(hidden, choose)[: len(noise)]
+
+
+def restrict(logits: Tensor, top_k: int | None = None, top_p: float | None = None) -> Tensor:
+    """Put ``-inf`` where top-k or top-p leave a value out: (..., V) -> (..., V). The most probable one stays.
+
+    Args:
+        logits: already divided by the temperature.
+        top_k: keep the so many largest (and what ties with the last of them).
+        top_p: keep the fewest of the largest whose probabilities add up to this.
+    """
+    out = logits
+    if top_k is not None and top_k < logits.shape[-1]:
+        least = logits.topk(top_k, dim=-1).values[..., -1:]
+        out = out.masked_fill(logits < least, -math.inf)
+    if top_p is not None and top_p < 1:
+        ordered, order = logits.sort(dim=-1, descending=True)
+        share = ordered.softmax(dim=-1)
+        before = share.cumsum(dim=-1) - share  # held by more probable values
+        out = out.masked_fill((before >= top_p).scatter(-1, order, before >= top_p), -math.inf)
+    return out
+
+
+def _prompt_tokens(prior: Prior, tokenizer: TubeletTokenizer, prompt: Tensor) -> Tensor:
+    """(B, t, h, w) on the prior's device."""
+    prompt = prompt[None] if prompt.ndim == 4 else prompt
+    span = tokenizer.tubelet[0]
+    if prompt.ndim != 5 or not prompt.shape[2]:
+        raise ValueError(f"generate: the prompt is {tuple(prompt.shape)}, expected (B, C, T, H, W) with T from 1.")
+    if prompt.shape[2] > span:
+        prompt = prompt[:, :, : prompt.shape[2] // span * span]
+    tokens = tokenizer.encode(prompt.to(next(tokenizer.parameters()).device))
+    if tuple(tokens.shape[2:]) != prior.grid:
+        h, w = (g * p for g, p in zip(prior.grid, tokenizer.tubelet[1:]))
+        raise ValueError(
+            f"generate: the prompt has frames of {tuple(prompt.shape[3:])}, this prior makes {(h, w)}. "
+            f"Open the store with size=({h}, {w})."
+        )
+    return tokens
+
+
+def _check(prior, tokenizer, temperature, top_k, top_p, scene, guidance) -> None:
+    if tuple(prior.levels) != tuple(tokenizer.levels):
+        raise ValueError(
+            f"generate: the prior was made for tokens with levels {list(prior.levels)}, the tokenizer's have "
+            f"{list(tokenizer.levels)}. Load the two that belong together."
+        )
+    if not temperature > 0:
+        raise ValueError(f"generate: temperature is {temperature}, expected above 0 (0.01 for the likeliest).")
+    if top_k is not None and top_k < 1:
+        raise ValueError(f"generate: top_k is {top_k}, expected 1 or more, or None.")
+    if top_p is not None and not 0 < top_p <= 1:
+        raise ValueError(f"generate: top_p is {top_p}, expected above 0 and at most 1, or None.")
+    known = prior.config.scenes
+    if scene is not None and not 0 <= scene < known:
+        what = f"has the scenes 0 to {known - 1}" if known else "knows no scenes"
+        raise ValueError(f"generate: scene is {scene}, but this prior {what}.")
+    if guidance != 1.0 and scene is None:
+        raise ValueError(f"generate: guidance is {guidance}, which needs a scene to go towards.")

@@ -1,0 +1,35 @@
+"""What the notebooks use to show things; nothing but notebooks imports it.
+
+Clips are ``(C, T, H, W)`` and pictures ``(C, H, W)``, float in [-1, 1] or uint8, C 1 or 3.
+
+    image, grid, strip, compare      still pictures and contact sheets
+    player                           a clip under a scrubber, and as an animated PNG on a static page
+    explorer, live_explorer          sliders and menus beside a player
+    token_map                        a clip with its tokens painted over it
+    style, curves, bars, bias_figure, LivePlot      figures
+"""
+
+from vg.show.controls import Explorer, explorer, live_explorer
+from vg.show.figures import LivePlot, bars, bias_figure, curves, style
+from vg.show.pictures import Picture, compare, grid, image, strip
+from vg.show.player import Player, player
+from vg.show.tokens import token_map
+
+__all__ = [
+    "Explorer",
+    "LivePlot",
+    "Picture",
+    "Player",
+    "bars",
+    "bias_figure",
+    "compare",
+    "curves",
+    "explorer",
+    "grid",
+    "image",
+    "live_explorer",
+    "player",
+    "strip",
+    "style",
+    "token_map",
+]

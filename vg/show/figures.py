@@ -1,0 +1,247 @@
+"""Figures in one quiet style: curves, bars, attention biases, and a plot that follows a training run."""
+
+from __future__ import annotations
+
+import io
+import time
+from collections.abc import Callable, Mapping, Sequence
+
+import matplotlib.pyplot as plt
+import numpy as np
+from IPython.display import display
+from matplotlib.figure import Figure
+from PIL import Image
+
+from vg.show.pictures import Picture
+from vg.show.pixels import _array
+
+COLOURS = ("#2f6f9f", "#d1782c", "#4b8f5a", "#a2477f", "#7a6a52", "#5b5ea6", "#9a9a3a", "#b04a4a")
+QUIET = "#8a8a8a"  # baselines, rules, masked places
+STYLE = {
+    "figure.dpi": 100,
+    "figure.figsize": (6.4, 3.2),
+    "figure.constrained_layout.use": True,
+    "figure.facecolor": "white",
+    "savefig.dpi": "figure",
+    "font.size": 9,
+    "axes.titlesize": 10,
+    "axes.titlelocation": "left",
+    "axes.labelsize": 9,
+    "axes.edgecolor": QUIET,
+    "axes.linewidth": 0.8,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.prop_cycle": plt.cycler(color=COLOURS),
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": "#e6e6e6",
+    "grid.linewidth": 0.8,
+    "lines.linewidth": 1.6,
+    "xtick.color": "#555555",
+    "ytick.color": "#555555",
+    "legend.frameon": False,
+    "legend.fontsize": 8,
+    "image.cmap": "magma",
+    "image.interpolation": "nearest",
+}
+
+
+def style() -> None:
+    """Set the course's matplotlib style for everything that is drawn from here on."""
+    plt.rcParams.update(STYLE)
+
+
+def _finish(figure: Figure) -> Figure:
+    """Lay the figure out in this style and close it: a notebook then shows it once, where it is returned."""
+    figure.draw_without_rendering()
+    plt.close(figure)
+    return figure
+
+
+def curves(
+    series: Mapping[str, Sequence],
+    title: str = "",
+    x: str = "step",
+    y: str = "",
+    baselines: Mapping[str, float] | None = None,
+    log: str = "",
+) -> Figure:
+    """Curves over a common axis, with dotted lines for what they are to be compared with.
+
+    Args:
+        series: ``{name: [(x, y), ...]}`` or ``{name: [y0, y1, ...]}`` (then x counts from 0).
+        title, x, y: what the figure and its axes say.
+        baselines: ``{name: y}``, drawn as dotted lines and named at their right end.
+        log: which axes are logarithmic: ``""``, ``"x"``, ``"y"`` or ``"xy"``.
+
+    Raises:
+        ValueError: if there is no series, or one is neither numbers nor pairs (it is named).
+    """
+    points = {name: _points(name, values) for name, values in series.items()}
+    if not points:
+        raise ValueError("there is nothing to draw: series is empty")
+    with plt.rc_context(STYLE):
+        figure, axes = plt.subplots()
+        _draw_curves(axes, points, baselines or {})
+        if "x" in log:
+            axes.set_xscale("log")
+        if "y" in log:
+            axes.set_yscale("log")
+        axes.set(title=title, xlabel=x, ylabel=y)
+        return _finish(figure)
+
+
+def _points(name: str, values: Sequence) -> np.ndarray:
+    """``(n, 2)`` floats from pairs or from plain numbers."""
+    points = np.asarray([_array(v) for v in values], dtype=np.float64)
+    if points.ndim == 1:
+        points = np.stack([np.arange(len(points)), points], axis=1) if len(points) else points.reshape(0, 2)
+    if points.ndim != 2 or points.shape[1] != 2:
+        raise ValueError(f"series {name!r}: expected numbers or (x, y) pairs, got an array of shape {points.shape}")
+    return points
+
+
+def _draw_curves(axes, points: Mapping[str, np.ndarray], baselines: Mapping[str, float]) -> None:
+    for name, xy in points.items():
+        axes.plot(*xy.T, label=name, marker="o" if len(xy) < 12 else None, markersize=3.5)
+    for name, level in baselines.items():
+        axes.axhline(float(level), color=QUIET, linestyle=":", linewidth=1.2)
+        place = (1.01, float(level))
+        axes.annotate(name, place, xycoords=("axes fraction", "data"), fontsize=8, color="#555555", va="center")
+    if any(points):
+        axes.legend()
+
+
+def bars(
+    values: Mapping[str, float],
+    title: str = "",
+    unit: str = "",
+    baselines: Mapping[str, float] | None = None,
+) -> Figure:
+    """Horizontal bars with their numbers, and below them, in grey, what they are to be compared with.
+
+    Args:
+        values: ``{name: number}``, drawn from top to bottom.
+        title, unit: what the figure and its axis say.
+        baselines: ``{name: number}``, drawn as grey bars with a dotted line up through the others.
+
+    Raises:
+        ValueError: if there is no value, or one is not finite (it is named).
+    """
+    baselines = dict(baselines or {})
+    every = {**{name: float(v) for name, v in values.items()}, **{n: float(v) for n, v in baselines.items()}}
+    if not values:
+        raise ValueError("there is nothing to draw: values is empty")
+    for name, value in every.items():
+        if not np.isfinite(value):
+            raise ValueError(f"bar {name!r} is {value}: only finite numbers can be drawn")
+    with plt.rc_context(STYLE | {"axes.grid": False}):
+        figure, axes = plt.subplots(figsize=(6.4, 0.7 + 0.32 * len(every)))
+        colours = [QUIET if name in baselines else COLOURS[0] for name in every]
+        behind = {"facecolor": "white", "edgecolor": "none", "pad": 0.8}
+        drawn = axes.barh(list(every), list(every.values()), color=colours, height=0.62)
+        axes.bar_label(drawn, labels=[f"{v:.4g}" for v in every.values()], padding=4, fontsize=8, bbox=behind)
+        for level in baselines.values():
+            axes.axvline(float(level), color=QUIET, linestyle=":", linewidth=1.2, zorder=0)
+        axes.invert_yaxis()
+        axes.margins(x=0.12)
+        axes.tick_params(axis="y", length=0)
+        axes.set(title=title, xlabel=unit)
+        return _finish(figure)
+
+
+def bias_figure(bias, titles: Sequence[str] | None = None, columns: int = 4, floor: float = -8.0) -> Figure:
+    """Attention biases, one heat map a head, on one colour scale.
+
+    Args:
+        bias: ``(N, Lq, Lk)`` or ``(Lq, Lk)``, added to the logits; ``-inf`` (a masked place) is drawn grey.
+        titles: one for each head; ``head 0``, ``head 1``, ... without them.
+        columns: heat maps in a row.
+        floor: biases at or below this are drawn black; exp(-8) = 0.0003 is as good as not seen.
+
+    Raises:
+        ValueError: if the shape is another one, NaN is in it, or there are not as many titles as heads.
+    """
+    bias = _array(bias)
+    bias = bias[None] if bias.ndim == 2 else bias
+    if bias.ndim != 3:
+        raise ValueError(f"expected a bias (N, Lq, Lk) or (Lq, Lk), got shape {bias.shape}")
+    if np.isnan(bias).any():
+        raise ValueError("the bias holds NaN")
+    titles = [f"head {i}" for i in range(len(bias))] if titles is None else list(titles)
+    if len(titles) != len(bias):
+        raise ValueError(f"{len(titles)} titles came for {len(bias)} heads")
+    columns = min(columns, len(bias))
+    rows = -(-len(bias) // columns)
+    with plt.rc_context(STYLE | {"axes.grid": False}):
+        size = (1.75 * columns + 0.9, 1.95 * rows + 0.3)
+        figure, axes = plt.subplots(rows, columns, figsize=size, squeeze=False, sharex=True, sharey=True)
+        cmap = plt.get_cmap("magma").with_extremes(bad="#d9d9d9")
+        for ax, title, head in zip(axes.flat, titles, bias):
+            shown = ax.imshow(np.ma.masked_where(np.isneginf(head), head), cmap=cmap, vmin=floor, vmax=0)
+            ax.set_title(title, fontsize=9)
+        for ax in axes.flat[len(bias) :]:
+            ax.set_visible(False)
+        figure.supxlabel("key (seen)", fontsize=9)
+        figure.supylabel("query (looks)", fontsize=9)
+        figure.colorbar(shown, ax=axes, shrink=0.8, label="bias", extend="min")
+        return _finish(figure)
+
+
+def picture_of(figure: Figure, title: str = "figure") -> Picture:
+    """A figure drawn once, as a `Picture`: the same PNG wherever it is shown."""
+    out = io.BytesIO()
+    figure.savefig(out, format="png", bbox_inches="tight")
+    return Picture(Image.open(out).convert("RGB"), title)
+
+
+class LivePlot:
+    """Curves of a run, drawn again in place as the run goes on.
+
+    ``update`` may be called at every step: it redraws at most once in so many seconds, and ``close`` draws
+    the last state. The notebook keeps one PNG, the last.
+
+    Args:
+        title, y, baselines, log: as in `curves`.
+        every: seconds between two drawings.
+        clock: returns seconds; for tests.
+    """
+
+    def __init__(
+        self,
+        title: str = "loss",
+        y: str = "",
+        baselines: Mapping[str, float] | None = None,
+        log: str = "",
+        every: float = 3.0,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.title, self.y, self.baselines, self.log = title, y, baselines, log
+        self.every, self.clock = every, clock
+        self._handle = None
+        self._due = float("-inf")
+        self._pending: Mapping[str, Sequence] | None = None
+
+    def update(self, history: Mapping[str, Sequence]) -> None:
+        """Take the history ``{name: [(step, value), ...]}``, and redraw if it is time to."""
+        self._pending = history
+        if self.clock() >= self._due:
+            self._draw()
+
+    def close(self) -> None:
+        """Draw what came since the last drawing."""
+        if self._pending is not None:
+            self._draw()
+
+    def _draw(self) -> None:
+        history = {name: values for name, values in self._pending.items() if len(values)}
+        self._pending = None
+        if not history:
+            return
+        figure = curves(history, self.title, y=self.y, baselines=self.baselines, log=self.log)
+        picture = picture_of(figure, self.title)
+        if self._handle is None:
+            self._handle = display(picture, display_id=True)
+        else:
+            self._handle.update(picture)
+        self._due = self.clock() + self.every

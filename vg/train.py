@@ -1,0 +1,114 @@
+"""Train the shipped models: ``python -m vg.train tubelet-fsq-64``, then ``python -m vg.train prior-64``.
+
+About half an hour and an hour on two cores. A run that was stopped goes on where it was; what it made is written
+to ``assets/checkpoints/`` (or to --to) with a card of what it was trained on and what it reaches.
+"""
+
+import argparse
+import math
+import sys
+from dataclasses import asdict
+from pathlib import Path
+
+import torch
+
+from vg import checkpoints, paths
+from vg.data import Clips, FrameStore, film, open_store, split_shots
+from vg.metrics import mean_frame, nearest_clip, perplexity, psnr, ssim, stability, usage
+from vg.models import TubeletConfig, TubeletTokenizer
+from vg.profiles import device
+from vg.recipes import tokenizer_batches, tokenizer_loss
+from vg.training import Recipe, Trained, fit
+
+TOKENIZER = "tubelet-fsq-64"
+PRIOR = "prior-64"
+TOKENIZER_CONFIG = TubeletConfig()
+TOKENIZER_RECIPE = Recipe(steps=5000, lr=2e-3, warmup=50, ema=0.0)  # whitening follows the weights: no average
+WINDOW = 5  # tubelet-frames: 40 frames
+
+
+def data_card(store: FrameStore) -> dict:
+    train, val = split_shots(store.shots)
+    return {
+        "source": store.name,
+        "sha256": store.source_sha256,
+        "store": store.key,
+        "frames": len(store.frames),
+        "validation_shots": [list(shot) for shot in val],
+    }
+
+
+def tokenizer_facts(tokenizer: TubeletTokenizer, store: FrameStore) -> dict:
+    """What a tokenizer reaches on the store's validation shots, in clips of 16 frames, beside the baselines."""
+    train, val = split_shots(store.shots)
+    bank, clips = Clips(store, train, 16, stride=4), Clips(store, val, 16, stride=8)
+    truth = clips.take(range(len(clips)))
+    with torch.no_grad():
+        made = torch.cat([tokenizer.decode(tokenizer.encode(part), part.shape[2:]) for part in truth.split(8)])
+    span = tokenizer.tubelet[0]
+    codes, stable = [], []
+    for start, stop in store.shots:
+        for phase in range(span):
+            whole = (stop - start - phase) // span * span
+            if whole:
+                clip = store.clip(start + phase, start + phase + whole)
+                indices = tokenizer.encode(clip)
+                codes.append(indices.flatten())
+                if phase == 0 and whole > span:
+                    stable.append((stability(clip, indices, tokenizer.tubelet), whole))
+    codes = torch.cat(codes)
+    size = math.prod(tokenizer.levels)
+    stable = [(share, frames) for share, frames in stable if not math.isnan(share)]
+    clip_tokens = tokenizer.encode(truth[:1]).numel()
+    return {
+        "clips": len(truth),
+        "bits_a_clip": round(clip_tokens * math.log2(size), 1),
+        "psnr": round(float(psnr(made, truth).mean()), 2),
+        "ssim": round(float(ssim(made, truth).mean()), 4),
+        "psnr_mean_frame": round(float(psnr(mean_frame(truth), truth).mean()), 2),
+        "ssim_mean_frame": round(float(ssim(mean_frame(truth), truth).mean()), 4),
+        "psnr_nearest_training_clip": round(float(psnr(nearest_clip(truth, bank), truth).mean()), 2),
+        "usage": round(usage(codes, size), 4),
+        "perplexity": round(perplexity(codes, size), 1),
+        "codes": size,
+        "stability": round(sum(s * n for s, n in stable) / sum(n for _, n in stable), 4),
+    }
+
+
+def train_tokenizer(store: FrameStore, folder: Path) -> tuple[Trained, dict]:
+    train, val = split_shots(store.shots)
+    clips, seen = Clips(store, train, 32), Clips(store, val, 16, stride=8)
+    truth = seen.take(range(len(seen)))
+    torch.manual_seed(TOKENIZER_RECIPE.seed)
+    tokenizer = TubeletTokenizer(TOKENIZER_CONFIG).to(device())
+
+    def evaluate(model: TubeletTokenizer) -> dict[str, float]:
+        made = torch.cat([model(part.to(device()))[0].cpu() for part in truth.split(8)])
+        return {"validation PSNR": float(psnr(made, truth).mean())}
+
+    draw = tokenizer_batches(clips, batch=4)
+    trained = fit(tokenizer, tokenizer_loss, draw, TOKENIZER_RECIPE, folder=folder, evaluate=evaluate, every=500)
+    return trained, {"batch": 4, "frames": 32, "recipe": asdict(TOKENIZER_RECIPE)}
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("name", choices=[TOKENIZER, PRIOR])
+    parser.add_argument("--to", default=str(checkpoints.folder()), help="folder for the checkpoint")
+    options = parser.parse_args(arguments)
+    source = film()
+    print(source.describe())
+    store = open_store(source)
+    folder = paths.runs_dir() / f"{options.name}-{store.name}"
+    trained, how = train_tokenizer(store, folder)
+    facts = {"data": data_card(store), "seconds": round(trained.seconds), **how}
+    checkpoints.save(options.name, trained.model, facts, options.to)
+    model = checkpoints.load(options.name, options.to)  # what is measured is what ships: half precision
+    facts["metrics"] = tokenizer_facts(model, store)
+    print(facts["metrics"])
+    checkpoints.save(options.name, model, facts, options.to)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
