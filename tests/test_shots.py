@@ -31,7 +31,7 @@ def a_shot(frames: int = 48) -> np.ndarray:
 
 def iris(frames: np.ndarray) -> np.ndarray:
     """A circle that opens over the first 18 frames, from nothing to the whole picture."""
-    y, x = np.mgrid[-1 : 1 : 64j, -1 : 1 : 64j]
+    y, x = np.mgrid[-1:1:64j, -1:1:64j]
     radius = np.linspace(0, 1.5, 18).tolist() + [9.0] * (len(frames) - 18)
     return np.stack([f * (np.hypot(x, y) <= r) for f, r in zip(frames, radius)]).astype(np.uint8)
 

@@ -319,7 +319,10 @@ BAD = {
     "cut at a tenth": (lambda good, aside: good[: len(good) // 10], "breaks off after .* Copy it again|without frames"),
     "cut in half": (lambda good, aside: good[: len(good) // 2], r"breaks off after \d.* of its 5\.0 s.*Copy it again"),
     "cut in half, mkv": (lambda good, aside: (x := mkv(good, aside))[: len(x) // 2], r"breaks off .* of its 5\.0 sec"),
-    "hole": (lambda good, aside: zeroed(good, len(good) // 2, len(good) // 2 + 4000), r"damaged after frame \d+ .*Copy"),
+    "hole": (
+        lambda good, aside: zeroed(good, len(good) // 2, len(good) // 2 + 4000),
+        r"damaged after frame \d+ .*Copy",
+    ),
     "sound": (lambda good, aside: sound(aside), "holds no video, only audio. Give a video file"),
     "first frame lost": (lambda good, aside: first_frame_lost(aside), "damaged after frame 0 .*Copy it again"),
 }
@@ -413,7 +416,9 @@ def test_clips_of_the_two_sides_of_a_split_share_no_frame():
 
 @pytest.mark.parametrize(("shots", "longest"), [(None, 14), ([(0, 5)], 5), ([], 0)])
 def test_shots_shorter_than_a_clip_are_refused_with_the_longest(shots, longest):
-    with pytest.raises(ValueError, match=rf"no clip of 15 frames .* 'film': the longest has {longest}\..*shorter clips"):
+    with pytest.raises(
+        ValueError, match=rf"no clip of 15 frames .* 'film': the longest has {longest}\..*shorter clips"
+    ):
         Clips(fake_store(SHOTS, 28), shots, 15)
 
 

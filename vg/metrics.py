@@ -98,3 +98,40 @@ def stability(video: Tensor, indices: Tensor, tubelet: tuple[int, int, int], sti
     change = (cells[:, :, 1:] - cells[:, :, :-1]).abs().mean((1, 5, 6, 7)) * 127.5  # (B, t - 1, h, w)
     same = indices[:, 1:] == indices[:, :-1]
     return float(same[change < still].float().mean())
+
+
+def unigram_bits(train: Tensor, indices: Tensor, codes: int) -> Tensor:
+    """Baseline for a prior: bits of each token by how often its code occurs, wherever that is.
+
+    Args:
+        train: int64 (any shape), where codes are counted; each is counted once more than it occurs, so that
+            no code is impossible (Laplace).
+        indices: int64 (any shape), the tokens to predict.
+        codes: how many there are.
+
+    Returns:
+        float of the shape of ``indices``, bits.
+    """
+    count = torch.bincount(train.flatten(), minlength=codes).double() + 1
+    return -(count / count.sum()).log2()[indices].float()
+
+
+def copy_bits(train: Tensor, indices: Tensor, codes: int) -> Tensor:
+    """Baseline for a prior: the last tubelet-frame again, or else any code.
+
+    A token is the one at the same place one tubelet-frame back with a probability counted in ``train``; otherwise
+    it is drawn as in ``unigram_bits``. The first tubelet-frame has nothing to copy.
+
+    Args:
+        train: int64 (n, t, h, w), windows to count in.
+        indices: int64 (B, t, h, w), the tokens to predict.
+        codes: how many there are.
+
+    Returns:
+        (B, t, h, w) float, bits.
+    """
+    any_code = torch.exp2(-unigram_bits(train, indices, codes))
+    chance = float((train[:, 1:] == train[:, :-1]).double().mean().clamp(1e-6, 1 - 1e-6))
+    first, rest = any_code[:, :1], (1 - chance) * any_code[:, 1:]
+    rest = rest + chance * (indices[:, 1:] == indices[:, :-1])
+    return -torch.cat([first, rest], dim=1).log2()

@@ -12,23 +12,25 @@ from pathlib import Path
 
 import torch
 
-from vg import checkpoints, paths
+from vg import checkpoints, latents, paths
 from vg.data import Clips, FrameStore, film, open_store, split_shots
-from vg.metrics import mean_frame, nearest_clip, perplexity, psnr, ssim, stability, usage
-from vg.models import TubeletConfig, TubeletTokenizer
+from vg.hashing import weight_hash
+from vg.metrics import copy_bits, mean_frame, nearest_clip, perplexity, psnr, ssim, stability, unigram_bits, usage
+from vg.models import Prior, PriorConfig, TubeletConfig, TubeletTokenizer
 from vg.profiles import device
-from vg.recipes import tokenizer_batches, tokenizer_loss
+from vg.recipes import prior_batches, prior_loss, tokenizer_batches, tokenizer_loss
 from vg.training import Recipe, Trained, fit
 
 TOKENIZER = "tubelet-fsq-64"
 PRIOR = "prior-64"
 TOKENIZER_CONFIG = TubeletConfig()
 TOKENIZER_RECIPE = Recipe(steps=5000, lr=2e-3, warmup=50, ema=0.0)  # whitening follows the weights: no average
+PRIOR_RECIPE = Recipe(steps=2400, lr=1e-3, warmup=100, betas=(0.9, 0.95), decay=0.05, ema=0.995)
 WINDOW = 5  # tubelet-frames: 40 frames
 
 
 def data_card(store: FrameStore) -> dict:
-    train, val = split_shots(store.shots)
+    _, val = split_shots(store.shots)
     return {
         "source": store.name,
         "sha256": store.source_sha256,
@@ -91,6 +93,54 @@ def train_tokenizer(store: FrameStore, folder: Path) -> tuple[Trained, dict]:
     return trained, {"batch": 4, "frames": 32, "recipe": asdict(TOKENIZER_RECIPE)}
 
 
+def open_cache(store: FrameStore, tokenizer: TubeletTokenizer, mirrored: bool = True) -> latents.LatentCache:
+    """The store as tokens, in all phases, written the first time."""
+    folder = paths.cache_dir() / "latents" / f"{tokenizer.name}-{store.name}"
+    return latents.write(folder, tokenizer, store, name=tokenizer.name, mirrored=mirrored)
+
+
+def prior_facts(prior: Prior, cache: latents.LatentCache, train: list, val: list, window: int = WINDOW) -> dict:
+    """Bits a token on the windows of the validation shots, beside the baselines."""
+    codes = math.prod(cache.levels)
+    seen = cache.windows(window, shots=train)
+    known = seen.take(torch.arange(0, len(seen), 7))
+    held = cache.windows(window, shots=val, views=[(0, False)])
+    truth = held.take(torch.arange(len(held)))
+    with torch.no_grad():
+        bits = torch.cat([prior.bits(part.to(prior.start.device)).cpu() for part in truth.split(4)])
+    copied = copy_bits(known, truth, codes)
+    return {
+        "windows": len(held),
+        "bits_a_token": round(float(bits.mean()), 3),
+        "bits_a_token_after_the_first_frame": round(float(bits[:, 1:].mean()), 3),
+        "uniform": round(math.log2(codes), 3),
+        "unigram": round(float(unigram_bits(known, truth, codes).mean()), 3),
+        "copy_last_frame": round(float(copied.mean()), 3),
+        "copy_last_frame_after_the_first_frame": round(float(copied[:, 1:].mean()), 3),
+        "share_of_raw_bits": round(float(bits.mean()) / math.log2(codes), 4),
+    }
+
+
+def train_prior(
+    cache: latents.LatentCache, train: list, val: list, folder: Path, stop_at: int | None = None
+) -> tuple[Trained, dict]:
+    windows = cache.windows(WINDOW, shots=train)
+    held = cache.windows(WINDOW, shots=val, views=[(0, False)], stride=2)
+    truth = held.take(torch.arange(len(held)))
+    torch.manual_seed(PRIOR_RECIPE.seed)
+    config = PriorConfig(levels=cache.levels, grid=cache.grid, scenes=len(cache.shots))
+    prior = Prior(config).to(device())
+
+    def evaluate(model: Prior) -> dict[str, float]:
+        return {
+            "validation bits a token": float(torch.cat([model.bits(p.to(device())) for p in truth.split(4)]).mean())
+        }
+
+    draw = prior_batches(windows, batch=4)
+    trained = fit(prior, prior_loss(), draw, PRIOR_RECIPE, folder=folder, evaluate=evaluate, every=200, stop_at=stop_at)
+    return trained, {"batch": 4, "window_in_tubelet_frames": WINDOW, "recipe": asdict(PRIOR_RECIPE)}
+
+
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("name", choices=[TOKENIZER, PRIOR])
@@ -99,13 +149,21 @@ def main(arguments: list[str] | None = None) -> int:
     source = film()
     print(source.describe())
     store = open_store(source)
+    train, val = split_shots(store.shots)
     folder = paths.runs_dir() / f"{options.name}-{store.name}"
-    trained, how = train_tokenizer(store, folder)
+    if options.name == TOKENIZER:
+        trained, how = train_tokenizer(store, folder)
+    else:
+        tokenizer = checkpoints.load(TOKENIZER, options.to)
+        cache = open_cache(store, tokenizer)
+        trained, how = train_prior(cache, train, val, folder)
+        how["tokenizer"] = {"name": TOKENIZER, "weights": weight_hash(tokenizer)}
     facts = {"data": data_card(store), "seconds": round(trained.seconds), **how}
     checkpoints.save(options.name, trained.model, facts, options.to)
     model = checkpoints.load(options.name, options.to)  # what is measured is what ships: half precision
-    facts["metrics"] = tokenizer_facts(model, store)
-    print(facts["metrics"])
+    measured = tokenizer_facts(model, store) if options.name == TOKENIZER else prior_facts(model, cache, train, val)
+    facts["metrics"] = measured
+    print(measured)
     checkpoints.save(options.name, model, facts, options.to)
     return 0
 

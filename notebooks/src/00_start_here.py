@@ -1,0 +1,754 @@
+# %% [markdown]
+# # 00 Start here
+#
+# This course builds a small program that watches *Steamboat Willie* (1928) and then draws new film in its manner.
+# Everything is built by hand first, so that nothing in it stays a mystery.
+#
+# **After this notebook you will be able to**
+# - say what the parts of the pipeline are and which notebook builds which;
+# - turn any video file into an array of frames that opens in milliseconds;
+# - find the cuts of a film, and split it into training and validation so that the numbers mean something;
+# - say what old film does to a model (flicker, sway) and take it out without removing anything real;
+# - give the two baselines that every later number stands beside.
+#
+# **You need** Python, a little PyTorch, and the packages of this repository (`make lab` installs them). The film is
+# downloaded the first time, once. Without a network a cartoon is drawn instead, and the notebook says so.
+#
+# **Minutes:** about 3 on a two-core laptop the first time, less than 1 afterwards; about 2 and 1 with a GPU.
+#
+# **Next:** [05 Tubelet FSQ-VAE](05_tubelet_fsq_vae.ipynb) (01 to 04 are to come).
+
+# %%
+# NBVAL_IGNORE_OUTPUT
+import tempfile
+import time
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import numpy as np
+import torch
+import torch.nn.functional as F
+from einops import rearrange
+
+from vg import checkpoints, data, metrics, show
+from vg.data import Clips, film, find_shots, open_store, split_shots, to_uint8, to_unit
+from vg.profiles import device, profile
+
+show.style()
+torch.manual_seed(0)
+source = film()
+print(f"profile {profile().name}, device {device()}")
+print(source.describe())
+
+# %% [markdown]
+# ## The map
+#
+# A second of film at 64x64 pixels and 12 frames a second is 49,152 numbers. No small transformer reads that. So the
+# film is first written in a shorter language: a *tokenizer* turns a block of pixels (8 frames, 4 rows, 8 columns) into
+# one integer, and back into pixels, nearly. A *transformer* learns which integer follows which. To make a video it
+# writes new integers, and the tokenizer draws them.
+
+
+# %%
+# NBVAL_IGNORE_OUTPUT
+def draw_map(places, arrows):
+    figure, axes = plt.subplots(figsize=(9, 2.9))
+    for (x, y), (name, note) in places.items():
+        axes.text(
+            x, y, name, ha="center", va="center", bbox={"boxstyle": "round,pad=0.45", "fc": "#e8eef4", "ec": "#2f6f9f"}
+        )
+        axes.text(x, y - 0.37, note, ha="center", va="top", fontsize=7.5, color="#555555")
+    for a, b in arrows:
+        axes.annotate("", b, a, arrowprops={"arrowstyle": "->", "color": "#d1782c", "shrinkA": 34, "shrinkB": 34})
+    axes.set(xlim=(-0.6, 4.6), ylim=(-0.75, 1.4))
+    axes.axis("off")
+    plt.show()
+
+
+draw_map(
+    {
+        (0, 1): ("film", "a file"),
+        (1, 1): ("frame store", "uint8, in shots\nnotebook 00"),
+        (2, 1): ("tokenizer", "pixels to integers\nnotebooks 01 to 05"),
+        (3, 1): ("latent cache", "the film as integers\nnotebook 06"),
+        (4, 1): ("transformer", "which integer is next\nnotebook 07"),
+        (4, 0): ("new integers", "written one by one\nnotebook 08"),
+        (3, 0): ("tokenizer", "integers to pixels\nthe same as above"),
+        (2, 0): ("new video", "GIF, MP4"),
+    },
+    [((i, 1), (i + 1, 1)) for i in range(4)] + [((4, 1), (4, 0)), ((4, 0), (3, 0)), ((3, 0), (2, 0))],
+)
+
+# %% [markdown]
+# | notebook | you build | state |
+# |---|---|---|
+# | **00 Start here** | the film on disk, its shots, a fair split, the first baselines | you are here |
+# | 01 VAE | a variational autoencoder on small images | to come |
+# | 02 VQ-VAE and VQ-VAE-2 | discrete codes, a codebook, what makes it collapse | to come |
+# | 03 Conv3D VQ-VAE | the same for clips of 16 frames | to come |
+# | 04 Conv3D FSQ-VAE | no codebook, nothing to collapse | to come |
+# | [05 Tubelet FSQ-VAE](05_tubelet_fsq_vae.ipynb) | one integer for each block of space and time | here |
+# | [06 Latent cache](06_latent_cache.ipynb) | the whole film as integers on disk | here |
+# | [07 Transformer](07_transformer.ipynb) | a decoder-only transformer over these integers | here |
+# | [08 Generation](08_generation.ipynb) | new video: from nothing, from a still, from a clip | here |
+#
+# Each runs alone. What an earlier one made is used if it is there; otherwise weights that come with the repository are.
+
+# %% [markdown]
+# ## Does everything work?
+#
+# One setting, the environment variable `VG_PROFILE`, says how long and on how much the notebooks compute, never what:
+# `smoke` (seconds, for tests), `laptop` (minutes) and `gpu`. The cells are the same in all three.
+
+# %%
+# NBVAL_IGNORE_OUTPUT
+print(f"torch {torch.__version__}, numpy {np.__version__}, {torch.get_num_threads()} threads, device {device()}")
+print(f"shipped weights: {', '.join(checkpoints.names()) or 'none'}")
+a = torch.randn(512, 512, device=device())
+start = time.perf_counter()
+for _ in range(20):
+    b = a @ a
+float(b[0, 0])  # waits until it is done
+print(f"a product of two 512x512 matrices takes {(time.perf_counter() - start) / 20 * 1e3:.2f} ms here")
+
+# %% [markdown]
+# ## The film as an array
+#
+# A video file holds changes between frames, not frames, and has to be unpacked from the front. Training picks frames at
+# random, thousands of times. So the film is decoded **once**: 12 frames a second, grey, black bars cropped, squeezed to
+# 64x64 pixels, stored as plain bytes. A file of plain bytes can be *memory-mapped*: it looks like an array, and the
+# system reads a page when it is touched.
+#
+# `open_store` does that, and reuses what it made as long as the source and the settings are the same.
+
+# %%
+# NBVAL_IGNORE_OUTPUT
+amount = profile().pick(smoke=240, laptop=None, gpu=None)  # frames; None: all of them
+start = time.perf_counter()
+store = open_store(source, frames=amount)
+first = time.perf_counter() - start
+start = time.perf_counter()
+store = open_store(source, frames=amount)
+again = time.perf_counter() - start
+print(store)
+print(f"{store.key}; {store.frames.nbytes / 1e6:.1f} MB")
+print(f"opened in {first:.2f} s, and the second time in {again * 1e3:.1f} ms")
+
+# %% [markdown]
+# If the first time is short too, the store was there already. Three things hold in any case: the frames are a view of
+# the file and not a copy, nobody can write into them by mistake, and they are bytes.
+
+# %%
+print(isinstance(store.frames, np.memmap), not store.frames.flags.writeable, store.frames.dtype == np.uint8)
+
+# %% [markdown]
+# A clip under the scrubber: pull the slider, or press play. On a static page it plays by itself. The clip is taken
+# from the middle of the longest shot.
+
+# %%
+# NBVAL_IGNORE_OUTPUT
+longest = max(store.shots, key=lambda shot: shot[1] - shot[0])
+length = min(32, longest[1] - longest[0])
+middle = (sum(longest) - length) // 2
+clip = store.clip(middle, middle + length)
+show.player({"a clip of the film": clip[0]}, fps=store.fps, scale=4)
+
+# %% [markdown]
+# ## One shape, one range
+#
+# Everywhere outside the store, video is a float tensor `(B, C, T, H, W)` in [-1, 1]: batch, colours, frames, height,
+# width. Black is -1 and white is 1. A store's frames are `(T, C, H, W)` bytes. The way between the two, by hand, on a
+# clip of two frames, two rows and three columns:
+
+# %%
+toy = torch.tensor([[[[0, 51, 102], [153, 204, 255]]], [[[255, 255, 255], [0, 0, 0]]]], dtype=torch.uint8)
+by_hand = torch.zeros(1, 2, 2, 3)  # C T H W
+for t in range(2):
+    for y in range(2):
+        for x in range(3):
+            by_hand[0, t, y, x] = toy[t, 0, y, x].item() / 255 * 2 - 1
+vectorised = toy.permute(1, 0, 2, 3).float() / 127.5 - 1
+print(by_hand[0, 0])
+print(torch.allclose(by_hand, vectorised), torch.allclose(vectorised, to_unit(toy)))
+
+# %% [markdown]
+# And back. All 256 greys must survive the round trip; rounding, not truncating, is what makes them.
+
+# %%
+greys = torch.arange(256, dtype=torch.uint8).view(1, 1, 16, 16)  # T C H W
+there = to_unit(greys)
+truncated = ((there + 1) * 127.5).byte().movedim(0, 1)
+print(there.shape, float(there.min()), float(there.max()))
+print("rounded:", torch.equal(to_uint8(there), greys), " truncated:", torch.equal(truncated, greys))
+
+# %% [markdown]
+# ## Shots
+#
+# A film is a sequence of *shots*, and between two shots there is a *cut*: every pixel changes at once. A clip that runs
+# over a cut teaches a model that anything may turn into anything. So we find the cuts, and no clip crosses one.
+#
+# The idea: the *jump* between two neighbouring frames is their mean absolute difference. Six tiny frames, a dark scene
+# and then a bright one, by hand and then vectorised:
+
+# %%
+scenes = np.array([40, 42, 41, 200, 199, 201], np.float32)[:, None, None] + np.zeros((6, 2, 2), np.float32)
+by_hand = [0.0]
+for k in range(1, 6):
+    by_hand.append(sum(abs(scenes[k, y, x] - scenes[k - 1, y, x]) for y in range(2) for x in range(2)) / 4)
+vectorised = np.abs(np.diff(scenes, axis=0)).mean((1, 2))
+print([float(j) for j in by_hand], np.allclose(by_hand[1:], vectorised))
+
+# %% [markdown]
+# The trouble with old film: its light jumps as well. The same picture one sixth brighter is no cut. So both frames are first
+# brought to one brightness, by the median ratio of the pixels that are lit in both. A median does not care what a
+# minority of the pixels does, such as a moving figure.
+
+
+# %%
+def jump(a, b, level=True):
+    """Mean absolute difference of two pictures (H, W), after `a` was given the brightness of `b`."""
+    a, b = a.astype(np.float32), b.astype(np.float32)
+    lit = (a > 40) & (b > 40)
+    gain = np.median(b[lit] / a[lit]) if level and lit.mean() > 0.05 else 1.0
+    return float(np.abs(b - a * np.clip(gain, 0.7, 1.4)).mean())
+
+
+picture = np.linspace(60, 180, 64, dtype=np.float32).reshape(8, 8)
+print(f"the same picture 1/6 brighter: {jump(picture, picture * 7 / 6, level=False):.1f} grey levels,")
+print(f"and levelled first: {jump(picture, picture * 7 / 6):.1f}")
+
+# %% [markdown]
+# Now the film, as it is, not restored. Do the cuts stand out? The dotted line is the smallest jump that may be a cut.
+
+# %%
+# NBVAL_IGNORE_OUTPUT
+raw = open_store(source, frames=amount, restore=False)
+jumps = np.array([0.0] + [jump(raw.frames[k - 1, 0], raw.frames[k, 0]) for k in range(1, len(raw.frames))])
+cuts = [start for start, _ in raw.shots[1:]]
+figure, axes = plt.subplots(figsize=(9, 2.6))
+axes.plot(jumps, linewidth=0.8, label="jump")
+axes.plot(cuts, jumps[cuts], "v", markersize=4, label="cut")
+axes.axhline(20, linestyle=":", color="#8a8a8a")
+axes.set(title="jump from one frame to the next", xlabel="frame", ylabel="grey levels")
+axes.legend()
+plt.show()
+
+# %% [markdown]
+# The threshold alone is not enough: how many jumps above it are no cuts? `vg.data.find_shots` therefore also asks that a
+# cut stands alone among its neighbours, or changes the background for good. Of the drawn cartoon we know the true
+# cuts, so there the last line compares with the truth.
+
+# %%
+# NBVAL_IGNORE_OUTPUT
+above = set(np.flatnonzero(jumps > 20).tolist())
+print(f"{len(above)} jumps above 20; {len(above - set(cuts))} of them are no cuts")
+print(f"{len(raw.shots)} shots of {min(b - a for a, b in raw.shots)} to {max(b - a for a, b in raw.shots)} frames")
+print("find_shots finds the shots of the store:", find_shots(np.array(raw.frames)) == raw.shots)
+
+# %%
+print("the shots tile the film:", [a for a, _ in store.shots] == [0] + [b for _, b in store.shots[:-1]])
+print("and end where it ends:", store.shots[-1][1] == len(store.frames))
+
+# %% [markdown]
+# A contact sheet: the middle frame of each shot. Look for two neighbours from one shot (a false cut) and for shots that
+# you miss (a cut not found).
+
+# %%
+# NBVAL_IGNORE_OUTPUT
+frames = torch.from_numpy(np.stack([store.frames[(a + b) // 2] for a, b in store.shots]))
+labels = [f"{k}: {b - a} frames" for k, (a, b) in enumerate(store.shots)]
+show.grid(frames, columns=7, scale=2, labels=labels)
+
+# %% [markdown]
+# ## Training and validation: split by shot
+#
+# To know whether a model has learnt the film or only copied it, some of the film is held out. Held out how? The easy way:
+# take all clips and put every tenth aside. But clips overlap, and a clip four frames later is nearly the same. The other
+# way: put whole shots aside.
+#
+# An experiment. For each held-out window of 16 frames we look for the most alike window of the training side. How far away is
+# it, in grey levels, for either way of splitting?
+
+
+# %%
+def thumbnails(clips):
+    """All windows of `clips`, half as many frames of a quarter of the height and width: (n, values), grey levels."""
+    parts = [clips.take(range(k, min(k + 64, len(clips)))) for k in range(0, len(clips), 64)]
+    return torch.cat([F.avg_pool3d(part, (2, 4, 4)).flatten(1) for part in parts]) * 127.5
+
+
+def nearest(held, rest):
+    """Root mean squared distance from each held-out window to the most alike of the rest, and which it is."""
+    distance, which = torch.cdist(held, rest).min(dim=1)
+    return distance / held.shape[1] ** 0.5, which
+
+
+# In `smoke` the film is too short for a tenth to hold a whole shot.
+share = profile().pick(smoke=0.35, laptop=0.1, gpu=0.1)
+train, val = split_shots(store.shots, share=share)
+every = Clips(store, frames=16, stride=4)
+thumbs = thumbnails(every)
+order = torch.randperm(len(every), generator=torch.Generator().manual_seed(0))
+by_clip_held, by_clip_rest = order[: len(every) // 10 + 1], order[len(every) // 10 + 1 :]
+inside = torch.tensor([any(a <= start < b for a, b in val) for start in every.starts])
+by_shot_held, by_shot_rest = inside.nonzero()[:, 0], (~inside).nonzero()[:, 0]
+print("a validation shot is never a training shot:", not set(train) & set(val))
+print("there is something to validate on:", len(val) > 0)
+
+# %%
+# NBVAL_IGNORE_OUTPUT
+by_clip, _ = nearest(thumbs[by_clip_held], thumbs[by_clip_rest])
+by_shot, _ = nearest(thumbs[by_shot_held], thumbs[by_shot_rest])
+print(f"{len(by_clip)} windows held out by clip, {len(by_shot)} by shot ({len(val)} of {len(store.shots)} shots)")
+show.bars(
+    {"split by clip": by_clip.median(), "split by shot": by_shot.median()},
+    title="from a held-out window to the nearest training window (median)",
+    unit="grey levels",
+)
+
+# %% [markdown]
+# What that means is easier to see. Take one held-out window, and look at its nearest neighbour on the training side under
+# each split. A model that has seen the second row has all but seen the first.
+
+# %%
+# NBVAL_IGNORE_OUTPUT
+one = by_shot_held[len(by_shot_held) // 2]
+others = torch.arange(len(every))[torch.arange(len(every)) != one]
+twin = others[nearest(thumbs[one][None], thumbs[others])[1]]
+stranger = by_shot_rest[nearest(thumbs[one][None], thumbs[by_shot_rest])[1]]
+rows = {"held out": one, "nearest, by clip": twin, "nearest, by shot": stranger}
+show.strip({name: every[int(k)] for name, k in rows.items()}, every=3, scale=2)
+
+# %% [markdown]
+# So the whole course splits by shot: `split_shots` draws validation shots from all over the film and leaves the titles in
+# training. `Clips(store, val, 16)` are windows of the validation shots alone.
+#
+# ## Old film: flicker and sway
+#
+# The camera of 1928 was turned by hand and the film has shrunk. The light jumps from frame to frame, and the picture
+# sways by a fraction of a percent of its width. None of it is part of the story. A tokenizer does not know that: it sees a change and
+# writes it down, and the transformer then has to guess numbers that come from a shaking gate.
+#
+# So `open_store` restores old film, and leaves modern video alone. What it does, per shot:
+# 1. **Flicker.** Around each frame take the running median picture of a second on either side. The median ratio of the frame to it, over the
+#    lit places, is the frame's gain. Only the quick part of the gain is divided out.
+# 2. **Sway.** The shift that best explains what is left, over the places that have an edge and stand still. Again
+#    only the quick part is taken out.
+#
+# First a test with a known answer: one picture, repeated, with gains of our choice. Does `restore` find them?
+
+# %%
+# NBVAL_IGNORE_OUTPUT
+still = torch.from_numpy(np.array(store.frames[middle : middle + 1])).float() * 0.8  # darker: white stays below 255
+rng = np.random.default_rng(0)
+gains = torch.from_numpy(rng.uniform(0.9, 1.1, 24).astype(np.float32))
+planted = (still * gains[:, None, None, None]).clamp(0, 255).round().byte()  # T C H W
+clean, found = data.restore(planted)
+wobble = [float(x.float().mean((1, 2, 3)).std()) for x in (planted, clean)]
+print(
+    f"planted and found gains agree to {np.abs(found.gain / np.median(found.gain) - (gains / gains.median()).numpy()).max():.3f}"
+)
+print(f"brightness varies by {wobble[0]:.2f} grey levels before, {wobble[1]:.2f} after")
+
+# %% [markdown]
+# Now the film. Both stores hold the same shots; one is raw, one restored. (For a drawn cartoon, which neither flickers nor
+# sways, the same cells show what restoring does to a clean picture.) We look at the shot in which restoring
+# changes most.
+
+
+# %%
+# NBVAL_IGNORE_OUTPUT
+def brightness(store):
+    return np.concatenate([part.mean((1, 2, 3)) for part in np.array_split(store.frames, 16)])
+
+
+def flicker(light, shot):
+    return float(np.abs(np.diff(light[slice(*shot)])).mean())
+
+
+restored = store if source.old else open_store(source, frames=amount, restore=True)
+light, calm = brightness(raw), brightness(restored)
+shots = [shot for shot in raw.shots if shot[1] - shot[0] >= 24]
+worst = max(shots, key=lambda shot: flicker(light, shot) - flicker(calm, shot))
+for name, x in {"raw": light, "restored": calm}.items():
+    print(f"{name:>8}: brightness jumps by {flicker(x, worst):.2f} grey levels a frame in this shot,")
+    print(f"{'':>9} {np.mean([flicker(x, shot) for shot in shots]):.2f} in the average shot")
+
+# %%
+# NBVAL_IGNORE_OUTPUT
+a, b = worst[0], min(worst[1], worst[0] + 120)
+show.curves(
+    {name: list(enumerate(x[a:b], a)) for name, x in {"raw": light, "restored": calm}.items()},
+    title="mean brightness, frame by frame",
+    x="frame",
+    y="grey levels",
+)
+
+# %%
+# NBVAL_IGNORE_OUTPUT
+b = min(worst[1], a + 32)
+show.player({"raw": raw.clip(a, b)[0], "restored": restored.clip(a, b)[0]}, fps=store.fps, scale=3)
+
+# %% [markdown]
+# What does that buy? The tokenizer of notebook 05 cuts the film into *tubelets* of 8 frames, 4 rows and 8 columns. A
+# tubelet stands still if it differs by less than 3 grey levels on average from the one before at the same place. Where
+# tubelets stand still, one token repeats the last, and that costs almost nothing. On a toy clip of two tubelet-frames by hand, then vectorised:
+
+# %%
+tubelet = (8, 4, 8)
+toy = torch.zeros(16, 8, 8)  # T H W: two tubelet-frames of two rows and one column
+toy[8:, 4:] = 10  # the lower half changes
+by_hand = []
+for row in range(2):
+    before, after = (toy[t : t + 8, 4 * row : 4 * row + 4, :] for t in (0, 8))
+    by_hand.append(float((after - before).abs().mean()) < 3)
+
+
+def stand_still(video, tubelet=tubelet, limit=3.0):
+    """Which tubelets differ by less than `limit` grey levels from the one before: (t - 1, h, w), video (T, H, W)."""
+    t, h, w = tubelet
+    cells = rearrange(video, "(T t) (H h) (W w) -> T H W (t h w)", t=t, h=h, w=w)
+    return (cells[1:] - cells[:-1]).abs().mean(-1) < limit
+
+
+print(by_hand, by_hand == stand_still(toy).flatten().tolist())
+
+
+# %%
+# NBVAL_IGNORE_OUTPUT
+def share_still(store):
+    still = []
+    for start, stop in store.shots:
+        whole = (stop - start) // 8 * 8
+        if whole >= 16:
+            video = torch.from_numpy(store.frames[start : start + whole, 0].astype(np.float32))
+            still.append(stand_still(video).flatten())
+    return float(torch.cat(still).float().mean())
+
+
+shares = {"raw": share_still(raw), "restored": share_still(restored)}
+print({name: f"{value:.1%}" for name, value in shares.items()})
+show.bars(shares, title="tubelets that stand still", unit="share of all")
+
+# %% [markdown]
+# ### Fades and irises stay
+#
+# A restoration that removes the film is no restoration. A *fade* (the whole picture goes dark) and an *iris* (a black
+# ring closes) change the light as well. They are slow, or touch only a part of the picture, and must stay. Planted
+# again, so that we know the truth: a fade to a fifth over two seconds, with and without flicker on top.
+
+# %%
+# NBVAL_IGNORE_OUTPUT
+fade = torch.linspace(1, 0.2, 24)
+flickering = (still * (fade * gains)[:, None, None, None]).clamp(0, 255).byte()
+quiet = (still * fade[:, None, None, None]).clamp(0, 255).byte()
+curve = {"fade": quiet, "fade and flicker": flickering}
+curve |= {"fade, restored": data.restore(quiet)[0], "fade and flicker, restored": data.restore(flickering)[0]}
+curve = {name: x.float().mean((1, 2, 3)).tolist() for name, x in curve.items()}
+show.curves(curve, title="a fade stays a fade", x="frame", y="mean brightness")
+
+# %% [markdown]
+# On the film: of all shots the one whose end is darkest against its middle, its last two seconds, raw above and restored
+# below. Does the light go in the same way in both?
+
+# %%
+# NBVAL_IGNORE_OUTPUT
+dark = min(shots, key=lambda s: light[s[1] - 3 : s[1]].mean() / (np.median(light[slice(*s)]) + 1))
+a, b = dark[1] - 24, dark[1]
+print(
+    f"shot {raw.shots.index(dark)}: the two brightness curves differ by {np.abs(light[a:b] - calm[a:b]).mean():.1f} grey levels"
+)
+show.strip({"raw": raw.clip(a, b)[0], "restored": restored.clip(a, b)[0]}, every=3, scale=2)
+
+# %% [markdown]
+# And over the whole film: the slow part of the light, a running median over a second, raw and restored. The two curves
+# should lie on each other.
+
+
+# %%
+# NBVAL_IGNORE_OUTPUT
+def slow(x, reach=6):
+    windows = np.lib.stride_tricks.sliding_window_view(np.pad(x, reach, mode="edge"), 2 * reach + 1)
+    return np.median(windows, axis=1)
+
+
+curve = {"raw": slow(light), "restored": slow(calm)}
+print(f"mean difference {np.abs(curve['raw'] - curve['restored']).mean():.2f} grey levels")
+show.curves(
+    {k: list(enumerate(v))[::6] for k, v in curve.items()}, title="slow part of the light", x="frame", y="grey levels"
+)
+
+# %% [markdown]
+# ## The first two baselines
+#
+# Quality is measured by PSNR: the squared error, on a logarithmic scale, in decibels. 10 dB more is a tenth of the
+# squared error. By hand, and as `vg.metrics` has it:
+
+# %%
+truth = torch.tensor([0.0, 0.5, -0.5, 1.0]).view(1, 1, 1, 2, 2)
+guess = truth + 0.1 * torch.tensor([1.0, -1.0, 1.0, -1.0]).view(1, 1, 1, 2, 2)
+by_hand = 10 * np.log10(2**2 / np.mean((guess.clamp(-1, 1) - truth).numpy() ** 2))  # the range is 2: -1 to 1
+print(f"{by_hand:.2f} dB", np.allclose(by_hand, metrics.psnr(guess, truth).numpy(), atol=1e-4))
+
+# %% [markdown]
+# A number in decibels says nothing alone. In a film most of the picture stands still, so very stupid methods do well:
+# - **The mean frame.** For a tokenizer: replace every frame of a clip by the clip's mean. It knows the background
+#   and no motion.
+# - **Copy the last frame.** For anything that predicts: the future is like the last frame seen.
+#
+# Here they are on the validation shots, in clips of 16 frames. Each is built by hand in one line.
+
+# %%
+# NBVAL_IGNORE_OUTPUT
+truth = Clips(store, val, 16, stride=8)
+truth = truth.take(range(len(truth)))  # B C T H W
+mean = truth.mean(dim=2, keepdim=True).expand_as(truth)
+past, future = truth[:, :, :8], truth[:, :, 8:]
+copy = past[:, :, -1:].expand_as(future)
+
+
+def decibels(video, truth):
+    return float(metrics.psnr(video, truth).clamp(max=60).mean())  # two equal clips would be infinite
+
+
+baselines = {"mean frame of all 16": decibels(mean, truth), "frames 8 to 15: copy of frame 7": decibels(copy, future)}
+print(f"{len(truth)} clips", {name: round(value, 2) for name, value in baselines.items()})
+show.bars(baselines, title="baselines on validation shots", unit="PSNR in dB")
+
+# %%
+print(torch.equal(mean, metrics.mean_frame(truth)), truth.shape[1:] == (1, 16, 64, 64))
+
+# %% [markdown]
+# How long does the last frame stay a good guess? Frame by frame:
+
+# %%
+# NBVAL_IGNORE_OUTPUT
+ahead = [(k + 1, decibels(copy[:, :, k : k + 1], future[:, :, k : k + 1])) for k in range(8)]
+show.curves({"copy the last frame": ahead}, title="frames ahead", x="frames ahead", y="PSNR in dB")
+
+# %% [markdown]
+# Every later notebook puts its numbers beside these. A model that does not beat them has learnt nothing worth having.
+#
+# ## A video of your own, and saving a clip
+#
+# `vg.data.video("my.mp4")` takes any file that FFmpeg reads, colour or grey. To have one at hand, this cell draws two
+# shots of cartoon, tints them, saves them as MP4 and opens that file as a stranger would. `vg.data.save` writes
+# MP4, GIF and animated PNG; the suffix decides. (Your own clips are best saved under `out/`, which git ignores.)
+
+# %%
+# NBVAL_IGNORE_OUTPUT
+from vg.data.cartoon import cartoon as draw
+
+scratch = tempfile.TemporaryDirectory()
+folder = Path(scratch.name)
+drawn = to_unit(draw(64, size=(72, 96), seed=5).frames)  # C T H W
+tinted = (drawn.repeat(3, 1, 1, 1) + 1) * torch.tensor([1.0, 0.9, 0.7]).view(3, 1, 1, 1) - 1
+for suffix in ("mp4", "gif", "png"):
+    path = data.save(folder / f"mine.{suffix}", tinted, fps=12, scale=2)
+    print(f"{path.name}: {path.stat().st_size / 1e3:.0f} kB")
+mine = open_store(data.video(folder / "mine.mp4"), size=(48, 64), grey=False)
+print(mine, mine.frames.shape)
+
+# %%
+# NBVAL_IGNORE_OUTPUT
+a, b = max(mine.shots, key=lambda shot: shot[1] - shot[0])
+show.player({"a video of your own": mine.clip(a, min(b, a + 24))[0]}, fps=mine.fps, scale=3)
+
+# %% [markdown]
+# A file that is no video gets an answer that says so, and nothing half-written is left behind.
+
+# %%
+# NBVAL_IGNORE_OUTPUT
+(folder / "broken.mp4").write_bytes(b"this is not a video")
+try:
+    open_store(data.video(folder / "broken.mp4"))
+except data.BadVideo as problem:
+    print("BadVideo:", str(problem).replace(str(folder), "..."))
+scratch.cleanup()
+
+# %% [markdown]
+# ## Exercises
+#
+# Each cell runs as it is and says what is missing. Change the function until the check is content.
+#
+# ### 1. Bytes again (easy, 5 minutes)
+# Turn a clip, float `(C, T, H, W)` in [-1, 1], into frames, uint8 `(T, C, H, W)`. What lies beyond the range is
+# clipped.
+
+
+# %%
+def my_to_uint8(clip):
+    return None
+
+
+def check_to_uint8(function):
+    clip = torch.linspace(-1.2, 1.2, 3 * 2 * 4 * 5).view(3, 2, 4, 5)
+    made, right = function(clip), to_uint8(clip)
+    if made is None:
+        return "not yet: my_to_uint8 returns None"
+    if made.dtype != torch.uint8:
+        return f"wrong type: {made.dtype}, expected torch.uint8"
+    if made.shape != right.shape:
+        return f"wrong shape: {tuple(made.shape)}, expected {tuple(right.shape)}: frames come before colours"
+    off = (made.int() - right.int()).abs().max().item()
+    if off > 100:
+        return "a value beyond the range wrapped round: clamp before you convert"
+    return "right" if off == 0 else f"off by {off} grey level: round, do not truncate"
+
+
+print(check_to_uint8(my_to_uint8))
+
+# %% [markdown]
+# <details><summary>Solution</summary>
+#
+# ```python
+# def my_to_uint8(clip):
+#     return ((clip + 1) * 127.5).round().clamp(0, 255).byte().permute(1, 0, 2, 3)
+# ```
+#
+# </details>
+#
+# ### 2. How many clips? (easy, 5 minutes)
+# A clip has `frames` frames, starts come every `stride` frames, and no clip may leave its shot. How many clips do these shots hold?
+
+
+# %%
+def count_clips(shots, frames, stride):
+    return None
+
+
+def check_count(function):
+    for shots, frames, stride in [([(0, 20)], 16, 1), ([(0, 16), (16, 32)], 16, 4), ([(0, 10), (10, 50)], 16, 3)]:
+        made = function(shots, frames, stride)
+        right = sum(1 for a, b in shots for start in range(a, b, stride) if start + frames <= b)
+        if made is None:
+            return "not yet: count_clips returns None"
+        if made != right:
+            hint = (
+                "a shot that is too short holds none, not a negative number"
+                if made < right
+                else "does a clip cross a cut?"
+            )
+            return f"{made} clips of {frames} frames in {shots} with stride {stride}, expected {right}: {hint}"
+    return "right"
+
+
+print(check_count(count_clips))
+
+# %% [markdown]
+# <details><summary>Solution</summary>
+#
+# ```python
+# def count_clips(shots, frames, stride):
+#     return sum(max(0, (b - a - frames) // stride + 1) for a, b in shots)
+# ```
+#
+# </details>
+#
+# ### 3. Find the leak (medium, 10 minutes)
+# Someone hands you two lists of clips, by their first frames. Return the numbers of the shots that both sides contain.
+
+
+# %%
+def leaks(train_starts, val_starts, shots):
+    return None
+
+
+def check_leaks(function):
+    shots = [(0, 30), (30, 50), (50, 90)]
+    cases = [([0, 5, 30], [50, 60], set()), ([0, 29, 50], [30, 89], {2}), ([0, 30, 50], [10, 49, 51], {0, 1, 2})]
+    for train_starts, val_starts, right in cases:
+        made = function(train_starts, val_starts, shots)
+        if made is None:
+            return "not yet: leaks returns None"
+        if set(made) - right:
+            return f"shot {min(set(made) - right)} is in one list only: a shot's stop is the next one's start"
+        if right - set(made):
+            return f"shot {min(right - set(made))} is in both lists and was missed"
+    return "right"
+
+
+print(check_leaks(leaks))
+
+# %% [markdown]
+# <details><summary>Solution</summary>
+#
+# ```python
+# def leaks(train_starts, val_starts, shots):
+#     def owners(starts):
+#         return {k for k, (a, b) in enumerate(shots) if any(a <= start < b for start in starts)}
+#     return owners(train_starts) & owners(val_starts)
+# ```
+#
+# </details>
+#
+# ### 4. A better stupid predictor (medium, 15 minutes)
+# Copying repeats the last frame. Going on with its motion, last frame plus the last change, is the next idea. Write it
+# for `past` `(B, C, T, H, W)` and a number of frames, clipped to [-1, 1]. Then compare: is it better than copying, and for how many frames?
+
+
+# %%
+def go_on(past, frames):
+    return None
+
+
+def check_go_on(function):
+    past = torch.tensor([-0.8, -0.4, -0.2]).view(1, 1, 3, 1, 1)
+    made = function(past, 8)
+    if made is None:
+        return "not yet: go_on returns None"
+    if made.shape != (1, 1, 8, 1, 1):
+        return f"wrong shape: {tuple(made.shape)}, expected (1, 1, 8, 1, 1)"
+    right = torch.tensor([0.0, 0.2, 0.4, 0.6, 0.8, 1.0, 1.0, 1.0])
+    if torch.allclose(made.flatten(), torch.full((8,), 0.0), atol=1e-5):
+        return "all frames are the same: the k-th frame is k changes away"
+    if made.max() > 1:
+        return "the picture becomes whiter than white: clamp to [-1, 1]"
+    return (
+        "right"
+        if torch.allclose(made.flatten(), right, atol=1e-5)
+        else f"expected {right.tolist()}, got {made.flatten().tolist()}"
+    )
+
+
+print(check_go_on(go_on))
+
+# %% [markdown]
+# <details><summary>Solution</summary>
+#
+# ```python
+# def go_on(past, frames):
+#     last, change = past[:, :, -1:], past[:, :, -1:] - past[:, :, -2:-1]
+#     steps = torch.arange(1, frames + 1).view(1, 1, -1, 1, 1)
+#     return (last + steps * change).clamp(-1, 1)
+#
+# made = go_on(past, 8)
+# ahead = [(k + 1, decibels(made[:, :, k : k + 1], future[:, :, k : k + 1])) for k in range(8)]
+# ```
+#
+# Moving edges are added twice and thrice, so the error grows with every frame. Pixels do not move by adding; that is
+# one reason why the course predicts tokens.
+#
+# </details>
+#
+# ## Summary
+#
+# - The film is decoded once into a memory-mapped store of bytes; everywhere else video is `(B, C, T, H, W)` in [-1, 1].
+# - Cuts are jumps that stand alone once the light is levelled. No clip crosses one.
+# - Validation means whole shots. Split by clip, a held-out window has a twin in training.
+# - Old film flickers and sways; restoring takes out the quick part alone, so fades and irises stay.
+# - Two baselines stand beside every later number: the mean frame and a copy of the last frame.
+#
+# **Next:** [05 Tubelet FSQ-VAE](05_tubelet_fsq_vae.ipynb) turns clips into integers,
+# [06 Latent cache](06_latent_cache.ipynb) stores the whole film so, [07 Transformer](07_transformer.ipynb) learns
+# their order, and [08 Generation](08_generation.ipynb) makes new video.
+#
+# ## References
+#
+# - *Steamboat Willie*, Walt Disney and Ub Iwerks, 1928; in the public domain in the United States since 2024. Internet
+#   Archive item `steamboat-willie-mickey`.
+# - Lucas and Kanade, 1981, *An iterative image registration technique with an application to stereo vision* (how the
+#   sway is found).
+# - Arnab et al., 2021, *ViViT: A video vision transformer*, arXiv:2103.15691 (tubelets, section 3.2).
+# - Mentzer et al., 2023, *Finite scalar quantization: VQ-VAE made simple*, arXiv:2309.15505.
+# - Yan et al., 2021, *VideoGPT*, arXiv:2104.10157 (a tokenizer and a transformer for video).

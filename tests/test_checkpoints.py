@@ -1,0 +1,102 @@
+"""Laws of named weights: what is loaded is what was saved, or an error says why not."""
+
+import json
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from vg import checkpoints
+from vg.checkpoints import BadCheckpoint
+from vg.hashing import weight_hash
+from vg.models import Prior, PriorConfig, TubeletConfig, TubeletTokenizer
+
+
+@pytest.fixture
+def saved(tmp_path):
+    torch.manual_seed(0)
+    tokenizer = TubeletTokenizer(TubeletConfig((2, 4, 4), (5, 4, 3), width=16)).train()
+    tokenizer.quantize(torch.randn(2, 1, 4, 16, 16))  # running statistics that are not the first ones
+    checkpoints.save("tubelet-test", tokenizer, {"steps": 3}, tmp_path)
+    return tokenizer.eval(), tmp_path
+
+
+def test_a_model_comes_back_frozen_in_float32_with_the_rounded_weights(saved):
+    model, folder = saved
+    loaded = checkpoints.load("tubelet-test", folder)
+    learned = dict(model.named_parameters())
+    for key, value in loaded.state_dict().items():
+        due = model.state_dict()[key]
+        assert torch.equal(value, due.half().float() if key in learned else due), key
+    assert loaded.frozen and not loaded.train().training and loaded.name == "tubelet-test"
+    assert not any(p.requires_grad for p in loaded.parameters())
+    video = torch.rand(1, 1, 4, 8, 8) * 2 - 1
+    assert torch.equal(loaded.encode(video), loaded.encode(video))
+    assert load_file(folder / "tubelet-test.safetensors")["embed.weight"].dtype == torch.float16
+
+
+def test_saving_what_was_loaded_changes_nothing(saved):
+    _, folder = saved
+    first = checkpoints.load("tubelet-test", folder)
+    before = (folder / "tubelet-test.safetensors").read_bytes()
+    checkpoints.save("tubelet-test", first, {"steps": 3}, folder)
+    assert (folder / "tubelet-test.safetensors").read_bytes() == before
+    assert weight_hash(checkpoints.load("tubelet-test", folder)) == weight_hash(first)
+
+
+def test_a_prior_comes_back_too_and_the_card_keeps_the_facts(tmp_path):
+    prior = Prior(PriorConfig((5, 4, 3), grid=(2, 3), width=32, depth=1, heads=4, scenes=2))
+    checkpoints.save("prior-test", prior, {"metrics": {"bits": 1.5}}, tmp_path)
+    card = checkpoints.card("prior-test", tmp_path)
+    assert card.model == "Prior" and card.facts == {"metrics": {"bits": 1.5}} and card.config["scenes"] == 2
+    assert checkpoints.load("prior-test", tmp_path).config == prior.config
+    assert checkpoints.names(tmp_path) == ["prior-test"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["prior-test.json", "prior-test.safetensors"]
+
+
+def test_what_is_missing_damaged_or_foreign_is_named(saved):
+    _, folder = saved
+    with pytest.raises(FileNotFoundError, match=r"'tubelet-128'.*tubelet-test"):
+        checkpoints.load("tubelet-128", folder)
+    weights, card = folder / "tubelet-test.safetensors", folder / "tubelet-test.json"
+    raw, text = weights.read_bytes(), json.loads(card.read_text())
+    weights.write_bytes(raw[:-1] + b"x")
+    with pytest.raises(BadCheckpoint, match="not what its card describes"):
+        checkpoints.load("tubelet-test", folder)
+    weights.unlink()
+    with pytest.raises(BadCheckpoint, match="cannot be read"):
+        checkpoints.load("tubelet-test", folder)
+    weights.write_bytes(raw)
+    for change, said in [
+        ({"format": 9}, "has format 9"),
+        ({"model": "Diffusion"}, "is a Diffusion"),
+        ({"config": text["config"] | {"width": 24}}, "does not fit"),
+        ({"config": {"depth": 3}}, "does not fit"),
+    ]:
+        card.write_text(json.dumps(text | change))
+        with pytest.raises(BadCheckpoint, match=said):
+            checkpoints.load("tubelet-test", folder)
+    card.write_text("{")
+    with pytest.raises(BadCheckpoint, match="no card"):
+        checkpoints.card("tubelet-test", folder)
+
+
+def test_weights_that_half_precision_cannot_hold_are_not_written(tmp_path):
+    model = TubeletTokenizer(TubeletConfig((2, 4, 4), (5, 4, 3), width=16))
+    model.embed.weight.data[0, 0] = 1e6
+    with pytest.raises(ValueError, match=r"embed\.weight"):
+        checkpoints.save("bad", model, {}, tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", checkpoints.names())
+def test_shipped_checkpoints_load_and_their_cards_say_how_they_came_about(name):
+    model, card = checkpoints.load(name), checkpoints.card(name)
+    assert card.name == name and model.frozen
+    assert {"data", "seconds", "recipe", "metrics"} <= set(card.facts)
+
+
+@pytest.mark.skipif({"prior-64", "tubelet-fsq-64"} - set(checkpoints.names()) != set(), reason="not trained yet")
+def test_the_shipped_prior_belongs_to_the_shipped_tokenizer():
+    facts = checkpoints.card("prior-64").facts["tokenizer"]
+    assert facts["weights"] == weight_hash(checkpoints.load(facts["name"]))

@@ -1,0 +1,108 @@
+"""Laws of the measures, and comparisons with plain definitions."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from vg.data import Clips, cartoon, open_store
+from vg.metrics import (
+    copy_bits,
+    mean_frame,
+    nearest_clip,
+    perplexity,
+    psnr,
+    ssim,
+    stability,
+    unigram_bits,
+    usage,
+)
+
+
+def clips(batch=3, size=24, seed=0):
+    return torch.rand(batch, 1, 4, size, size, generator=torch.Generator().manual_seed(seed)) * 2 - 1
+
+
+def test_psnr_is_that_of_8_bit_pictures():
+    truth = clips()
+    noisy = (truth + 0.1).clamp(-1, 1)
+    for k in range(3):
+        a, b = (127.5 * (v[k].double().numpy() + 1) for v in (noisy, truth))
+        assert float(psnr(noisy, truth)[k]) == pytest.approx(10 * np.log10(255**2 / ((a - b) ** 2).mean()), abs=1e-3)
+    assert psnr(truth, truth).isinf().all()
+    assert torch.equal(psnr(truth + 5, truth), psnr(torch.ones_like(truth), truth)), "clipped before it is measured"
+
+
+def slow_ssim(x, y):
+    """The formula of Wang et al., window by window, on pictures of range 255."""
+    g = np.exp(-((np.arange(11) - 5) ** 2) / (2 * 1.5**2))
+    g = np.outer(g, g) / g.sum() ** 2
+    c1, c2, total = (0.01 * 255) ** 2, (0.03 * 255) ** 2, []
+    for i in range(x.shape[0] - 10):
+        for j in range(x.shape[1] - 10):
+            a, b = x[i : i + 11, j : j + 11], y[i : i + 11, j : j + 11]
+            ma, mb = (g * a).sum(), (g * b).sum()
+            va, vb, cov = (g * (a - ma) ** 2).sum(), (g * (b - mb) ** 2).sum(), (g * (a - ma) * (b - mb)).sum()
+            total.append((2 * ma * mb + c1) * (2 * cov + c2) / ((ma**2 + mb**2 + c1) * (va + vb + c2)))
+    return np.mean(total)
+
+
+def test_ssim_is_the_published_formula():
+    truth, other = clips(2, 14), clips(2, 14, seed=1) * 0.3 + clips(2, 14) * 0.7
+    for k in range(2):
+        frames = zip(other[k, 0].double().numpy(), truth[k, 0].double().numpy())
+        due = np.mean([slow_ssim(127.5 * (a + 1), 127.5 * (b + 1)) for a, b in frames])
+        assert float(ssim(other, truth)[k]) == pytest.approx(due, abs=1e-4)
+    torch.testing.assert_close(ssim(truth, truth), torch.ones(2))
+    with pytest.raises(ValueError, match="11x11"):
+        ssim(clips(size=8), clips(size=8))
+
+
+def test_the_mean_frame_is_the_best_still_picture():
+    truth = clips()
+    best = psnr(mean_frame(truth), truth)
+    assert mean_frame(truth).shape == truth.shape
+    for k in range(4):
+        assert (psnr(truth[:, :, k : k + 1].expand_as(truth), truth) < best).all()
+
+
+def test_the_nearest_clip_of_one_that_is_there_is_itself(tmp_path, monkeypatch):
+    monkeypatch.setenv("VG_CACHE", str(tmp_path))
+    bank = Clips(open_store(cartoon(), size=16, frames=60), frames=4, stride=3)
+    mine = bank.take([3, 0, len(bank) - 1])
+    assert torch.equal(nearest_clip(mine + 0.001, bank, batch=4), mine)
+
+
+def test_usage_and_perplexity_of_even_and_single_codes():
+    even, one = torch.arange(240).repeat(3), torch.zeros(50, dtype=torch.long)
+    assert usage(even, 240) == 1 and usage(one, 240) == pytest.approx(1 / 240) and usage(even % 120, 240) == 0.5
+    assert perplexity(even, 240) == pytest.approx(240) and perplexity(one, 240) == pytest.approx(1)
+
+
+def test_stability_counts_only_where_the_picture_stands_still():
+    video = torch.zeros(1, 1, 4, 8, 8)
+    video[:, :, 2:, :4, :4] = 1  # one of the four places changes
+    indices = torch.zeros(1, 2, 2, 2, dtype=torch.long)
+    indices[0, 1] = torch.tensor([[5, 0], [0, 7]])  # it, and one that stands still
+    assert stability(video, indices, (2, 4, 4)) == pytest.approx(2 / 3)
+    assert math.isnan(stability(torch.rand(1, 1, 4, 8, 8), indices, (2, 4, 4)))
+
+
+def test_bits_of_the_baselines_are_those_of_probabilities_that_add_up_to_one():
+    draw = torch.Generator().manual_seed(0)
+    train = torch.randint(6, (5, 4, 2, 3), generator=draw)
+    train[:, 2] = train[:, 1]  # something to copy
+    every = torch.arange(6)
+    assert float(torch.exp2(-unigram_bits(train, every, 6)).sum()) == pytest.approx(1)
+    window = torch.zeros(6, 2, 1, 1, dtype=torch.long)
+    window[:, 0], window[:, 1, 0, 0] = 3, every  # the same past, each possible token after it
+    bits = copy_bits(train, window, 6)
+    assert float(torch.exp2(-bits[:, 1]).sum()) == pytest.approx(1, abs=1e-5)
+    assert bits[:, 1].flatten().argmin() == 3
+    torch.testing.assert_close(bits[:, 0], unigram_bits(train, window[:, 0], 6))
+
+
+def test_a_code_that_was_never_seen_costs_bits_and_not_infinity():
+    bits = unigram_bits(torch.zeros(10, dtype=torch.long), torch.tensor([0, 1]), 3)
+    torch.testing.assert_close(bits, -torch.tensor([11 / 13, 1 / 13]).log2())

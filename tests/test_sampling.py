@@ -1,0 +1,153 @@
+"""Laws of generation: seeded, fed back, restricted as asked, and the same with and without a cache."""
+
+import math
+
+import pytest
+import torch
+
+from vg import sampling
+from vg.models import Prior, PriorConfig, TubeletConfig, TubeletTokenizer
+from vg.sampling import generate, generate_tokens, restrict
+
+LEVELS = (5, 4, 3)
+
+
+@pytest.fixture(scope="module")
+def models():
+    torch.manual_seed(0)
+    tokenizer = TubeletTokenizer(TubeletConfig((2, 4, 4), LEVELS, width=16, encoder_depth=1, decoder_depth=1))
+    prior = Prior(PriorConfig(LEVELS, grid=(2, 3), width=32, depth=2, heads=4, context=1, scenes=3))
+    for weight in prior.parameters():
+        weight.data += 0.1 * torch.randn_like(weight)
+    return prior.freeze(), tokenizer.freeze()
+
+
+def make(models, **options):
+    return generate(*models, **({"frames": 8, "seed": 3, "progress": False} | options))
+
+
+def test_shape_range_and_seed(models):
+    clip = make(models)
+    assert clip.shape == (1, 1, 8, 8, 12) and clip.abs().max() <= 1
+    assert torch.equal(clip, make(models))
+    assert not torch.equal(clip, make(models, seed=4))
+    assert make(models, frames=7).shape[2] == 7
+
+
+def test_a_sample_does_not_depend_on_its_batch(models):
+    batch = make(models, batch=3)
+    for b in range(3):
+        torch.testing.assert_close(batch[b : b + 1], make(models, seed=3 + b), atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("frames", [1, 2, 3, 4, 5])
+def test_a_prompt_is_kept_and_its_ragged_end_left_out(models, frames):
+    prompt = torch.rand(2, 1, frames, 8, 12) * 2 - 1
+    whole = max(2, frames // 2 * 2)
+    kept = prompt[:, :, :whole] if frames > 1 else prompt.expand(-1, -1, 2, -1, -1)
+    tokens = models[1].encode(kept)
+    clip = make(models, prompt=prompt)
+    assert clip.shape[:3] == (2, 1, 8)
+    torch.testing.assert_close(clip[:, :, :whole], models[1].decode(tokens), atol=1e-5, rtol=0)
+    one = make(models, prompt=prompt[0])
+    torch.testing.assert_close(one, clip[:1], atol=1e-5, rtol=0)
+
+
+def test_one_prompt_serves_a_batch(models):
+    clip = make(models, prompt=torch.zeros(1, 1, 4, 8, 12), batch=2)
+    assert torch.equal(clip[0, :, :4], clip[1, :, :4]) and not torch.equal(clip[0], clip[1])
+
+
+@torch.no_grad()
+def test_each_token_is_drawn_from_what_a_full_forward_says_of_the_tokens_before_it(models):
+    """The most probable ones, so that there is nothing to chance: sampled tokens are fed back, in order."""
+    prior, _ = models
+    tokens = generate_tokens(prior, None, 3, top_k=1, progress=False)
+    digits = prior.digits(tokens)
+    hidden = prior.hidden(digits)[0]
+    best = prior.head.sample(hidden, lambda logits: logits.argmax(-1))
+    assert torch.equal(best, digits[0])
+
+
+@torch.no_grad()
+def test_draws_have_the_probabilities_of_the_prior(models):
+    prior, _ = models
+    n = 4000
+    tokens = generate_tokens(prior, None, 1, seed=0, batch=n, progress=False)
+    first = prior.head.logits[0](prior.hidden(prior.digits(tokens[:1]))[0, :1]).softmax(-1)[0]
+    seen = torch.bincount(prior.digits(tokens)[:, 0, 0], minlength=5) / n
+    assert (seen - first).abs().max() < 4 * math.sqrt(0.25 / n)
+
+
+def test_the_temperature_divides_logits_and_not_probabilities(models):
+    logits = torch.tensor([[2.0, 1.0, 0.0, -1.0, -2.0]])
+    prior = models[0]
+    noise = torch.rand(20_000, 3, 5, generator=torch.Generator().manual_seed(0))
+
+    class Head:
+        def sample(self, x, choose):
+            return choose(logits.expand(20_000, -1))[:, None]
+
+    stand_in = type("Prior", (), {"head": Head(), "levels": prior.levels})
+    drawn = sampling._draw(stand_in, None, noise, 0.5, None, None, 1.0)
+    seen = torch.bincount(drawn[:, 0], minlength=5) / 20_000
+    assert (seen - (logits[0] / 0.5).softmax(-1)).abs().max() < 0.02
+    assert (seen - logits[0].softmax(-1)).abs().max() > 0.1
+
+
+def test_top_k_and_top_p_keep_what_they_say():
+    p = torch.tensor([[0.5, 0.05, 0.3, 0.15]])
+    kept = lambda **o: (restrict(p.log(), **o) > -math.inf)[0].tolist()  # noqa: E731
+    assert kept() == [True] * 4
+    assert kept(top_k=2) == [True, False, True, False]
+    assert kept(top_k=9) == [True] * 4
+    assert kept(top_p=0.5) == [True, False, False, False]
+    assert kept(top_p=0.51) == [True, False, True, False]
+    assert kept(top_p=1e-9) == [True, False, False, False]
+    assert kept(top_p=1.0) == [True] * 4
+    # independent: top-p sees the whole distribution, not what top-k left of it
+    assert kept(top_k=2, top_p=0.9) == [True, False, True, False]
+    assert kept(top_k=3, top_p=0.79) == [True, False, True, False]
+    assert kept(top_k=1, top_p=0.99) == [True, False, False, False]
+    ordered = restrict(p.log(), 3, 0.9)
+    assert torch.equal(ordered[ordered > -math.inf], p.log()[ordered > -math.inf]), "what is kept is not changed"
+
+
+def test_a_window_bounds_what_is_kept_and_long_enough_changes_nothing(models):
+    assert torch.equal(make(models, window=4), make(models))
+    assert make(models, window=1, frames=20).shape[2] == 20
+    assert not torch.equal(make(models, window=1, frames=20), make(models, frames=20))
+
+
+def test_scenes_and_guidance(models):
+    a, b = make(models, scene=0), make(models, scene=1)
+    assert not torch.equal(a, b)
+    torch.testing.assert_close(make(models, scene=0, guidance=1.0), a)
+    assert not torch.equal(make(models, scene=0, guidance=3.0), a)
+    assert make(models, scene=2, guidance=2.0, batch=3, prompt=torch.zeros(1, 8, 12)[None][None]).shape[0] == 3
+
+
+WRONG = [
+    ({"temperature": 0}, "temperature is 0"),
+    ({"top_k": 0}, "top_k is 0"),
+    ({"top_p": 0.0}, "top_p is 0.0"),
+    ({"top_p": 1.5}, "top_p is 1.5"),
+    ({"scene": 3}, "scenes 0 to 2"),
+    ({"guidance": 2.0}, "needs a scene"),
+    ({"prompt": torch.zeros(1, 1, 8, 8, 12)}, "fills 8 of 8"),
+    ({"prompt": torch.zeros(1, 1, 2, 12, 12)}, r"this prior makes \(8, 12\)"),
+    ({"prompt": torch.zeros(1, 1, 0, 8, 12)}, "T from 1"),
+    ({"prompt": torch.zeros(2, 1, 2, 8, 12), "batch": 3}, "2 prompts for a batch of 3"),
+]
+
+
+@pytest.mark.parametrize(("options", "said"), WRONG, ids=[said for _, said in WRONG])
+def test_wrong_arguments_are_named(models, options, said):
+    with pytest.raises(ValueError, match=said):
+        make(models, **options)
+
+
+def test_models_that_do_not_belong_together_are_refused(models):
+    other = TubeletTokenizer(TubeletConfig((2, 4, 4), (8, 5), width=16))
+    with pytest.raises(ValueError, match=r"\[5, 4, 3\].*\[8, 5\]"):
+        generate(models[0], other, progress=False)

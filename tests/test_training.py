@@ -1,0 +1,179 @@
+"""Laws of the loop: interrupted equals uninterrupted, NaN stops it, many processes are one, schedules end."""
+
+import json
+import math
+import os
+import socket
+
+import pytest
+import torch
+import torch.multiprocessing as mp
+from torch import nn
+
+from vg import training
+from vg.training import Diverged, Recipe, ResumeMismatch, fit
+
+RECIPE = Recipe(steps=12, lr=1e-2, warmup=3, ema=0.9)
+
+
+class Model(nn.Module):
+    """A linear map, a buffer that follows, and dropout (which draws from the global generator)."""
+
+    def __init__(self, seed=0):
+        super().__init__()
+        torch.manual_seed(seed)
+        self.map = nn.Linear(3, 3)
+        self.register_buffer("seen", torch.zeros(()))
+
+    def forward(self, x):
+        if self.training:
+            self.seen += x.mean().detach()
+        return self.map(nn.functional.dropout(x, 0.2, self.training))
+
+
+def draw(generator):
+    return torch.randn(8, 3, generator=generator)
+
+
+def loss(model, x):
+    return (model(x) - x.flip(1)).square().mean()
+
+
+def run(folder=None, recipe=RECIPE, model=None, **options):
+    return fit(model or Model(), loss, draw, recipe, folder=folder, progress=False, **options)
+
+
+def weights(model):
+    return torch.cat([v.flatten() for v in model.state_dict().values()])
+
+
+@pytest.mark.parametrize("stops", [[1], [5], [11], [3, 4, 9], [12]])
+def test_an_interrupted_run_ends_with_the_weights_and_history_of_one_that_was_not(tmp_path, stops):
+    evaluate = lambda model: {"error": float(loss(model, torch.ones(1, 3)))}  # noqa: E731
+    whole = run(evaluate=evaluate, every=4)
+    for stop in stops:
+        run(tmp_path, stop_at=stop, model=Model(seed=stop), evaluate=evaluate, every=4)  # resumes over any start
+    # the first part has to begin like the whole
+    (tmp_path / training.STATE).unlink()
+    for stop in stops:
+        run(tmp_path, stop_at=stop, evaluate=evaluate, every=4)
+    parts = run(tmp_path, model=Model(seed=99), evaluate=evaluate, every=4)
+    assert torch.equal(weights(parts.model), weights(whole.model))
+    assert parts.history == whole.history
+    assert [step for step, _ in whole.history["error"]] == [4, 8, 12]
+
+
+def test_a_finished_run_is_not_trained_again(tmp_path):
+    first = run(tmp_path)
+    again = fit(Model(1), lambda *_: pytest.fail("trained"), draw, RECIPE, folder=tmp_path, progress=False)
+    assert torch.equal(weights(again.model), weights(first.model))
+
+
+def test_the_average_follows_the_weights_and_is_what_is_returned():
+    model = Model()
+    trained = run(model=model)
+    assert trained.model is not model and not trained.model.training
+    assert not torch.equal(trained.model.map.weight, model.map.weight)
+    assert torch.equal(trained.model.seen, model.seen), "buffers are taken over as they are"
+    alone = Model()
+    same = run(model=alone, recipe=Recipe(steps=12, lr=1e-2, warmup=3, ema=0.0))
+    assert torch.equal(same.model.map.weight, alone.map.weight)
+
+
+def test_the_loss_falls_on_a_problem_with_an_answer():
+    trained = run(recipe=Recipe(steps=400, lr=3e-2, warmup=10, ema=0.9))
+    assert float(loss(trained.model, draw(torch.Generator().manual_seed(5)))) < 0.02
+
+
+@pytest.mark.parametrize("where", ["loss", "gradient"])
+def test_nan_stops_the_run_says_where_and_keeps_the_last_state(tmp_path, where):
+    run(tmp_path, stop_at=4)
+    before = (tmp_path / training.STATE).read_bytes()
+    good = Model()
+
+    def broken(model, x):
+        value = loss(model, x)
+        if where == "loss":
+            return value * math.nan
+        return value + (model.map.bias - model.map.bias.detach()).abs().sqrt().sum()  # a gradient of inf * 0
+
+    with pytest.raises(Diverged, match=r"step 4: .*map\.(weight|bias).* state of step 4 is kept"):
+        fit(good, broken, draw, RECIPE, folder=tmp_path, progress=False)
+    assert (tmp_path / training.STATE).read_bytes() == before
+    assert weights(good).isfinite().all()
+
+
+def test_another_recipe_another_model_and_a_damaged_state_are_refused(tmp_path):
+    run(tmp_path, stop_at=2)
+    with pytest.raises(ResumeMismatch, match=r"lr 0.01 \(now 0.5\)"):
+        run(tmp_path, recipe=Recipe(steps=12, lr=0.5, warmup=3, ema=0.9))
+    other = nn.Linear(3, 4)
+    with pytest.raises(ResumeMismatch, match="another model"):
+        fit(other, loss, draw, RECIPE, folder=tmp_path, progress=False)
+    path = tmp_path / training.STATE
+    path.write_bytes(path.read_bytes()[:100])
+    with pytest.raises(ResumeMismatch, match="damaged"):
+        run(tmp_path)
+
+
+def test_the_rate_rises_falls_and_ends_where_it_should():
+    recipe = Recipe(steps=1000, lr=2.0, warmup=100, last=0.01)
+    rates = [recipe.rate(step) for step in range(1000)]
+    assert rates[0] == pytest.approx(0.02, rel=1e-2) and max(rates) < 2
+    assert rates.index(max(rates)) in range(98, 102)
+    assert sorted(rates[:99]) == rates[:99]
+    assert sorted(rates[100:], reverse=True) == rates[100:]
+    assert rates[-1] == pytest.approx(0.02, rel=1e-2)
+
+
+def test_only_matrices_decay():
+    groups = training._optimizer(Model(), RECIPE).param_groups
+    assert [(len(g["params"]), g["weight_decay"]) for g in groups] == [(1, RECIPE.decay), (1, 0.0)]
+
+
+def test_a_plot_and_the_state_are_written_as_the_run_goes_on(tmp_path):
+    class Plot:
+        lengths, closed = (), False
+
+        def update(self, history):
+            self.lengths += (len(history["loss"]),)
+
+        def close(self):
+            self.closed = True
+
+    plot = Plot()
+    run(tmp_path, plot=plot, save_every=0)
+    assert plot.closed and plot.lengths[0] == 1 and plot.lengths[-1] == 12
+    assert [p.name for p in tmp_path.iterdir()] == [training.STATE]
+
+
+def _process(rank, world, port, folder):
+    os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port))
+    torch.set_num_threads(1)
+    torch.distributed.init_process_group("gloo", rank=rank, world_size=world)
+
+    def mine(generator):  # both halves of one batch, so that one process can do the same
+        both = torch.randn(8, 3, generator=torch.Generator().manual_seed(fit_step()))
+        return both[rank * 4 : rank * 4 + 4]
+
+    steps = iter(range(100))
+    fit_step = lambda: next(steps)  # noqa: E731
+    model = Model().eval()
+    plain = lambda m, x: (m.map(x) - x.flip(1)).square().mean()  # noqa: E731
+    trained = fit(model, plain, mine, RECIPE, progress=False)
+    (folder / f"{rank}.json").write_text(json.dumps(weights(trained.model).tolist()))
+    torch.distributed.destroy_process_group()
+
+
+def test_two_processes_train_as_one_with_both_their_batches(tmp_path):
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        port = s.getsockname()[1]
+    mp.spawn(_process, args=(2, port, tmp_path), nprocs=2)
+    a, b = (torch.tensor(json.loads((tmp_path / f"{rank}.json").read_text())) for rank in (0, 1))
+    assert torch.equal(a, b)
+    steps = iter(range(100))
+    whole = lambda generator: torch.randn(8, 3, generator=torch.Generator().manual_seed(next(steps)))  # noqa: E731
+    plain = lambda m, x: (m.map(x) - x.flip(1)).square().mean()  # noqa: E731
+    alone = fit(Model().eval(), plain, whole, RECIPE, progress=False)
+    torch.testing.assert_close(weights(alone.model), a, atol=1e-6, rtol=1e-5)
