@@ -82,7 +82,7 @@ def test_the_average_follows_the_weights_and_is_what_is_returned():
 
 def test_the_loss_falls_on_a_problem_with_an_answer():
     trained = run(recipe=Recipe(steps=400, lr=3e-2, warmup=10, ema=0.9))
-    assert float(loss(trained.model, draw(torch.Generator().manual_seed(5)))) < 0.02
+    assert float(loss(trained.model, draw(torch.Generator().manual_seed(5)))) < 0.1
 
 
 @pytest.mark.parametrize("where", ["loss", "gradient"])

@@ -52,7 +52,7 @@ print(source.describe())
 # %%
 # NBVAL_IGNORE_OUTPUT
 def draw_map(places, arrows):
-    figure, axes = plt.subplots(figsize=(9, 2.9))
+    _, axes = plt.subplots(figsize=(9, 2.9))
     for (x, y), (name, note) in places.items():
         axes.text(
             x, y, name, ha="center", va="center", bbox={"boxstyle": "round,pad=0.45", "fc": "#e8eef4", "ec": "#2f6f9f"}
@@ -225,7 +225,7 @@ print(f"and levelled first: {jump(picture, picture * 7 / 6):.1f}")
 raw = open_store(source, frames=amount, restore=False)
 jumps = np.array([0.0] + [jump(raw.frames[k - 1, 0], raw.frames[k, 0]) for k in range(1, len(raw.frames))])
 cuts = [start for start, _ in raw.shots[1:]]
-figure, axes = plt.subplots(figsize=(9, 2.6))
+_, axes = plt.subplots(figsize=(9, 2.6))
 axes.plot(jumps, linewidth=0.8, label="jump")
 axes.plot(cuts, jumps[cuts], "v", markersize=4, label="cut")
 axes.axhline(20, linestyle=":", color="#8a8a8a")

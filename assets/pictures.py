@@ -1,0 +1,55 @@
+"""Make the README's pictures from the shipped weights: ``python assets/pictures.py``, with the film at hand.
+
+Only what the models made is written: reconstructions, and clips whose beginnings the tokenizer decoded. Seeds and shots
+are fixed beforehand; nothing is chosen.
+"""
+
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from vg import checkpoints
+from vg.data import Clips, film, open_store, split_shots
+from vg.data.writers import write_gif
+from vg.sampling import generate
+
+HERE = Path(__file__).resolve().parent
+HOW = {"seed": 0, "temperature": 0.9, "top_p": 0.95}
+PROMPT, FRAMES = 16, 48
+
+
+def tiled(clips: Tensor, columns: int) -> Tensor:
+    """(B, C, T, H, W) -> (C, T, rows * H, columns * W), with thin lines between the clips."""
+    clips = torch.nn.functional.pad(clips, (0, 1, 0, 1), value=1.0)
+    return torch.cat([torch.cat(list(row), dim=-1) for row in clips.split(columns)], dim=-2)
+
+
+def prompts(store, shots, count: int, frames: int = PROMPT) -> Tensor:
+    """Clips from the middles of the shots that are long enough, spread over the film."""
+    long = [(start, stop) for start, stop in shots if stop - start >= frames + 32]
+    picked = [long[i * len(long) // count] for i in range(count)] if len(long) >= count else long
+    return torch.cat([store.clip(m, m + frames) for m in ((a + b - frames - 32) // 2 for a, b in picked)])
+
+
+def main() -> None:
+    tokenizer, prior = checkpoints.load("tubelet-fsq-64"), checkpoints.load("prior-64")
+    store = open_store(film())
+    train, val = split_shots(store.shots)
+    clips = Clips(store, val, 32, stride=8)
+    some = clips.take(torch.linspace(0, len(clips) - 1, 4).long().tolist())
+    made = {
+        "reconstructed": tokenizer.decode(tokenizer.encode(some)),
+        "from-nothing": generate(prior, tokenizer, frames=FRAMES, batch=4, **HOW),
+        "continued": generate(
+            prior, tokenizer, torch.cat([prompts(store, val, 2), prompts(store, train, 2)]), FRAMES, **HOW
+        ),
+        "long": generate(prior, tokenizer, frames=160, batch=2, window=5, **HOW),
+    }
+    for name, video in made.items():
+        path = write_gif(HERE / f"{name}.gif", tiled(video, columns=4), fps=12, scale=2, colours=64)
+        print(f"{path.name}: {tuple(video.shape)}, {path.stat().st_size:,} bytes")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,276 @@
+"""Laws of showing: what a static page gets is a valid picture of the right size, and a wrong input is named."""
+
+import base64
+import importlib
+import io
+import re
+import zlib
+
+import ipywidgets as widgets
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from vg import show
+from vg.data.cartoon import cartoon
+from vg.show import apng, figures, player
+from vg.show.player import LIMIT, VIEW
+
+
+@pytest.fixture
+def shown(monkeypatch) -> list:
+    """What was displayed: the data of each display, in order."""
+    made = []
+
+    def display(data, raw=False, metadata=None, display_id=None):
+        made.append(data)
+        return Handle(made)
+
+    for name in ("player", "controls", "figures"):
+        monkeypatch.setattr(importlib.import_module(f"vg.show.{name}"), "display", display)
+    return made
+
+
+class Handle:
+    def __init__(self, made: list) -> None:
+        self.made = made
+
+    def update(self, data) -> None:
+        self.made.append(("update", data))
+
+
+def clip(frames: int = 7, channels: int = 1, size: tuple[int, int] = (16, 24), seed: int = 0) -> torch.Tensor:
+    """A cartoon clip, float (C, T, H, W) in [-1, 1]."""
+    grey = cartoon(frames, size, seed=seed).frames.float().movedim(0, 1) / 127.5 - 1
+    return grey if channels == 1 else torch.cat([grey, -grey, grey.roll(3, -1)])
+
+
+def read(data: bytes) -> tuple[np.ndarray, list[float]]:
+    """An animated PNG as uint8 (T, H, W, 3), and its frames' milliseconds; every chunk's checksum is checked."""
+    place = 8
+    while place < len(data):
+        length = int.from_bytes(data[place : place + 4], "big")
+        kind = data[place + 4 : place + 8 + length]
+        assert int.from_bytes(data[place + 8 + length : place + 12 + length], "big") == zlib.crc32(kind)
+        place += 12 + length
+    with Image.open(io.BytesIO(data)) as image:
+        assert image.format == "PNG"
+        frames, times = [], []
+        for k in range(getattr(image, "n_frames", 1)):
+            image.seek(k)
+            frames.append(np.asarray(image.convert("RGB")))
+            times.append(image.info.get("duration", 0))
+    return np.stack(frames), times
+
+
+def pixels(video: torch.Tensor) -> np.ndarray:
+    """uint8 (T, H, W, 3), as a screen should show a float clip."""
+    frames = ((video.clamp(-1, 1) + 1) * 127.5).round().byte().permute(1, 2, 3, 0)
+    return frames.expand(*frames.shape[:3], 3).numpy().astype(int)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("count", [1, 2, 9])
+def test_an_animated_png_has_the_frames_the_time_and_never_drifts(channels, count):
+    video = clip(count, channels)
+    frames = pixels(video)[..., :channels].astype(np.uint8)
+    data = apng.encode(frames, fps=10, colours=64, hold=6)
+    got, times = read(data)
+    assert len(got) == count
+    assert count == 1 or times == [100.0] * (count - 1) + [600.0]
+    off = np.abs(got.astype(int) - pixels(video))
+    assert off.max() <= 6 + 3 if channels == 1 else off.mean() < 16
+    assert apng.encode(frames, fps=10, colours=64, hold=6, limit=len(data) // 2) is None
+
+
+@pytest.mark.parametrize("scale", [1, 3])
+def test_a_player_is_one_still_file_for_a_page_and_one_live_view(shown, scale):
+    made = player(clip(9), fps=12, scale=scale)
+    made._ipython_display_()
+    still, live = shown
+    assert set(still) == {"image/png", "text/plain"} and still["text/plain"] == "clip"
+    frames, _ = read(base64.b64decode(still["image/png"]))
+    assert frames.shape == (9, 16 * scale, 24 * scale, 3)
+    assert live == {VIEW: {"version_major": 2, "version_minor": 0, "model_id": made.widget.model_id}}
+    assert len(made.stack.children) == 9 and made.slider.max == made.play.max == 8
+    for page, frame in zip(made.stack.children, pixels(clip(9))):
+        assert np.array_equal(read(page.value)[0][0], frame.repeat(scale, 0).repeat(scale, 1))
+
+
+def test_clips_stand_side_by_side_and_a_short_one_holds_its_last_frame():
+    made = player({"long": clip(6), "short": clip(4, seed=1)}, scale=1)
+    assert made.frames == 6 and made.labels == ["long", "short"]
+    last = [read(page.value)[0][0][-16:] for page in made.stack.children]
+    for k, picture in enumerate(last):
+        assert np.array_equal(picture[:, :24], pixels(clip(6))[k])
+        assert np.array_equal(picture[:, -24:], pixels(clip(4, seed=1))[min(k, 3)])
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_the_still_file_of_noise_is_within_its_limit_too(channels):
+    noise = torch.rand(channels, 12, 128, 128, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    made = player(noise)
+    assert len(made.static) <= LIMIT
+    assert 1 <= len(read(made.static)[0]) <= 12
+
+
+@pytest.mark.parametrize("every", [1, 3, 4])
+def test_a_strip_has_every_nth_frame_in_its_row(every):
+    sheet = np.asarray(show.strip({"a": clip(9), "b": clip(5, seed=1)}, every=every, scale=1).image)
+    left = sheet.shape[1] + 3 - 27 * len(range(0, 9, every))  # frames are 24 wide and 3 apart
+    for row, (video, top) in enumerate(((clip(9), 16), (clip(5, seed=1), 35))):
+        for j, k in enumerate(range(0, video.shape[1], every)):
+            cell = sheet[top : top + 16, left + 27 * j : left + 27 * j + 24]
+            assert np.array_equal(cell, pixels(video)[k][..., 0]), (row, k)
+    assert sheet.shape[0] == 16 + 2 * 19 - 3
+
+
+@pytest.mark.parametrize(("count", "columns"), [(1, 8), (5, 2), (8, 8)])
+def test_a_grid_has_every_image_in_its_place(count, columns):
+    images = torch.cat([clip(1, seed=k) for k in range(count)], 1).movedim(0, 1)
+    sheet = np.asarray(show.grid(images, columns=columns, scale=2).image)
+    rows, across = -(-count // columns), min(columns, count)
+    assert sheet.shape == (rows * 35 - 3, across * 51 - 3)
+    for k, one in enumerate(images):
+        top, left = k // columns * 35, k % columns * 51
+        assert np.array_equal(sheet[top : top + 32 : 2, left : left + 48 : 2], pixels(one[:, None])[0][..., 0])
+    assert read(show.grid(images).png)[0].shape[0] == 1
+
+
+def test_compare_shows_where_a_clip_is_wrong():
+    true = clip(4)
+    wrong = true.clone()
+    wrong[:, :, 2:6, 3:9] = -wrong[:, :, 2:6, 3:9]
+    sheet = np.asarray(show.compare({"true": true, "wrong": wrong}, every=2, scale=1, against="true").image)
+    assert sheet.shape[0] == 16 + 3 * 19 - 3  # the error row is below its clip
+    error = sheet[-16:, -24:].astype(int).sum(-1)
+    inside = np.zeros((16, 24), bool)
+    inside[2:6, 3:9] = True
+    assert error[~inside].max() < error[inside].min()
+
+
+@pytest.mark.parametrize("levels", [None, (8, 5, 5)])
+def test_a_token_map_tints_each_tubelet_alike_and_equal_tokens_alike(levels):
+    indices = torch.arange(2 * 4 * 4).reshape(2, 4, 4) * 6
+    painted = show.token_map(indices, torch.zeros(1, 7, 16, 15), (4, 4, 4), levels, strength=1)
+    assert painted.shape == (3, 7, 16, 15) and painted.dtype == torch.float32 and painted.abs().max() <= 1
+    inner = painted[:, :, 2::4, 2::4]  # (3, 7, 4, 4), away from the rules
+    colours = {tuple(c.tolist()): int(i) for c, i in zip(inner[:, ::4].flatten(1).T, indices.flatten())}
+    assert len(colours) == indices.numel()
+    assert torch.equal(inner[:, :4], inner[:, :1].expand(-1, 4, -1, -1))
+    assert torch.equal(painted[:, :, 1:4, 1:4], inner[:, :, :1, :1].expand(-1, -1, 3, 3))
+    plain = clip(7, size=(16, 15))
+    assert torch.allclose(
+        show.token_map(indices, plain, (4, 4, 4), strength=0), plain.expand(3, -1, -1, -1), atol=0.005
+    )
+
+
+def test_curves_and_bars_draw_what_they_were_given():
+    figure = show.curves({"loss": [3.0, 2.0, 1.5], "val": [(0, 3.5), (2, 2.5)]}, baselines={"mean": 2.2}, log="y")
+    axes = figure.axes[0]
+    lines = {line.get_label(): line.get_xydata().tolist() for line in axes.lines}
+    assert lines["loss"] == [[0, 3], [1, 2], [2, 1.5]] and lines["val"] == [[0, 3.5], [2, 2.5]]
+    assert axes.get_yscale() == "log" and [text.get_text() for text in axes.texts] == ["mean"]
+    figure = show.bars({"a": 1.5, "b": 2.0}, baselines={"chance": 0.5})
+    assert [bar.get_width() for bar in figure.axes[0].patches] == [1.5, 2.0, 0.5]
+    assert figures.plt.get_fignums() == []  # closed: a notebook shows them once
+
+
+def test_a_live_plot_redraws_in_place_seldom_and_the_last_state_always(shown):
+    now = [0.0]
+    plot = show.LivePlot(every=3, clock=lambda: now[0])
+    plot.update({"loss": []})
+    assert shown == []  # nothing to draw yet
+    for step in range(1, 11):
+        now[0] = float(step)
+        plot.update({"loss": [(s, 1 / (s + 1)) for s in range(step)]})
+    drawn = len(shown)
+    assert 3 <= drawn <= 5
+    plot.close()
+    plot.close()
+    assert len(shown) <= drawn + 1
+    assert isinstance(shown[0], show.Picture) and all(kind == "update" for kind, _ in shown[1:])
+    assert read(shown[0].png)[0].shape[0] == 1
+
+
+@pytest.mark.parametrize("live", [False, True])
+def test_an_explorer_calls_with_the_controls_values_and_keeps_the_last_result_on_an_error(shown, live):
+    calls = []
+
+    def make(seed, shade):
+        calls.append((seed, shade))
+        if seed == 3:
+            raise RuntimeError("no <such> seed")
+        return clip(seed + 1)
+
+    made = (show.live_explorer if live else show.explorer)(make, seed=(1, 5), shade=["dark", "light"])
+    start = calls[0]
+    assert made.controls["seed"].value == start[0] and isinstance(made.controls["shade"], widgets.Dropdown)
+    made._ipython_display_()
+    still, view = shown
+    assert len(read(base64.b64decode(still["image/png"]))[0]) == start[0] + 1
+    assert view == {VIEW: {"version_major": 2, "version_minor": 0, "model_id": made.widget.model_id}}
+
+    def put(seed):
+        made.controls["seed"].value = seed
+        if not live:
+            made.button.click()
+
+    put(4 if start[0] != 4 else 5)
+    result = made.result
+    assert calls[-1] == (made.controls["seed"].value, "dark") and result.frames == calls[-1][0] + 1
+    put(2)
+    result = made.result
+    put(3)
+    assert calls[-1] == (3, "dark") and made.result is result
+    assert "RuntimeError: no &lt;such&gt; seed" in made.note.value
+    put(1)
+    assert made.result.frames == 2 and made.note.value == ""
+
+
+WRONG = {
+    "batch of clips": (lambda: show.image(torch.zeros(2, 1, 3, 8, 8)), "a batch of 2 clips .*pick one"),
+    "time before channels": (lambda: player(torch.zeros(7, 1, 8, 8)), r"looks like \(T, C, H, W\)"),
+    "integers": (lambda: player(torch.zeros(1, 3, 8, 8, dtype=torch.int64)), "float in .* or uint8, got int64"),
+    "NaN": (lambda: player({"mine": torch.full((1, 3, 8, 8), torch.nan)}), "clip 'mine': .*NaN"),
+    "0 to 255 in floats": (lambda: player(torch.full((1, 3, 8, 8), 255.0)), r"255\.0: 0\.\.255 is for uint8"),
+    "no frames": (lambda: player(torch.zeros(1, 0, 8, 8)), r"empty: shape \(1, 0, 8, 8\)"),
+    "no clips": (lambda: show.strip({}), "no clip to show"),
+    "two sizes": (lambda: player({"a": clip(2), "b": clip(2, size=(8, 24))}), "'a' 16x24, 'b' 8x24"),
+    "labels": (lambda: show.strip(clip(2), labels=["a", "b"]), "2 labels came for 1 clips"),
+    "fps": (lambda: player(clip(2), fps=0), "fps must be above 0, got 0"),
+    "columns": (lambda: player(clip(2), columns=0), "columns must be at least 1, got 0"),
+    "scale": (lambda: player(clip(2), scale=1.5), r"scale must be a whole number from 1 on, got 1\.5"),
+    "every": (lambda: show.strip(clip(2), every=0), "every must be at least 1, got 0"),
+    "frame": (lambda: show.image(clip(2), frame=2), "2 frames; there is no frame 2"),
+    "grid of a clip": (lambda: show.grid(clip(2)[0]), r"batch of images \(B, C, H, W\), got shape \(2, 16, 24\)"),
+    "lengths": (lambda: show.compare({"a": clip(2), "b": clip(3)}), "same number of frames, got .*'a': 2, 'b': 3"),
+    "against": (lambda: show.compare({"a": clip(2)}, against="b"), "against='b' is not a row; the rows are 'a'"),
+    "token grid": (
+        lambda: show.token_map(torch.zeros(1, 4, 4, dtype=torch.int64), clip(7), (4, 4, 4)),
+        r"7x16x24 into \(2, 4, 6\) tokens, but the indices have shape \(1, 4, 4\)",
+    ),
+    "token out of range": (
+        lambda: show.token_map(torch.full((1, 4, 6), 200), clip(4), (4, 4, 4), levels=(8, 5, 5)),
+        r"in \[0, 200\), got 200 to 200",
+    ),
+    "token of floats": (
+        lambda: show.token_map(torch.zeros(1, 4, 6), clip(4), (4, 4, 4)),
+        "integers, got torch.float32",
+    ),
+    "no series": (lambda: show.curves({}), "series is empty"),
+    "series": (lambda: show.curves({"loss": [(1, 2, 3)]}), r"series 'loss': expected numbers .* \(1, 3\)"),
+    "bars": (lambda: show.bars({"a": 1.0, "b": float("inf")}), "bar 'b' is inf"),
+    "bias": (lambda: show.bias_figure(torch.zeros(2, 2, 3, 3)), r"got shape \(2, 2, 3, 3\)"),
+    "titles": (lambda: show.bias_figure(torch.zeros(2, 3, 3), ["one"]), "1 titles came for 2 heads"),
+    "control": (lambda: show.explorer(lambda seed: clip(2), seed=object()), "control 'seed': expected"),
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_a_wrong_input_is_named(name):
+    call, words = WRONG[name]
+    with pytest.raises(ValueError) as error:
+        call()
+    assert re.search(words, str(error.value)), str(error.value)
