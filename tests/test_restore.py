@@ -16,9 +16,9 @@ SIDE = 128
 
 @pytest.fixture(scope="module")
 def shots() -> dict[str, torch.Tensor]:
-    """The first shots of the cartoon by scene, at twice the side: uint8 (T, 1, 256, 256)."""
+    """The first shots of the cartoon by scene, at twice the side, with room above white: uint8 (T, 1, 256, 256)."""
     film = draw(80, (2 * SIDE, 2 * SIDE))
-    return {scene: film.frames[a:b] for scene, (a, b) in zip(film.scenes, film.shots)}
+    return {scene: (0.8 * film.frames[a:b]).byte() for scene, (a, b) in zip(film.scenes, film.shots)}
 
 
 def small(frames: torch.Tensor) -> torch.Tensor:
@@ -32,7 +32,7 @@ def psnr(a: torch.Tensor, b: torch.Tensor) -> float:
 def jolts(count: int, size: float, seed: int) -> torch.Tensor:
     """(count,) values up to ``size`` whose running median is 0: none, up and down in turn."""
     heights = torch.tensor(np.random.default_rng(seed).uniform(0.5, 1, count), dtype=torch.float32)
-    return size * heights * torch.tensor([0.0, 1.0, -1.0]).repeat(count // 3 + 1)[seed : count + seed][:count]
+    return size * heights * torch.tensor([0.0, 1.0, -1.0]).repeat(count // 3 + 2)[seed : count + seed]
 
 
 def swayed(frames: torch.Tensor, sway: torch.Tensor) -> torch.Tensor:

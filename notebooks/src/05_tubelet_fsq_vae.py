@@ -221,10 +221,12 @@ table(rows, ["PSNR all", "fastest quarter"])
 # %% [markdown]
 # Now two small tokenizers, alike in everything (blocks, width, levels, steps, batches) but what a token stands for. One
 # is given whole clips and tubelets of `(8, 4, 8)`, the other the sampled frames and patches of `(1, 4, 8)`. Its token
-# describes 32 pixels, the tubelet's 256: sampling should win where nothing moves. Does it win over all?
+# describes 32 pixels, the tubelet's 256: sampling should win where nothing moves. Does it win over all? Below the numbers,
+# the fastest validation clip, with errors.
 
 
 # %%
+# NBVAL_IGNORE_OUTPUT
 def small(tubelet=(8, 4, 8), levels=FSQ_LEVELS[14]):
     torch.manual_seed(0)
     width = profile().pick(smoke=16, laptop=96, gpu=96)
@@ -242,8 +244,6 @@ def sampled_loss(model, video):
     return tokenizer_loss(model, sample(video))
 
 
-# %%
-# NBVAL_IGNORE_OUTPUT
 recipe = Recipe(steps=profile().pick(smoke=3, laptop=300, gpu=1000), lr=2e-3, warmup=30, ema=0.0)
 draw = tokenizer_batches(Clips(store, train_shots, frames=16), batch=8)
 with_tubelets = fit(small(), tokenizer_loss, draw, recipe)
@@ -258,11 +258,6 @@ made = {
 table(rows | {name: by_speed(video) for name, video in made.items()}, ["PSNR all", "fastest quarter"])
 print(f"\nthe sampled frames themselves: {metrics.psnr(frames_back, sample(truth)).mean():.2f} dB")
 
-# %% [markdown]
-# Compare the last rows with each other and with the ceilings, in both columns. The last line is how well the second
-# network draws the frames that it was given: it is the easier task, with 32 pixels a token. What it gains
-# there, it pays back between the frames, the more so the faster the clip. The fastest validation clip, with errors:
-
 # %%
 # NBVAL_IGNORE_OUTPUT
 rows_shown = {"original": truth[fastest]} | {
@@ -273,6 +268,10 @@ rows_shown = {"original": truth[fastest]} | {
 show.compare(rows_shown, every=2, scale=1, against="original")
 
 # %% [markdown]
+# Compare the last rows with each other and with the ceilings, in both columns. The last line is how well the second
+# network draws the frames that it was given: it is the easier task, with 32 pixels a token. What it gains
+# there, it pays back between the frames, the more so the faster the clip.
+#
 # ## FSQ in ten lines
 #
 # A token must be an integer. A VQ-VAE looks for the nearest of K learned vectors. FSQ (Mentzer et al., 2023) learns none:
@@ -348,12 +347,6 @@ print(f"{card.name}: {card.model}, {sum(p.numel() for p in shipped.parameters())
 print(f"tubelet {shipped.tubelet}, levels {shipped.levels}")
 pprint.pp(card.facts, width=110, compact=True)
 
-# %%
-clip = truth[fastest : fastest + 1].to(device())
-tokens = shipped.encode(clip)
-print("clip", tuple(clip.shape), "-> tokens", tuple(tokens.shape), "-> clip", tuple(shipped.decode(tokens).shape))
-print("frozen, even when told to train:", not shipped.train().training)
-
 # %% [markdown]
 # Take the tubelet of this clip that moves most, and sweep one digit of its token through all of its levels while every
 # other digit, and every other token, stays. Each row is a digit, each picture a level, cut out around the tubelet in the
@@ -377,6 +370,10 @@ def sweep(model, tokens, place, digit):
     return model.decode(model.quantizer.indices(digits)).cpu()
 
 
+clip = truth[fastest : fastest + 1].to(device())
+tokens = shipped.encode(clip)
+print("clip", tuple(clip.shape), "-> tokens", tuple(tokens.shape), "-> clip", tuple(shipped.decode(tokens).shape))
+print("frozen, even when told to train:", not shipped.train().training)
 place = busiest(clip, shipped.tubelet)
 swept = [sweep(shipped, tokens, place, digit) for digit in range(len(shipped.levels))]
 print([len(videos) for videos in swept] == list(shipped.levels))
@@ -416,6 +413,9 @@ show.curves(reach, f"largest change in each frame; the token's own frames are {s
 # hardly leaves its middle level. So `vg` puts a `Whitening` layer before FSQ: it follows the mean and covariance
 # of the vectors and applies the linear map that makes the channels uncorrelated, each with a deviation of 0.8. By hand it
 # is a Cholesky root `L` of the covariance and `0.8 * inverse(L) @ (z - mean)`.
+#
+# The first cell does so on a toy. The second looks inside the shipped tokenizer: the vectors as the Linear layer hands them over, and after whitening. Above, how the
+# channels correlate. Below, how often each digit takes each level; the dotted line is even use.
 
 # %%
 generator = torch.Generator().manual_seed(0)
@@ -428,10 +428,6 @@ root = torch.linalg.cholesky(centred.T @ centred / len(mixed) + 1e-5 * torch.eye
 white = 0.8 * torch.linalg.solve_triangular(root, centred.T, upper=False).T
 print("by hand equals vg:", torch.allclose(white, layer(mixed), atol=1e-4))
 print("uncorrelated:     ", torch.allclose(torch.corrcoef(layer(mixed).T), torch.eye(3), atol=1e-2))
-
-# %% [markdown]
-# Inside the shipped tokenizer: the vectors as the Linear layer hands them over, and after whitening. Above, how the
-# channels correlate. Below, how often each digit takes each level; the dotted line is even use.
 
 # %%
 # NBVAL_IGNORE_OUTPUT
@@ -459,6 +455,7 @@ plt.show()
 
 
 # %%
+# NBVAL_IGNORE_OUTPUT
 @torch.no_grad()
 def all_tokens(model, store):
     """The tokens of every shot, in one row (N,) on the CPU."""
@@ -481,8 +478,6 @@ measured = ["PSNR", "usage %", "entropy", "bits"]
 short = Recipe(steps=profile().pick(smoke=3, laptop=450, gpu=2000), lr=2e-3, warmup=50, ema=0.0)
 draw = tokenizer_batches(Clips(store, train_shots, frames=32), batch=4)
 
-# %%
-# NBVAL_IGNORE_OUTPUT
 white, plain = small(), small()
 plain.to_code[2] = nn.Identity()
 runs = {"with whitening": fit(white, tokenizer_loss, draw, short), "without": fit(plain, tokenizer_loss, draw, short)}
@@ -515,6 +510,9 @@ show.bars(shares, "share of the tokens that move when frame 19 does")
 #
 # Causality has a reward: a film of any length can be encoded and decoded as a stream. A dict, `past`, carries what each
 # block still needs of the frames before. The numbers are those of the whole.
+#
+# The last lines try any height, width and length: what the tubelet does not divide is padded by repeating the last row, column or
+# frame, and cropped back after decoding. The convolutions do not care how large the grid is.
 
 # %%
 past, future = {}, {}
@@ -524,11 +522,6 @@ print("tokens in pieces equal the whole:", torch.equal(streamed, whole))
 decoded = torch.cat([shipped.decode(piece, past=future) for piece in whole.split(1, dim=1)], dim=2)
 print("frames in pieces equal the whole:", torch.allclose(decoded, shipped.decode(whole), atol=1e-4))
 
-# %% [markdown]
-# And any height, width and length: what the tubelet does not divide is padded by repeating the last row, column or
-# frame, and cropped back after decoding. The convolutions do not care how large the grid is.
-
-# %%
 for size in [(16, 64, 64), (13, 50, 70), (1, 64, 64), (8, 96, 30)]:
     odd = F.interpolate(clip, size=size, mode="trilinear")
     grid = shipped.encode(odd)
@@ -545,6 +538,10 @@ for size in [(16, 64, 64), (13, 50, 70), (1, 64, 64), (8, 96, 30)]:
 #
 # Because the loss is a PSNR in other units, it can be drawn in dB (as `20 log10(2 / loss)`) on one axis with the validation
 # PSNR, and with what the mean frame of each clip gets. Mean frame is a strong baseline: backgrounds stand still.
+#
+# Below the curve: the fastest validation clip, its reconstruction, and the error. Look for what is
+# there first (large flat shapes, the light) and what is missing (thin lines, fast limbs). A squared error pays
+# most for large areas that are off by much.
 
 # %%
 # NBVAL_IGNORE_OUTPUT
@@ -584,11 +581,6 @@ trained = fit(
     plot=Decibels("tubelet FSQ-VAE", y="PSNR in dB", baselines={"mean frame": floor}),
 )
 print(f"{trained.seconds:.0f} s; validation {trained.history['PSNR'][-1][1]:.2f} dB, mean frame {floor:.2f} dB")
-
-# %% [markdown]
-# What it has learned in this time: the fastest validation clip, its reconstruction, and the error. Look for what is
-# there first (large flat shapes, the light) and what is missing (thin lines, fast limbs). A squared error pays
-# most for large areas that are off by much.
 
 # %%
 # NBVAL_IGNORE_OUTPUT
@@ -926,8 +918,7 @@ print(check_digits(same_digits))
 # ```
 #
 # </details>
-
-# %% [markdown]
+#
 # ## Summary
 #
 # - A tubelet is a block of spacetime. Cutting it out and multiplying by one matrix is a convolution whose stride is its

@@ -1,0 +1,102 @@
+"""Laws of the recipes: batches repeat with their seed, only what is shown is corrupted, the loss is a PSNR."""
+
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from vg import checkpoints
+from vg.data import Clips, cartoon, open_store, to_unit
+from vg.generate import main as generate_clips
+from vg.latents import Windows
+from vg.metrics import psnr
+from vg.recipes import prior_batches, prior_loss, tokenizer_batches, tokenizer_loss
+
+
+@pytest.fixture
+def store(tmp_path, monkeypatch):
+    monkeypatch.setenv("VG_CACHE", str(tmp_path))
+    return open_store(cartoon(), size=16, frames=120)
+
+
+def seeded(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
+def test_tokenizer_batches_are_clips_mirrored_and_moved_and_repeat_with_their_seed(store):
+    clips = Clips(store, frames=4)
+    draw = tokenizer_batches(clips, batch=2, shift=1)
+    batches = [draw(seeded(k)) for k in range(12)]
+    assert all(b.shape == (2, 1, 4, 16, 16) for b in batches)
+    assert torch.equal(batches[3], draw(seeded(3)))
+    every = to_unit(torch.from_numpy(store.frames.copy()))[0]  # (T, H, W)
+    every = torch.nn.functional.pad(every, (1, 1, 1, 1), mode="replicate")
+    views = [every[:, y : y + 16, x : x + 16] for y in range(3) for x in range(3)]
+    known = torch.stack([v for view in views for v in (view, view.flip(-1))])  # all that a frame may have become
+    kinds = set()
+    for batch in batches:
+        for clip in batch[:, 0]:
+            runs = torch.stack([known[:, s : s + 4] for s in clips.starts], 1)  # views, starts, 4, H, W
+            equal = (runs == clip).flatten(2).all(-1)
+            assert equal.any(), "a batch holds what is no clip of the store"
+            kinds.add(int(equal.any(1).nonzero()[0]) % 2)
+    assert kinds == {0, 1}, "mirrored and not"
+
+
+def test_the_tokenizers_loss_is_its_psnr_in_other_units():
+    video = torch.rand(3, 1, 4, 8, 8) * 2 - 1
+    error = torch.tensor([0.1, 0.2, 0.4]).view(3, 1, 1, 1, 1)
+    off = (video - error * torch.where(video > 0, 1, -1)).clamp(-1, 1)
+    stand_in = SimpleNamespace(quantize=lambda v: (off, None), reconstruct=lambda codes, size: codes)
+    due = (2 * 10 ** (-psnr(off, video) / 20)).mean()
+    assert float(tokenizer_loss(stand_in, video)) == pytest.approx(float(due), rel=1e-2)
+
+
+class Watched:
+    """A prior that notes what it is asked."""
+
+    grid = (2, 3)
+
+    def __init__(self, scenes):
+        self.scene = object() if scenes else None
+
+    def bits(self, indices, scene, given):
+        self.seen = (indices, scene, given)
+        return indices.float()
+
+
+def windows(n=40):
+    tokens = torch.arange(n * 6).view(n, 2, 3).numpy().astype("uint16")
+    starts = torch.arange(n - 3).numpy()
+    return Windows(tokens, starts, starts // 10, 4)
+
+
+def test_the_prior_has_to_predict_true_tokens_and_sees_some_wrong_ones():
+    draw = prior_batches(windows(), batch=32)
+    batch = draw(seeded(1))
+    assert torch.equal(batch, draw(seeded(1))) and batch.shape == (32, 4 * 6 + 1)
+    prior = Watched(scenes=True)
+    prior_loss(corrupt=0.3, drop_scene=0.5)(prior, batch)
+    indices, scene, given = prior.seen
+    assert torch.equal(indices.flatten(1), batch[:, :-1])
+    assert torch.equal(indices.flatten(1), indices[:, :1, 0, 0] + torch.arange(24)), "a stretch of the film"
+    assert torch.equal(batch[:, -1], indices[:, 0, 0, 0] // 6 // 10), "the shot's number is the window's own"
+    wrong = (given != indices).flatten(1).float().mean(1)  # (B,), from 0 to 0.3, about
+    assert 0.1 < wrong.mean() < 0.2 and wrong.min() < 0.06 and wrong.max() < 0.6
+    told = scene >= 0
+    assert 0.2 < told.float().mean() < 0.8 and torch.equal(scene[told], batch[told, -1])
+    prior_loss(corrupt=0.0, drop_scene=0.0)(prior, batch)
+    assert torch.equal(prior.seen[2], indices) and torch.equal(prior.seen[1], batch[:, -1])
+    plain = Watched(scenes=False)
+    prior_loss()(plain, batch)
+    assert plain.seen[1] is None
+
+
+@pytest.mark.skipif("prior-64" not in checkpoints.names(), reason="not trained yet")
+def test_clips_are_generated_from_the_command_line(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("VG_CACHE", str(tmp_path / "cache"))
+    assert generate_clips(["--frames", "24", "--count", "1", "--to", str(tmp_path / "out")]) == 0
+    kinds = ("continued", "from-a-still", "from-nothing")
+    due = sorted(f"{kind}-0{suffix}" for kind in kinds for suffix in (".gif", ".mp4"))
+    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == due
+    assert "from-nothing-0.gif" in capsys.readouterr().out
