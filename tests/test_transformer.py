@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from vg.models import FSQ, Prior, PriorConfig, available_backends
-from vg.models.transformer import State
+from vg.models.transformer import KeysValues, State
 
 LEVELS, FRAME = (5, 4, 3), 12
 
@@ -58,7 +58,18 @@ def test_cached_and_full_forward_agree(kind, given, window):
         outs.append(model.advance(state, digits[:, k : k + 1], scene, window))
     torch.testing.assert_close(torch.stack(outs, 1), full[:, given:], atol=1e-5, rtol=0)
     if window is not None:
-        assert all(len(k[0]) <= window for pair in state.keys_values.values() for k in pair)
+        assert all(kept.length <= window + given + 128 for kept in state.keys_values.values())
+
+
+def test_the_cache_keeps_what_a_window_needs_in_order_and_forgets_the_rest():
+    kept, every = KeysValues(window=5), torch.arange(1000.0).view(1, 1000, 1, 1)
+    at = 0
+    for n in [1, 3, 1, 40, *[1] * 600]:
+        k, v = kept.append(every[:, at : at + n], -every[:, at : at + n])
+        at += n
+        assert torch.equal(k, every[:, at - k.shape[1] : at]) and torch.equal(v, -k)
+        assert k.shape[1] >= min(at, 5 + n - 1), "each of the new positions sees its window"
+    assert kept.room.shape[3] < 200
 
 
 @torch.no_grad()

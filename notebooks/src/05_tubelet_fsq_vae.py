@@ -1,9 +1,9 @@
 # %% [markdown]
 # # 05 Tubelet FSQ-VAE
 #
-# A clip of 16 frames at 64x64 is 65,536 numbers. Here it becomes 256 integers, and back. Each integer, a *token*, stands
-# for a *tubelet*: a small block of pixels that is 8 frames long, 4 rows high and 8 columns wide. The transformer of
-# notebook 07 will read and write nothing but these integers.
+# A clip of 16 frames at 64x64 is 65,536 numbers. Here it becomes 256 integers, and back. Each integer, a *token*,
+# stands for a *tubelet*: a small block of pixels that is 8 frames long, 4 rows high and 8 columns wide. The
+# transformer of notebook 07 will read and write nothing but these integers.
 #
 # **After this notebook you will be able to**
 # - cut a clip into spacetime patches by hand, with einops, and as a convolution, and say why these are the same;
@@ -45,16 +45,16 @@ print(f"profile {profile().name}, device {device()}")
 print(source.describe())
 
 # %% [markdown]
-# The film as notebook 00 left it: uint8 frames on disk, restored, cut into shots. Validation shots are never trained on;
-# they are the ones that the shipped tokenizer has not seen either. `truth` holds validation clips of 16 frames,
+# The film as notebook 00 left it: uint8 frames on disk, restored, cut into shots. Validation shots are never trained
+# on; they are the ones that the shipped tokenizer has not seen either. `truth` holds validation clips of 16 frames,
 # `(B, C, T, H, W)` in [-1, 1], and every number below is measured on them.
 
 # %%
 # NBVAL_IGNORE_OUTPUT
 amount = profile().pick(smoke=240, laptop=None, gpu=None)  # frames; None: all of them
-share = profile().pick(smoke=0.35, laptop=0.1, gpu=0.1)  # of the frames, held out
+held_out = profile().pick(smoke=0.35, laptop=0.1, gpu=0.1)  # share of the frames
 store = open_store(source, frames=amount)
-train_shots, val_shots = split_shots(store.shots, share)
+train_shots, val_shots = split_shots(store.shots, held_out)
 clips16 = Clips(store, val_shots, frames=16, stride=8)
 truth = clips16.take(range(len(clips16)))
 motion = (truth[:, :, 1:] - truth[:, :, :-1]).abs().flatten(1).mean(1)  # (B,) how much each clip moves
@@ -65,7 +65,8 @@ print(f"{len(train_shots)} training shots, {len(val_shots)} validation shots, {l
 # %% [markdown]
 # ## A clip cut into spacetime patches
 #
-# Begin with a toy: a white square that moves one pixel to the right and half a pixel down in each of 8 frames of 16x16.
+# Begin with a toy: a white square that moves one pixel to the right and half a pixel down in each of 8 frames of
+# 16x16.
 
 # %%
 # NBVAL_IGNORE_OUTPUT
@@ -81,8 +82,8 @@ show.strip({"toy clip": toy}, every=1, scale=4)
 #     16 rows    / 8 = 2 down                  h
 #     16 columns / 8 = 2 across                w      so 2 * 2 * 2 = 8 tubelets of 4 * 8 * 8 = 256 pixels
 #
-# Each row of the picture is one tubelet, shown as the little film that it is. Where the square passes through, the tubelet
-# holds an edge *and the way it moves*. A patch of a single frame could hold the edge alone.
+# Each row of the picture is one tubelet, shown as the little film that it is. Where the square passes through, the
+# tubelet holds an edge *and the way it moves*. A patch of a single frame could hold the edge alone.
 
 # %%
 pieces = []
@@ -98,8 +99,8 @@ show.strip(dict(zip(names, pieces)), every=1, scale=4)
 # %% [markdown]
 # The same cut in one line. The pattern says which axis is divided into what: `(T t)` is `T` tubelets of `t` frames.
 # Then a `Linear` layer, one for all tubelets, turns each row of pixels into `D` features. That is ViViT's *tubelet
-# embedding*, and it is how `vg`'s tokenizer begins. The cell takes what came out of the `embed` layer of
-# a real `TubeletTokenizer` while it encoded the toy, and compares.
+# embedding*, and it is how `vg`'s tokenizer begins. The cell takes what came out of the `embed` layer of a real
+# `TubeletTokenizer` while it encoded the toy, and compares.
 
 
 # %%
@@ -121,9 +122,9 @@ features = output_of(tiny.embed, tiny, toy[None])[0]  # (t, h, w, D)
 print("vg's embedding equals by hand:", torch.allclose(features, tiny.embed(by_hand), atol=1e-5))
 
 # %% [markdown]
-# Papers often write this as a 3-D convolution whose stride is its kernel. Then no two windows overlap, so it is the same
-# product of the same numbers. Reshape the Linear layer's matrix to a kernel and look. Why then not use the convolution?
-# The second cell times both on a batch of real size, forward and backward.
+# Papers often write this as a 3-D convolution whose stride is its kernel. Then no two windows overlap, so it is the
+# same product of the same numbers. Reshape the Linear layer's matrix to a kernel and look. Why then not use the
+# convolution? The second cell times both on a batch of real size, forward and backward.
 
 # %%
 conv = nn.Conv3d(1, 32, kernel_size=(4, 8, 8), stride=(4, 8, 8))
@@ -155,10 +156,10 @@ print(f"Conv3d             {1e3 * seconds(lambda: convolution(video), repeats):7
 # %% [markdown]
 # ## Tubelets against sampled frames
 #
-# ViViT (Arnab et al., 2021, section 3.2) describes two ways to turn a video into tokens. *Uniform frame sampling* keeps
-# every k-th frame and cuts each into flat patches. *Tubelet embedding* cuts the whole volume. ViViT wants to
-# name what a video shows, and for that a few frames often do. We want to draw all of it again, so what lies between two
-# sampled frames has to be made up: by holding a frame, or by blending from one to the next.
+# ViViT (Arnab et al., 2021, section 3.2) describes two ways to turn a video into tokens. *Uniform frame sampling*
+# keeps every k-th frame and cuts each into flat patches. *Tubelet embedding* cuts the whole volume. ViViT wants to
+# name what a video shows, and for that a few frames often do. We want to draw all of it again, so what lies between
+# two sampled frames has to be made up: by holding a frame, or by blending from one to the next.
 #
 #     frames       0  1  2  3  4  5  6  7 | 8  9 10 11 12 13 14 15
 #     sampling                 x                      x               2 frames, patches (1, 4, 8)
@@ -191,9 +192,9 @@ def tokens_in(video, tubelet):
 print("tokens of 16 frames at 64x64:", tokens_in(truth, (8, 4, 8)), "and", tokens_in(sample(truth), (1, 4, 8)))
 
 # %% [markdown]
-# Before anything is trained: suppose that the sampled frames came back *perfectly*. Then what is lost is only what lies
-# between them. That is a ceiling for sampling, and no network can pass it without guessing motion. PSNR is
-# `10 log10(4 / mean squared error)` for values in [-1, 1]; 1 dB more is a fifth less squared error.
+# Before anything is trained: suppose that the sampled frames came back *perfectly*. Then what is lost is only what
+# lies between them. That is a ceiling for sampling, and no network can pass it without guessing motion. PSNR is `10
+# log10(4 / mean squared error)` for values in [-1, 1]; 1 dB more is a fifth less squared error.
 
 # %%
 # NBVAL_IGNORE_OUTPUT
@@ -219,10 +220,10 @@ rows = {
 table(rows, ["PSNR all", "fastest quarter"])
 
 # %% [markdown]
-# Now two small tokenizers, alike in everything (blocks, width, levels, steps, batches) but what a token stands for. One
-# is given whole clips and tubelets of `(8, 4, 8)`, the other the sampled frames and patches of `(1, 4, 8)`. Its token
-# describes 32 pixels, the tubelet's 256: sampling should win where nothing moves. Does it win over all? Below the numbers,
-# the fastest validation clip, with errors.
+# Now two small tokenizers, alike in everything (blocks, width, levels, steps, batches) but what a token stands for.
+# One is given whole clips and tubelets of `(8, 4, 8)`, the other the sampled frames and patches of `(1, 4, 8)`. Its
+# token describes 32 pixels, the tubelet's 256: sampling should win where nothing moves. Does it win over all? Below
+# the numbers, the fastest validation clip, with errors.
 
 
 # %%
@@ -260,27 +261,27 @@ print(f"\nthe sampled frames themselves: {metrics.psnr(frames_back, sample(truth
 
 # %%
 # NBVAL_IGNORE_OUTPUT
-rows_shown = {"original": truth[fastest]} | {
-    name.split(",")[0] + (", held" if "held" in name else ""): video[fastest]
-    for name, video in made.items()
-    if "blended" not in name
+shown = {
+    "original": truth[fastest],
+    "tubelets": made["tubelets (8, 4, 8)"][fastest],
+    "patches, held": made["patches (1, 4, 8), frames held"][fastest],
 }
-show.compare(rows_shown, every=2, scale=1, against="original")
+show.compare(shown, every=2, scale=1, against="original")
 
 # %% [markdown]
 # Compare the last rows with each other and with the ceilings, in both columns. The last line is how well the second
-# network draws the frames that it was given: it is the easier task, with 32 pixels a token. What it gains
-# there, it pays back between the frames, the more so the faster the clip.
+# network draws the frames that it was given: it is the easier task, with 32 pixels a token. How much of that gain is
+# left once the frames between are filled in, over all clips and in the fastest quarter?
 #
 # ## FSQ in ten lines
 #
-# A token must be an integer. A VQ-VAE looks for the nearest of K learned vectors. FSQ (Mentzer et al., 2023) learns none:
-# the encoder gives a handful of numbers, each is squashed by `tanh` to a fixed range and *rounded*. With levels
+# A token must be an integer. A VQ-VAE looks for the nearest of K learned vectors. FSQ (Mentzer et al., 2023) learns
+# none: the encoder gives a handful of numbers, each is squashed by `tanh` to a fixed range and *rounded*. With levels
 # `(8, 8, 8, 6, 5)` the first number has 8 values, the last has 5, and together they name one of 15,360 codes.
 #
-# Three details. An even number of levels has no middle, so the range is moved by a half, and the input by as much as puts
-# 0 in the middle again. `1e-3` keeps `tanh` from having to reach 1. Rounding has no gradient, so it is given that of
-# the identity: `bounded + (rounded - bounded).detach()`. The second cell draws the staircase for an even and an odd
+# Three details. An even number of levels has no middle, so the range is moved by a half, and the input by as much as
+# puts 0 in the middle again. `1e-3` keeps `tanh` from having to reach 1. Rounding has no gradient, so it is given that
+# of the identity: `bounded + (rounded - bounded).detach()`. The second cell draws the staircase for an even and an odd
 # number of levels; the grey line is what the gradient believes.
 
 
@@ -297,7 +298,7 @@ def fsq(z, levels):
 
 
 levels = FSQ_LEVELS[14]
-z = 3 * torch.randn(1000, len(levels), generator=torch.Generator().manual_seed(0), requires_grad=True)
+z = (1.5 * torch.randn(1000, len(levels), generator=torch.Generator().manual_seed(0))).requires_grad_()
 codes, indices = fsq(z, levels)
 vg_codes, vg_indices = FSQ(levels)(z)
 print("codes agree with vg:  ", torch.allclose(codes, vg_codes, atol=1e-6))
@@ -320,9 +321,9 @@ axes[0].set_ylabel("code")
 plt.show()
 
 # %% [markdown]
-# An index is a number whose digits have different bases, the first one running fastest:
-# `index = d0 + 8 * d1 + 64 * d2 + 512 * d3 + 3072 * d4`. So nothing has to be looked up, and no table of codes exists. The
-# cell goes through *all* codes: index to digits to index, and index to code to index through the quantizer itself.
+# An index is a number whose digits have different bases, the first one running fastest: `index = d0 + 8 * d1 + 64 * d2
+# + 512 * d3 + 3072 * d4`. So nothing has to be looked up, and no table of codes exists. The cell goes through *all*
+# codes: index to digits to index, and index to code to index through the quantizer itself.
 
 # %%
 quantizer = FSQ(levels)
@@ -336,8 +337,9 @@ print("codes and back: ", torch.equal(quantizer(inner - quantizer.shift)[1], eve
 # %% [markdown]
 # ## What one level of one digit means
 #
-# Checkpoint first: a tokenizer ships with the course, so you need not train one to look at tokens. Its card says what it
-# was trained on, for how long, and what was measured. It is frozen: no gradients, and `train()` does not wake it up.
+# Checkpoint first: a tokenizer ships with the course, so you need not train one to look at tokens. Its card says what
+# it was trained on, for how long, and what was measured. It is frozen: no gradients, and `train()` does not wake it
+# up.
 
 # %%
 # NBVAL_IGNORE_OUTPUT
@@ -349,8 +351,8 @@ pprint.pp(card.facts, width=110, compact=True)
 
 # %% [markdown]
 # Take the tubelet of this clip that moves most, and sweep one digit of its token through all of its levels while every
-# other digit, and every other token, stays. Each row is a digit, each picture a level, cut out around the tubelet in the
-# middle of its eight frames. The star marks the level that the encoder chose.
+# other digit, and every other token, stays. Each row is a digit, each picture a level, cut out around the tubelet in
+# the middle of its eight frames. The star marks the level that the encoder chose.
 
 
 # %%
@@ -391,9 +393,10 @@ for digit, videos in enumerate(swept):
 show.grid(torch.cat(pictures), columns=max(shipped.levels), scale=3, labels=labels)
 
 # %% [markdown]
-# Neighbouring levels draw alike, and distant ones differ: a digit is a scale, not a name. That is why notebook 07 can
-# embed digits rather than codes. How far does the change reach? In time the decoder looks back only, so nothing
-# can change before the tubelet; after it, and next to it, the change may spill over.
+# Read a row from left to right. Does the picture change in small steps, more the further apart the levels are? Then a
+# digit is a scale, not a name, and that is why notebook 07 embeds digits rather than codes. How far does the change
+# reach? In time the decoder looks back only, so nothing can change before the tubelet; after it, and next to it, the
+# change may spill over.
 
 # %%
 # NBVAL_IGNORE_OUTPUT
@@ -410,12 +413,13 @@ show.curves(reach, f"largest change in each frame; the token's own frames are {s
 # ## Why whitening before FSQ
 #
 # FSQ cannot lose codes as a codebook does, but it can waste them: two digits that always say the same, or a digit that
-# hardly leaves its middle level. So `vg` puts a `Whitening` layer before FSQ: it follows the mean and covariance
-# of the vectors and applies the linear map that makes the channels uncorrelated, each with a deviation of 0.8. By hand it
+# hardly leaves its middle level. So `vg` puts a `Whitening` layer before FSQ: it follows the mean and covariance of
+# the vectors and applies the linear map that makes the channels uncorrelated, each with a deviation of 0.8. By hand it
 # is a Cholesky root `L` of the covariance and `0.8 * inverse(L) @ (z - mean)`.
 #
-# The first cell does so on a toy. The second looks inside the shipped tokenizer: the vectors as the Linear layer hands them over, and after whitening. Above, how the
-# channels correlate. Below, how often each digit takes each level; the dotted line is even use.
+# The first cell does so on a toy. The second looks inside the shipped tokenizer: the vectors as the Linear layer hands
+# them over, and after whitening. Above, how the channels correlate. Below, how often each digit takes each level; the
+# dotted line is even use.
 
 # %%
 generator = torch.Generator().manual_seed(0)
@@ -450,8 +454,8 @@ plt.show()
 # %% [markdown]
 # The picture says what whitening does in a network that was trained with it. Whether it helps is another question, and
 # needs two runs: the same small tokenizer, the same batches, with and without. Without means to replace the layer by
-# one that does nothing. *Usage* is the share of the codes that occur anywhere in the film (a film with few tokens cannot
-# use them all); *entropy* is how many bits a token carries, at most log2 of the number of codes.
+# one that does nothing. *Usage* is the share of the codes that occur anywhere in the film (a film with few tokens
+# cannot use them all); *entropy* is how many bits a token carries, at most log2 of the number of codes.
 
 
 # %%
@@ -486,13 +490,13 @@ table(results, measured)
 show.curves({name: run.history["loss"] for name, run in runs.items()}, "with and without whitening", y="loss", log="y")
 
 # %% [markdown]
-# Two things to read off: how many bits a token carries out of those it costs, and whether the picture gains by it. They need
-# not move together after so few steps: a network may use few codes well, or many codes badly.
+# Two things to read off: how many bits a token carries out of those it costs, and whether the picture gains by it.
+# They need not move together after so few steps: a network may use few codes well, or many codes badly.
 #
 # ## Causal in time, in pieces, at any size
 #
-# A token may depend on its own frames and on earlier ones, never on later ones. The test is direct: change one
-# frame, encode again, and look which tokens moved.
+# A token may depend on its own frames and on earlier ones, never on later ones. The test is direct: change one frame,
+# encode again, and look which tokens moved.
 
 # %%
 long = torch.rand(1, 1, 40, 64, 64, generator=torch.Generator().manual_seed(0)).to(device()) * 2 - 1
@@ -505,14 +509,14 @@ shares = {f"frames {span * k} to {span * k + span - 1}": float(share) for k, sha
 show.bars(shares, "share of the tokens that move when frame 19 does")
 
 # %% [markdown]
-# Later tubelet-frames may move as well: each block of the encoder looks one tubelet-frame back, so a change is seen for
-# as many tubelet-frames as there are blocks. Exercise 3 asks how far.
+# Later tubelet-frames may move as well: each block of the encoder looks one tubelet-frame back, so a change is seen
+# for as many tubelet-frames as there are blocks. Exercise 3 asks how far.
 #
-# Causality has a reward: a film of any length can be encoded and decoded as a stream. A dict, `past`, carries what each
-# block still needs of the frames before. The numbers are those of the whole.
+# Causality has a reward: a film of any length can be encoded and decoded as a stream. A dict, `past`, carries what
+# each block still needs of the frames before. The numbers are those of the whole.
 #
-# The last lines try any height, width and length: what the tubelet does not divide is padded by repeating the last row, column or
-# frame, and cropped back after decoding. The convolutions do not care how large the grid is.
+# The last lines try any height, width and length: what the tubelet does not divide is padded by repeating the last
+# row, column or frame, and cropped back after decoding. The convolutions do not care how large the grid is.
 
 # %%
 past, future = {}, {}
@@ -531,23 +535,24 @@ for size in [(16, 64, 64), (13, 50, 70), (1, 64, 64), (8, 96, 30)]:
 # %% [markdown]
 # ## Training one
 #
-# The whole recipe fits a paragraph. Batches are random clips of 32 frames from training shots, mirrored half of the time
-# and moved by a pixel or two. The loss is the root of the mean squared error of each clip, averaged: PSNR is its
-# logarithm, so a quiet clip weighs about as much as a wild one. AdamW with warm-up and a cosine. There
-# is no codebook, no commitment loss, no adversary.
+# The whole recipe fits a paragraph. Batches are random clips of 32 frames from training shots, mirrored half of the
+# time and moved by a pixel or two. The loss is the root of the mean squared error of each clip, averaged: PSNR is its
+# logarithm, so a quiet clip weighs about as much as a wild one. AdamW with warm-up and a cosine. There is no codebook,
+# no commitment loss, no adversary.
 #
-# Because the loss is a PSNR in other units, it can be drawn in dB (as `20 log10(2 / loss)`) on one axis with the validation
-# PSNR, and with what the mean frame of each clip gets. Mean frame is a strong baseline: backgrounds stand still.
+# Because the loss is a PSNR in other units, it can be drawn in dB (as `20 log10(2 / loss)`) on one axis with the
+# validation PSNR, and with what the mean frame of each clip gets. Mean frame is a strong baseline: backgrounds stand
+# still.
 #
-# Below the curve: the fastest validation clip, its reconstruction, and the error. Look for what is
-# there first (large flat shapes, the light) and what is missing (thin lines, fast limbs). A squared error pays
-# most for large areas that are off by much.
+# Below the curve: the fastest validation clip, its reconstruction, and the error. Look for what is there first (large
+# flat shapes, the light) and what is missing (thin lines, fast limbs). A squared error pays most for large areas that
+# are off by much.
 
 # %%
 # NBVAL_IGNORE_OUTPUT
 size = profile().pick(smoke=64, laptop=64, gpu=256)
 large = open_store(source, size=size, frames=amount)  # at 64 pixels this is the store from above
-own_train, own_val = split_shots(large.shots, share)
+own_train, own_val = split_shots(large.shots, held_out)
 own_clips = Clips(large, own_val, frames=16, stride=8)
 own_truth = own_clips.take(range(len(own_clips)))
 floor = float(metrics.psnr(metrics.mean_frame(own_truth), own_truth).mean())
@@ -605,12 +610,13 @@ middle = three[1]
 show.compare({"original": truth[middle], "rebuilt": rebuilt[middle]}, every=2, scale=1, against="original")
 
 # %% [markdown]
-# Pictures persuade; a table can disagree. Beside the tokenizers stand two baselines that send no such tokens. *Mean frame*
-# knows each clip's average picture exactly, and no motion. *Nearest training clip* looks for the closest clip of
-# the training shots: what one gets by remembering and never drawing. SSIM compares local patterns (1 is equal).
+# Pictures persuade; a table can disagree. Beside the tokenizers stand two baselines that send no such tokens. *Mean
+# frame* knows each clip's average picture exactly, and no motion. *Nearest training clip* looks for the closest clip
+# of the training shots: what one gets by remembering and never drawing. SSIM compares local patterns (1 is equal).
 #
 # The last two columns divide the pixels into those that move (over 10 grey levels away from their clip's mean, in that
-# frame) and the rest, and give the PSNR of each part. The mean frame cannot draw what moves. Where does the tokenizer lose?
+# frame) and the rest, and give the PSNR of each part. The mean frame cannot draw what moves. Where does the tokenizer
+# lose?
 
 
 # %%
@@ -633,10 +639,10 @@ rows = {
 table(rows, ["PSNR dB", "SSIM", "moving dB", "still dB"])
 
 # %% [markdown]
-# The codes themselves. *Bits a clip* is what 256 tokens cost if each is stored as it is. *Usage* and *entropy* are over the
-# whole film. *Stability* is the share of tokens that stay the same from one tubelet-frame to the next where the
-# picture stands still: the transformer will have to predict every change, also those that show nothing.
-# A tubelet counts as still below 3 grey levels of mean change.
+# The codes themselves. *Bits a clip* is what 256 tokens cost if each is stored as it is. *Usage* and *entropy* are
+# over the whole film. *Stability* is the share of tokens that stay the same from one tubelet-frame to the next where
+# the picture stands still: the transformer will have to predict every change, also those that show nothing. A tubelet
+# counts as still below 3 grey levels of mean change.
 
 
 # %%
@@ -646,13 +652,13 @@ def stability(model, watched, encoded, shots):
     """Of the frames ``encoded``; what stands still is judged on the store ``watched``. Weighted by length."""
     total, frames, span = 0.0, 0, model.tubelet[0]
     for start, stop in shots:
-        stop -= (stop - start) % span  # whole tubelets
-        tokens = (
-            model.encode(encoded.clip(start, stop).to(next(model.parameters()).device)).cpu() if stop > start else None
-        )
-        share = metrics.stability(watched.clip(start, stop), tokens, model.tubelet) if stop > start + span else math.nan
-        if not math.isnan(share):
-            total, frames = total + share * (stop - start), frames + stop - start
+        whole = (stop - start) // span * span
+        if whole < 2 * span:
+            continue
+        video = encoded.clip(start, start + whole).to(next(model.parameters()).device)
+        same = metrics.stability(watched.clip(start, start + whole), model.encode(video).cpu(), model.tubelet)
+        if not math.isnan(same):
+            total, frames = total + same * whole, frames + whole
     return total / frames if frames else math.nan
 
 
@@ -690,15 +696,15 @@ axes[2].plot(spent, spent, color="#8a8a8a", linestyle=":")
 plt.show()
 
 # %% [markdown]
-# The dotted line on the right is all codes used equally. What lies between it and the curve is paid for and not used; a
-# prior that learns these frequencies gets it back. Usage falls with more codes for a plain reason too: a
+# The dotted line on the right is all codes used equally. What lies between it and the curve is paid for and not used;
+# a prior that learns these frequencies gets it back. Where usage falls with more codes, there is a plain reason too: a
 # short film has only so many tokens.
 #
 # ## Restored against raw film
 #
-# The film flickers and sways (notebook 00). A tokenizer that sees the light jump writes the jump down. The same shipped
-# tokenizer encodes both stores, and *still* is judged on the restored one for both. (A source that does not flicker, as the
-# drawn cartoon, is not restored: then the two stores are one.)
+# The film flickers and sways (notebook 00). A tokenizer that sees the light jump writes the jump down. The same
+# shipped tokenizer encodes both stores, and *still* is judged on the restored one for both. (A source that does not
+# flicker, as the drawn cartoon, is not restored: then the two stores are one.)
 
 # %%
 # NBVAL_IGNORE_OUTPUT
@@ -713,13 +719,13 @@ stable = {name: share for name, share in stable.items() if not math.isnan(share)
 show.bars(stable, "share of tokens that stay, where the restored picture stands still")
 
 # %% [markdown]
-# The tokenizer was trained on restored film, so the raw one is foreign to it: a part of the gap may be that. What it means
+# The tokenizer was trained on restored film, so the raw one is foreign to it: part of a gap may be that. What it means
 # for the prior's bits is measured in notebook 07.
 #
 # ## Tokens painted over the clip
 #
-# Each tubelet is tinted by the first three digits of its token, as red, green and blue, so that neighbouring codes look
-# alike. Watch where the colours hold still with the background, and where they flicker though nothing moves.
+# Each tubelet is tinted by the first three digits of its token, as red, green and blue, so that neighbouring codes
+# look alike. Watch where the colours hold still with the background, and where they flicker though nothing moves.
 
 # %%
 # NBVAL_IGNORE_OUTPUT
@@ -732,8 +738,8 @@ show.player({"clip": scene[0], "tokens": painted}, fps=store.fps)
 # %% [markdown]
 # ## A token edited by hand
 #
-# First with an axe: exchange the left and the right half of the token grid, nothing else, and decode. Tokens carry their
-# tubelet wherever they are put; the decoder, which looks at neighbours, has to mend the seam.
+# First with an axe: exchange the left and the right half of the token grid, nothing else, and decode. Tokens carry
+# their tubelet wherever they are put; the decoder, which looks at neighbours, has to mend the seam.
 
 # %%
 # NBVAL_IGNORE_OUTPUT
@@ -741,9 +747,9 @@ halves = tokens.roll(tokens.shape[-1] // 2, dims=-1)
 show.strip({"decoded": shipped.decode(tokens)[0], "halves exchanged": shipped.decode(halves)[0]}, every=4, scale=2)
 
 # %% [markdown]
-# Then with a needle. The sliders choose a tubelet (its place is framed) and give its token new digits. Run the notebook to
-# move them: a static page shows the first setting. Which digit sets the light? Which one the motion? Do they mean the
-# same at another place?
+# Then with a needle. The sliders choose a tubelet (its place is framed) and give its token new digits. Run the
+# notebook to move them: a static page shows the first setting. Which digit sets the light? Which one the motion? Do
+# they mean the same at another place?
 
 
 # %%
@@ -770,8 +776,8 @@ explorer
 #
 # Each has a check that says what is off. Solutions are folded below.
 #
-# **1. Bits of a clip** (easy, 5 minutes). Write `bits_of(size, tubelet, levels)`: the bits of a clip of `size = (T, H, W)`
-# with one token a tubelet. Sizes that the tubelet does not divide are padded.
+# **1. Bits of a clip** (easy, 5 minutes). Write `bits_of(size, tubelet, levels)`: the bits of a clip of `size = (T, H,
+# W)` with one token a tubelet. Sizes that the tubelet does not divide are padded.
 
 
 # %%
@@ -845,9 +851,9 @@ print(check_neighbours(neighbours))
 #
 # </details>
 #
-# **3. How far back a token sees** (medium, 10 minutes). The shipped encoder has 2 blocks; each looks at its own and one
-# earlier tubelet-frame (`time_kernel=2`); a tubelet-frame is 8 frames. On how many frames, its own included, can
-# a token depend? Set `answer`.
+# **3. How far back a token sees** (medium, 10 minutes). The shipped encoder has 2 blocks; each looks at its own and
+# one earlier tubelet-frame (`time_kernel=2`); a tubelet-frame is 8 frames. On how many frames, its own included, can a
+# token depend? Set `answer`.
 
 # %%
 answer = None  # a number of frames
@@ -879,8 +885,8 @@ print(check_reach(answer))
 # </details>
 #
 # **4. Stability by digits** (medium, 15 minutes). A token that changes one of five digits by one step is counted as
-# changed outright. Write `same_digits(indices, quantizer)`: the share of *digits* of `indices (B, t, h, w)` equal to those
-# one tubelet-frame before. `quantizer.digits` gives `(B, t, h, w, digits)`.
+# changed outright. Write `same_digits(indices, quantizer)`: the share of *digits* of `indices (B, t, h, w)` equal to
+# those one tubelet-frame before. `quantizer.digits` gives `(B, t, h, w, digits)`.
 
 
 # %%
@@ -925,8 +931,8 @@ print(check_digits(same_digits))
 #   kernel; as rearrange and Linear it is plain.
 # - Sampled frames spend the same tokens on fewer pixels. What lies between the frames is then a guess, and the table of
 #   perfect frames says how much that costs before any network is trained.
-# - FSQ rounds a few squashed numbers. The index is their digits; a level is a step on a scale, and neighbouring levels draw
-#   alike. Whitening before it lets each digit say something of its own.
+# - FSQ rounds a few squashed numbers. The index is their digits; a level is a step on a scale. Whitening before it
+#   makes the digits uncorrelated and equally wide.
 # - Time is causal: no token knows the future, so a film is coded in pieces, with the same numbers.
 # - PSNR alone does not choose a tokenizer. Beside it stand the mean frame (strong), the nearest clip, and what the codes are
 #   like: bits, usage, stability.

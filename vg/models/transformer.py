@@ -56,15 +56,43 @@ class State:
 
     Attributes:
         digits: (B, L, digits), the tokens so far.
-        keys_values: of each layer, (k, v), each (B, L, N, D / N).
+        keys_values: what each layer keeps of the positions so far.
         past: what the context network remembers.
         seen: (B, L, D), the context of every token so far and of the tubelet-frame that is being made.
     """
 
     digits: Tensor | None = None
-    keys_values: dict[int, tuple[Tensor, Tensor]] = field(default_factory=dict)
+    keys_values: "dict[int, KeysValues]" = field(default_factory=dict)
     past: Past = field(default_factory=dict)
     seen: Tensor | None = None
+
+
+class KeysValues:
+    """Keys and values of the positions so far, with room to grow: adding one does not copy all the others.
+
+    Args:
+        window: keep so many positions at least; older ones may be dropped. None keeps all.
+    """
+
+    def __init__(self, window: int | None = None):
+        self.window, self.length = window, 0
+        self.room: Tensor | None = None  # (2, B, N, room, D / N): the order in which attention reads
+
+    def append(self, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
+        """Add (B, L, N, D / N) each; returns all that are kept, oldest first, in the same layout."""
+        new = torch.stack([k, v]).transpose(2, 3)  # (2, B, N, L, D / N)
+        added = new.shape[3]
+        if self.room is None or self.length + added > self.room.shape[3]:
+            kept = self.length if self.window is None else min(self.length, self.window)
+            old = new[:, :, :, :0] if self.room is None else self.room[:, :, :, self.length - kept : self.length]
+            spare = new.new_empty(*new.shape[:3], kept + added + 128, new.shape[4])
+            self.room = torch.cat([old, spare], dim=3)
+            self.length = kept
+        self.room[:, :, :, self.length : self.length + added] = new
+        self.length += added
+        first = 0 if self.window is None else max(0, self.length - self.window - added + 1)
+        keys, values = self.room[:, :, :, first : self.length].transpose(2, 3)
+        return keys, values
 
 
 class DigitEmbedding(nn.Module):
@@ -129,15 +157,15 @@ class Layer(nn.Module):
         self.out = nn.Linear(d, d)
         self.mlp = nn.Sequential(nn.LayerNorm(d), nn.Linear(d, 4 * d), nn.GELU(), nn.Linear(4 * d, d))
 
-    def forward(self, x: Tensor, slopes: Tensor, cached=None, **options) -> tuple[Tensor, tuple[Tensor, Tensor]]:
-        """``(B, L, D)`` and keys and values of earlier positions -> ``(B, L, D)`` and all keys and values."""
+    def forward(self, x: Tensor, slopes: Tensor, cached: KeysValues | None = None, **options) -> Tensor:
+        """``(B, L, D)`` -> ``(B, L, D)``; the positions follow those in ``cached``, and are added to it."""
         B, L, D = x.shape
         q, k, v = self.qkv(self.norm(x)).view(B, L, 3, self.heads, D // self.heads).unbind(2)  # (B, L, N, D / N)
         if cached is not None:
-            k, v = torch.cat([cached[0], k], dim=1), torch.cat([cached[1], v], dim=1)
+            k, v = cached.append(k, v)
         y = attention(q, k, v, slopes, **options)
         x = x + self.out(y.reshape(B, L, D))
-        return x + self.mlp(x), (k, v)
+        return x + self.mlp(x)
 
 
 class Prior(Freezable):
@@ -214,7 +242,7 @@ class Prior(Freezable):
         """
         x = self.inputs(digits, self.contexts(digits), 0, digits.shape[1], scene)
         for layer in self.layers:
-            x, _ = layer(x, self.slopes, **options)
+            x = layer(x, self.slopes, **options)
         return self.norm(x)
 
     def contexts(self, digits: Tensor, past: Past | None = None) -> Tensor:
@@ -283,8 +311,7 @@ class Prior(Freezable):
             state.seen = torch.cat([state.seen, fresh], dim=1)
         x = self.inputs(state.digits, state.seen, first, state.digits.shape[1] + 1, scene)
         for i, layer in enumerate(self.layers):
-            x, (k, v) = layer(x, self.slopes, state.keys_values.get(i), window=window)
-            state.keys_values[i] = (k, v) if window is None else (k[:, -window:], v[:, -window:])
+            x = layer(x, self.slopes, state.keys_values.setdefault(i, KeysValues(window)), window=window)
         return self.norm(x[:, -1])
 
 

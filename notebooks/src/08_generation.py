@@ -1,0 +1,938 @@
+# %% [markdown]
+# # 08 Generation
+#
+# The tokenizer turns video into integers and back. The prior says, for every integer, how probable each value is given
+# all the integers before it. Put the two in a loop and you have a machine that draws: ask for probabilities, draw a
+# token, append it, ask again; at the end decode. This notebook is about that loop: the few lines it needs, the knobs it
+# has, what it makes, and how to tell whether what it makes is any good.
+#
+# **After this notebook you will be able to**
+# - draw a token by hand, digit by digit, with temperature, top-k, top-p and the Gumbel trick;
+# - make video from nothing, from a still, from a clip, for a chosen scene, and longer than any training clip;
+# - say how teacher-forced and free-running prediction differ, and measure how errors grow;
+# - ask whether a generated clip is new, or a training clip remembered;
+# - save what you make as GIF and MP4.
+#
+# **You need** Python, a little PyTorch, and the shipped weights `tubelet-fsq-64` and `prior-64`. The notebook runs alone.
+#
+# **Minutes:** about 8 on a two-core laptop; two or three with a GPU. Nothing is trained here.
+#
+# **Before:** [07 Transformer](07_transformer.ipynb). This is the last part of the course; its map is in
+# [00 Start here](00_start_here.ipynb).
+
+# %%
+# NBVAL_IGNORE_OUTPUT
+import itertools
+import math
+import time
+
+import matplotlib.pyplot as plt
+import torch
+from IPython.display import display
+
+from vg import checkpoints, metrics, paths, show
+from vg.data import Clips, film, open_store, save, split_shots
+from vg.hashing import weight_hash
+from vg.models.transformer import State
+from vg.profiles import device, profile
+from vg.sampling import generate, generate_tokens, restrict
+
+show.style()
+source = film()
+print(f"profile {profile().name}, device {device()}")
+print(source.describe())
+
+# %% [markdown]
+# ## The pair
+#
+# A prior speaks the language of one tokenizer. Its card holds the hash of the weights of the tokenizer it was trained
+# with, so a wrong pair can be noticed before it draws nonsense.
+
+# %%
+tokenizer = checkpoints.load("tubelet-fsq-64")
+prior = checkpoints.load("prior-64")
+prior_card = checkpoints.card("prior-64")
+print("same levels:             ", tuple(prior.levels) == tuple(tokenizer.levels))
+print("made for this tokenizer: ", prior_card.facts["tokenizer"]["weights"] == weight_hash(tokenizer))
+print("frozen:                  ", tokenizer.frozen and prior.frozen)
+tokenizer, prior = tokenizer.to(device()), prior.to(device())
+span, grid, window = tokenizer.tubelet[0], prior.grid, prior_card.facts["window_in_tubelet_frames"]
+
+# %%
+# NBVAL_IGNORE_OUTPUT
+print(f"a token: {tokenizer.tubelet} frames, rows, columns; one of {math.prod(prior.levels):,} codes, {prior.levels}")
+print(f"a tubelet-frame: {grid[0]} x {grid[1]} = {prior.frame} tokens for {span} frames")
+print(f"trained on windows of {window} tubelet-frames, {window * span} frames; {prior.config.scenes} scene labels")
+for name, value in prior_card.facts.get("metrics", {}).items():
+    print(f"    {name:42} {value}")
+
+# %% [markdown]
+# Prompts come from the film, restored and cut into shots as in notebook 00. Training shots are those that tokenizer and
+# prior have learned from; validation shots neither has seen. A continuation of a training shot can be memory. A
+# continuation of a validation shot cannot, so wherever one is shown below, the other stands beside it.
+#
+# The cell ends with a few amounts for the whole notebook. A prompt has 16 frames, two tubelet-frames; a continued clip has
+# `TOTAL` frames, the prompt included. `SAMPLING` are the knobs used wherever nothing else is said: change them here and
+# run again.
+
+# %%
+# NBVAL_IGNORE_OUTPUT
+amount = profile().pick(smoke=240, laptop=None, gpu=None)  # frames; None: all of them
+share = profile().pick(smoke=0.35, laptop=0.1, gpu=0.1)  # of the frames, held out
+store = open_store(source, frames=amount)
+train_shots, val_shots = split_shots(store.shots, share)
+same_film = prior_card.facts["data"]["sha256"] == store.source_sha256
+print(store)
+print(f"{len(train_shots)} training shots, {len(val_shots)} validation shots")
+if not same_film:
+    print("The prior was trained on another film: to it, every shot here is a validation shot.")
+
+GIVEN = 2  # tubelet-frames of a prompt
+PROMPT = GIVEN * span  # frames of a prompt
+TOTAL = profile().pick(smoke=PROMPT + span, laptop=48, gpu=48)
+NEW = TOTAL - PROMPT
+SAMPLING = {"temperature": 0.9, "top_p": 0.95}
+
+# %% [markdown]
+# ## One token by hand
+#
+# Encode a prompt. `prior.advance` reads its tokens and returns one vector, the hidden state that predicts the next token.
+# The head turns it into *logits*, one number for each value of the token's first digit. Softmax turns logits into
+# probabilities.
+#
+# Draw the first digit, add its embedding to the hidden state, and the next layer of the head predicts the second digit,
+# and so on. Five digits are one token. With `argmax` in place of a draw the result is the same every time, so it can be
+# compared with `prior.head.sample`.
+
+
+# %%
+def first_clip(shots, frames):
+    """The first frames of the longest shot: (1, C, frames, H, W)."""
+    start, _ = max(shots, key=lambda shot: shot[1] - shot[0])
+    return store.clip(start, start + frames)
+
+
+val_clip, train_clip = first_clip(val_shots, TOTAL), first_clip(train_shots, TOTAL)
+tokens = tokenizer.encode(val_clip[:, :, :PROMPT].to(device()))  # (B, t, h, w)
+hidden = prior.advance(State(), prior.digits(tokens))  # (B, D)
+logits = prior.head.logits[0](hidden)  # (B, levels[0])
+print("tokens", tuple(tokens.shape), " logits of the first digit", tuple(logits.shape))
+print("probabilities add up to one:", bool(torch.allclose(logits.softmax(-1).sum(), torch.ones(()).to(device()))))
+
+
+def one_token(hidden, choose):
+    """Digits (B, digits) of the next token, from hidden states (B, D)."""
+    x, digits = hidden, []
+    for i in range(len(prior.levels)):
+        digits.append(choose(prior.head.logits[i](x)))  # (B,)
+        if i + 1 < len(prior.levels):
+            x = x + prior.head.known.tables[i](digits[i])
+    return torch.stack(digits, dim=-1)
+
+
+def likeliest(logits):
+    return logits.argmax(dim=-1)
+
+
+by_hand = one_token(hidden, likeliest)
+print("digits of a token:", tuple(by_hand.shape))
+print("agree:", torch.equal(by_hand, prior.head.sample(hidden, likeliest)))
+
+# %% [markdown]
+# ## Temperature belongs to the logits
+#
+# Dividing the logits by a temperature T below 1 pulls probabilities apart, above 1 brings them closer. In
+# probabilities it is a power: `p ** (1 / T)`, made to sum to one again. A mistake that occurs in real code is to
+# divide the *probabilities*. Normalised, that changes nothing at all; put through another softmax, it gives
+# something nearly flat that has little to do with the model.
+
+# %%
+toy = torch.tensor([2.0, 1.0, 0.5, 0.0, -1.0, -3.0])
+p, T = toy.softmax(-1), 0.5
+right = (toy / T).softmax(-1)
+print("a power of the probabilities:         ", torch.allclose(right, p ** (1 / T) / (p ** (1 / T)).sum()))
+print("probabilities / T, normalised, is p:  ", torch.allclose((p / T) / (p / T).sum(), p))
+print("T below 1 makes the likeliest likelier:", bool(right.max() > p.max()))
+print("softmax(probabilities / T) does not:  ", bool((p / T).softmax(-1).max() < p.max()))
+
+figure, axes = plt.subplots(1, 2, figsize=(8, 2.6), sharey=True)
+rows = {f"T = {t}": (toy / t).softmax(-1) for t in (0.5, 1.0, 2.0)}
+wrong = {"T = 1, as it should be": p, "softmax(p / 0.5)": (p / 0.5).softmax(-1), "p / 0.5, normalised": p}
+for ax, series, title in zip(axes, (rows, wrong), ("logits / T", "probabilities / T: wrong")):
+    for k, (name, values) in enumerate(series.items()):
+        ax.bar(torch.arange(6) + 0.27 * (k - 1), values, width=0.25, label=name)
+    ax.set(title=title, xlabel="value")
+    ax.legend()
+plt.show()
+
+# %% [markdown]
+# ## Top-k and top-p
+#
+# A value of probability 0.001 is rare, but there are thousands of draws in a clip, and one odd token can be copied by all
+# that follow. So the tail is cut off before drawing. *Top-k* keeps the k largest. *Top-p* (nucleus sampling,
+# arXiv:1904.09751) keeps the fewest values that together hold a share p: many where the model hesitates, one where it is
+# sure. Both put `-inf` where a value is left out. By hand, then by `vg.sampling.restrict`:
+
+
+# %%
+def top_k_by_hand(logits, k):
+    keep = sorted(range(len(logits)), key=lambda i: -logits[i])[:k]
+    return torch.tensor([float(x) if i in keep else -math.inf for i, x in enumerate(logits)])
+
+
+def top_p_by_hand(logits, p):
+    probability, kept, held = logits.softmax(-1), [], 0.0
+    for i in sorted(range(len(logits)), key=lambda i: -logits[i]):
+        if held >= p:  # those before hold enough
+            break
+        kept.append(i)
+        held += float(probability[i])
+    return torch.tensor([float(x) if i in kept else -math.inf for i, x in enumerate(logits)])
+
+
+for k in (1, 2, 4):
+    print(f"top_k={k}    agree:", torch.equal(top_k_by_hand(toy, k), restrict(toy, top_k=k)))
+for share_kept in (0.3, 0.7, 0.95):
+    kept = int(restrict(toy, top_p=share_kept).isfinite().sum())
+    agree = torch.equal(top_p_by_hand(toy, share_kept), restrict(toy, top_p=share_kept))
+    print(f"top_p={share_kept:<4} agree: {agree}, keeps {kept}")
+
+# %% [markdown]
+# ## The Gumbel trick
+#
+# `vg` draws with noise that is made beforehand, one uniform number u for each possible value: add `-log(-log(u))` to each
+# logit and take the largest. That is an exact draw from the softmax. What it gives us: the same noise can be used with
+# two different predictions, so that only the prediction differs. Later, teacher-forced and free-running clips are
+# compared in this way. Here are 20,000 draws of the toy beside its probabilities.
+
+# %%
+u = torch.rand(20_000, len(toy), generator=torch.Generator().manual_seed(0)).clamp(1e-9, 1 - 1e-7)
+drawn = (toy - torch.log(-torch.log(u))).argmax(-1)
+frequency = torch.bincount(drawn, minlength=len(toy)) / len(drawn)
+print("within one hundredth of softmax:", bool((frequency - toy.softmax(-1)).abs().max() < 0.01))
+
+figure, ax = plt.subplots(figsize=(5, 2.4))
+ax.bar(torch.arange(6) - 0.2, toy.softmax(-1), width=0.38, label="softmax")
+ax.bar(torch.arange(6) + 0.2, frequency, width=0.38, label="frequency of 20,000 Gumbel draws")
+ax.set(xlabel="value", ylabel="probability")
+ax.legend()
+plt.show()
+
+# %% [markdown]
+# ## The whole loop
+#
+# All that is missing is the loop. `State` keeps keys and values of the tokens so far, so each step computes one
+# position only. `roll` also notes how long each tubelet-frame takes. It must give the very tokens that
+# `vg.sampling.generate_tokens` gives.
+
+
+# %%
+def chooser(noise, temperature=1.0, top_k=None, top_p=None):
+    """What ``prior.head.sample`` asks for each digit in turn; ``noise`` is uniform, (B, digits, V)."""
+    place = itertools.count()
+
+    def choose(logits):  # (B, levels[i]) -> (B,)
+        u = noise[:, next(place), : logits.shape[-1]].clamp(1e-9, 1 - 1e-7)
+        return (restrict(logits / temperature, top_k, top_p) - torch.log(-torch.log(u))).argmax(dim=-1)
+
+    return choose
+
+
+def roll(tokens, frames, seed, window=None, **options):
+    """Continue tokens (1, t, h, w) to ``frames`` tubelet-frames; also the seconds that each new one took."""
+    draws, state = torch.Generator().manual_seed(seed), State()
+    fresh = digits = prior.digits(tokens)  # (1, L, digits)
+    reach, seconds, start = window and window * prior.frame, [], time.perf_counter()
+    while digits.shape[1] < frames * prior.frame:
+        hidden = prior.advance(state, fresh, window=reach)
+        noise = torch.rand(1, len(prior.levels), max(prior.levels), generator=draws).to(device())
+        fresh = prior.head.sample(hidden, chooser(noise, **options))[:, None]
+        digits = torch.cat([digits, fresh], dim=1)
+        if digits.shape[1] % prior.frame == 0:
+            seconds.append(time.perf_counter() - start)
+            start = time.perf_counter()
+    return prior.quantizer.indices(digits).view(1, frames, *prior.grid), seconds
+
+
+rolled, _ = roll(tokens, GIVEN + 1, seed=0, **SAMPLING)
+made = generate_tokens(prior, tokens, GIVEN + 1, seed=0, progress=False, **SAMPLING)
+print("agree:", torch.equal(rolled, made))
+print("the prompt is still there:", torch.equal(rolled[:, :GIVEN], tokens))
+
+# %% [markdown]
+# ## From nothing
+#
+# `generate` is that loop with the tokenizer at both ends. Without a prompt it begins with the learned start token. The
+# seeds are 0, 1 and 2 and nothing was picked. Look for: is there a place, a figure, anything you have seen in the film?
+# Does it move, and does what moves stay in one piece?
+
+# %%
+# NBVAL_IGNORE_OUTPUT
+dreams = generate(prior, tokenizer, frames=NEW, batch=3, seed=0, **SAMPLING).cpu()
+show.player({f"from nothing, seed {k}": clip for k, clip in enumerate(dreams)}, fps=store.fps)
+
+# %% [markdown]
+# A number to go with the eye: *motion*, the mean absolute difference of neighbouring frames in grey levels (0 to 255). It
+# cannot tell good motion from bad, but it tells a still picture and a storm from film. The tokenizer smooths
+# things a little, so the fair comparison is the film after it went through the tokenizer.
+
+
+# %%
+# NBVAL_IGNORE_OUTPUT
+def motion(video):
+    """(B, C, T, H, W) -> (B,), grey levels a frame."""
+    return (video[:, :, 1:] - video[:, :, :-1]).abs().flatten(1).mean(1) * 127.5
+
+
+@torch.no_grad()
+def through_tokenizer(video):
+    """Encoded and decoded: the best that any prior could do. (B, C, T, H, W) on the CPU."""
+    parts = [tokenizer.decode(tokenizer.encode(part.to(device())), part.shape[2:]) for part in video.split(8)]
+    return torch.cat(parts).cpu()
+
+
+val_new = Clips(store, val_shots, frames=NEW, stride=8)  # as long as what is made
+val_new = val_new.take(range(len(val_new)))
+shape = (3, 1, NEW, *store.frames.shape[2:])
+print("three clips of the wanted length:", tuple(dreams.shape) == shape)
+print("within [-1, 1]:", bool((dreams.abs() <= 1).all()))
+
+rows = {f"from nothing, seed {k}": float(m) for k, m in enumerate(motion(dreams))}
+film_moves = {
+    "film, validation shots": float(motion(val_new).mean()),
+    "the same, through the tokenizer": float(motion(through_tokenizer(val_new)).mean()),
+}
+show.bars(rows, "motion", "grey levels a frame", baselines=film_moves)
+
+# %% [markdown]
+# ## From a still
+#
+# A prompt of one frame. The tokenizer needs eight, so the frame is held: the prior is told that for eight frames nothing
+# moved. Does it then go on standing still, or does something begin to move? Two stills, one from a training shot, one from
+# a validation shot; the film's own frames stand beside what is made. A white line at the bottom marks the frames that were
+# given.
+
+
+# %%
+# NBVAL_IGNORE_OUTPUT
+def marked(video, frames):
+    """A copy with a white line under the first ``frames`` frames, those that were given."""
+    video = video.clone()
+    video[..., :frames, -3:, :] = -1
+    video[..., :frames, -2:, :] = 1
+    return video
+
+
+still_frames = profile().pick(smoke=2 * span, laptop=4 * span, gpu=4 * span)
+stills = torch.cat([train_clip, val_clip])[:, :, :1]  # (B, C, 1, H, W)
+from_still = generate(prior, tokenizer, stills, frames=still_frames, seed=0, progress=False, **SAMPLING).cpu()
+print("one video for each still:", len(from_still) == len(stills), from_still.shape[2] == still_frames)
+
+sheet = {}
+for k, (name, original) in enumerate({"training": train_clip, "validation": val_clip}.items()):
+    sheet[f"{name}: film"] = marked(original[0, :, :still_frames], 1)
+    sheet["from its first frame"] = marked(from_still[k], span)
+    display(show.strip(sheet, every=4, scale=1))
+    sheet = {}
+moves = motion(from_still[:, :, span - 1 :])
+print(f"motion after the still: training {moves[0]:.2f}, validation {moves[1]:.2f} grey levels a frame")
+
+# %% [markdown]
+# ## Continuing a clip
+#
+# Now 16 frames of the film, and the prior goes on. The two prompts are stacked into one batch `(B, C, T, H, W)`, so both
+# are made at once. Left in each pair is what the film did, right what the prior did. They need not agree: many things could
+# happen next. Ask instead whether the place stays, whether things keep their shape, and whether they move as such things
+# do.
+
+# %%
+# NBVAL_IGNORE_OUTPUT
+originals = torch.cat([train_clip, val_clip])
+continued = generate(prior, tokenizer, originals[:, :, :PROMPT], frames=TOTAL, seed=0, **SAMPLING).cpu()
+pairs = {
+    "training: film": marked(originals[0], PROMPT),
+    "continued": marked(continued[0], PROMPT),
+    "validation: film": marked(originals[1], PROMPT),
+    "validation: continued": marked(continued[1], PROMPT),
+}
+show.player(pairs, fps=store.fps, scale=2)
+
+# %% [markdown]
+# ## Several futures of one past
+#
+# The seed decides the draws and nothing else: the same arguments and the same seed give the same video, another seed
+# another one. In a batch, sample `b` has the seed `seed + b`.
+
+# %%
+one = val_clip[:, :, :PROMPT]
+several = generate(prior, tokenizer, one, frames=TOTAL, batch=3, seed=10, progress=False, **SAMPLING).cpu()
+again = generate(prior, tokenizer, one, frames=TOTAL, batch=3, seed=10, progress=False, **SAMPLING).cpu()
+print("same seed, same video:    ", torch.equal(several, again))
+print("other seed, other video:  ", not torch.equal(several[0], several[1]))
+print("one past, to the last bit:", torch.allclose(several[0, :, :PROMPT], several[1, :, :PROMPT], atol=1e-4))
+
+futures = {"film": marked(val_clip[0], PROMPT)}
+futures |= {f"seed {10 + b}": marked(clip, PROMPT) for b, clip in enumerate(several)}
+show.strip(futures, every=6, scale=1)
+
+# %% [markdown]
+# ## A chosen scene, and guidance
+#
+# In training, half of the windows came with the number of their shot, half without. So the prior knows two distributions:
+# with the label and without. *Classifier-free guidance* (arXiv:2207.12598) goes from the second towards the first, and
+# beyond it:
+#
+#     logits = without + guidance * (with - without)
+#
+# First: does the label say anything? The cell takes the beginnings of two long training shots and prints what their
+# tokens cost, in bits a token, with their own label, with none, and with the other's label.
+
+# %%
+# NBVAL_IGNORE_OUTPUT
+longest = sorted(train_shots, key=lambda shot: shot[0] - shot[1])[:2]
+scenes = [store.shots.index(shot) for shot in longest]  # the label is the shot's number
+if max(scenes) >= prior.config.scenes:
+    raise SystemExit(f"This prior has {prior.config.scenes} scene labels; choose shots below that.")
+for mine, other in (scenes, scenes[::-1]):
+    start = store.shots[mine][0]
+    clip = tokenizer.encode(store.clip(start, start + TOTAL).to(device()))
+    costs = [float(prior.bits(clip, torch.tensor([label], device=device())).mean()) for label in (mine, -1, other)]
+    print(
+        f"shot {mine:2}: own label {costs[0]:.3f}, no label {costs[1]:.3f}, label {other} {costs[2]:.3f} bits a token"
+    )
+
+# %% [markdown]
+# By hand for the very first digit of a video: with the label, without, and guided.
+
+# %%
+label = torch.tensor([scenes[0]], device=device())
+with_label = prior.head.logits[0](prior.advance(State(), None, label))[0]  # (levels[0],)
+without = prior.head.logits[0](prior.advance(State(), None, torch.full_like(label, -1)))[0]
+guided = {g: without + g * (with_label - without) for g in (0.0, 1.0, 3.0)}
+print("guidance 0 ignores the label:    ", torch.allclose(guided[0.0], without))
+print("guidance 1 is the labelled prior:", torch.allclose(guided[1.0], with_label, atol=1e-5))
+
+figure, ax = plt.subplots(figsize=(5, 2.4))
+for k, (g, values) in enumerate(guided.items()):
+    ax.bar(torch.arange(len(values)) + 0.27 * (k - 1), values.softmax(-1).cpu(), width=0.25, label=f"guidance {g:g}")
+ax.set(xlabel="value of the first digit", ylabel="probability")
+ax.legend()
+plt.show()
+
+# %% [markdown]
+# Now whole clips from nothing but a label. The top row of each sheet is the film's shot with that number (if the prior was
+# trained on the film that you use). With more guidance, does the picture come closer to the shot? What does it pay?
+
+# %%
+# NBVAL_IGNORE_OUTPUT
+amount = profile().pick(smoke=1, laptop=2, gpu=2)
+for scene in scenes[:amount]:
+    start = store.shots[scene][0]
+    sheet = {f"shot {scene}": store.clip(start, start + NEW)[0]}
+    for guidance in (1.0, 3.0):
+        clip = generate(
+            prior, tokenizer, frames=NEW, seed=0, scene=scene, guidance=guidance, progress=False, **SAMPLING
+        )
+        sheet[f"guidance {guidance:g}"] = clip[0].cpu()
+    display(show.strip(sheet, every=4, scale=1))
+
+# %% [markdown]
+# ## Longer than any training clip
+#
+# The prior was trained on windows of a few tubelet-frames. ALiBi has no last position, so nothing stops the loop there.
+# Two things do change. Each new token attends to all before it, so a token takes longer and longer, unless `window` bounds
+# how far back it looks: older keys and values are then dropped. And whatever goes wrong stays in the past that
+# everything after it reads. Four times the training window, with the bound and without: seconds for each
+# tubelet-frame, frames, and motion beside the film's mean. Does it die down, does it boil over, or does it hold?
+
+# %%
+# NBVAL_IGNORE_OUTPUT
+length = profile().pick(smoke=GIVEN + 2, laptop=4 * window, gpu=4 * window)  # tubelet-frames
+bounded, seconds_bounded = roll(tokens, length, seed=0, window=window, **SAMPLING)
+unbounded, seconds_unbounded = roll(tokens, length, seed=0, **SAMPLING)
+timing = {
+    f"looks back {window} tubelet-frames": list(enumerate(seconds_bounded, GIVEN)),
+    "looks back to the start": list(enumerate(seconds_unbounded, GIVEN)),
+}
+rate = (length - GIVEN) * prior.frame / sum(seconds_bounded)
+print(
+    f"{length * span} frames, {length * span / store.fps:.0f} seconds of film; {rate:.0f} tokens a second with the bound"
+)
+display(show.curves(timing, "time of each tubelet-frame", x="tubelet-frame", y="seconds"))
+
+long = {"looks back a window": tokenizer.decode(bounded)[0].cpu(), "to the start": tokenizer.decode(unbounded)[0].cpu()}
+display(show.strip({name: marked(clip, PROMPT) for name, clip in long.items()}, every=2 * span, scale=1))
+
+ahead = {}
+for name, clip in long.items():
+    change = (clip[:, 1:] - clip[:, :-1]).abs().mean((0, 2, 3)) * 127.5  # (T - 1,)
+    ahead[name] = [float(part.mean()) for part in change.split(span)]
+show.curves(ahead, "motion in a long video", x="tubelet-frame", y="grey levels a frame", baselines=film_moves)
+
+# %% [markdown]
+# ## The knobs on one prompt
+#
+# One prompt, one seed, seven settings. The top row is the film. Beside the pictures two numbers for each: *bits*, what
+# the prior itself says the sampled tokens cost, and motion. Both are best near the film's own: far fewer bits than the
+# film's tokens cost means that the clip is more predictable than film ever is; far more, that it has left what the prior
+# knows. The numbers are means over a few seeds.
+
+
+# %%
+# NBVAL_IGNORE_OUTPUT
+def bits_by_frame(indices):
+    """Mean bits a token in each tubelet-frame, (t,), as the prior sees it."""
+    return torch.cat([prior.bits(part) for part in indices.split(4)]).mean((0, 2, 3)).cpu()
+
+
+settings = {
+    "temperature 1": {},
+    "temperature 0.5": {"temperature": 0.5},
+    "temperature 0.8": {"temperature": 0.8},
+    "temperature 1.2": {"temperature": 1.2},
+    "top_k 2": {"top_k": 2},
+    "top_p 0.9": {"top_p": 0.9},
+    "top_p 0.6": {"top_p": 0.6},
+}
+settings = dict(list(settings.items())[: profile().pick(smoke=2, laptop=7, gpu=7)])
+
+copies = profile().pick(smoke=1, laptop=3, gpu=16)
+truth = tokenizer.encode(val_clip.to(device()))
+sheet, cost, moves = {"film": marked(val_clip[0], PROMPT)}, {}, {}
+for name, options in settings.items():
+    some = generate_tokens(prior, tokens, TOTAL // span, seed=0, batch=copies, progress=False, **options)
+    clips = tokenizer.decode(some).cpu()
+    sheet[name], moves[name] = marked(clips[0], PROMPT), float(motion(clips[:, :, PROMPT - 1 :]).mean())
+    cost[name] = float(bits_by_frame(some)[GIVEN:].mean())
+real = through_tokenizer(val_clip)[:, :, PROMPT - 1 :]
+display(show.strip(sheet, every=6, scale=1))
+display(show.bars(cost, "cost of what was drawn", "bits a token", {"film": float(bits_by_frame(truth)[GIVEN:].mean())}))
+display(show.bars(moves, "motion", "grey levels a frame", {"film, through the tokenizer": float(motion(real)[0])}))
+
+# %% [markdown]
+# ## A sheet, none chosen
+#
+# Single clips persuade too easily. Here are ten continuations of validation shots and ten of training shots, drawn with a
+# fixed seed before anybody looked, all made by one call (a batch of twenty costs far less than twenty calls).
+# The prompts were drawn with a seed too.
+
+
+# %%
+def random_prompts(shots, count, seed):
+    """Clips of TOTAL frames from these shots, drawn without looking: (count, C, T, H, W)."""
+    clips = Clips(store, shots, frames=TOTAL, stride=4)
+    order = torch.randperm(len(clips), generator=torch.Generator().manual_seed(seed))
+    return clips.take(order[:count].tolist())
+
+
+half = profile().pick(smoke=1, laptop=10, gpu=10)
+true_clips = torch.cat([random_prompts(val_shots, half, seed=1), random_prompts(train_shots, half, seed=1)])
+true_tokens = torch.cat([tokenizer.encode(part.to(device())) for part in true_clips.split(4)])  # (B, t, h, w)
+print("first half validation, second half training:", len(true_tokens) == 2 * half)
+
+# %%
+# NBVAL_IGNORE_OUTPUT
+SEED = 0
+free_tokens = generate_tokens(
+    prior, true_tokens[:, :GIVEN], TOTAL // span, seed=SEED, batch=len(true_tokens), **SAMPLING
+)
+free = torch.cat([tokenizer.decode(part).cpu() for part in free_tokens.split(4)])
+display(show.strip({f"validation {k}": marked(clip, PROMPT) for k, clip in enumerate(free[:half])}, every=6, scale=1))
+
+show.strip({f"training {k}": marked(clip, PROMPT) for k, clip in enumerate(free[half:])}, every=6, scale=1)
+
+# %% [markdown]
+# Count for yourself: how many of each ten stay in their scene, and how many of these move? The table may help. *Motion* is
+# measured over the new frames. *Away* is how far the last frame is from the last frame of the prompt, again in grey
+# levels: a clip that dissolves goes farther than the film does, one that freezes hardly goes anywhere.
+
+# %%
+# NBVAL_IGNORE_OUTPUT
+smooth = through_tokenizer(true_clips)
+
+
+def away(video):
+    return (video[:, :, -1] - video[:, :, PROMPT - 1]).abs().flatten(1).mean(1) * 127.5
+
+
+print(f"{'clip':14}{'motion':>8}{'film':>8}{'away':>8}{'film':>8}")
+columns = (motion(free[:, :, PROMPT - 1 :]), motion(smooth[:, :, PROMPT - 1 :]), away(free), away(smooth))
+for k, values in enumerate(zip(*columns)):
+    name = f"validation {k}" if k < half else f"training {k - half}"
+    print(f"{name:14}" + "".join(f"{float(value):8.2f}" for value in values))
+
+# %% [markdown]
+# ## Teacher-forced and free-running
+#
+# In training, the prior always predicts the next token from the *true* past: that is *teacher forcing*. When it
+# generates, it reads what it wrote itself. A prior can be good at the first and poor at the second, and no loss curve shows
+# that. This is where an earlier plan of this course failed: its reconstructions and its loss looked fine, its samples
+# dissolved.
+#
+#     teacher-forced     true  true  true  true  ?        each draw sees the true tokens, and is then thrown away
+#     free-running       true  true  mine  mine  ?        each draw sees the draws before it
+#
+# So put them side by side, with the same noise. Teacher forcing needs no loop: one pass gives all hidden states.
+
+
+# %%
+@torch.no_grad()
+def teacher_forced(truth, given, seed, **options):
+    """Each token after ``given`` tubelet-frames drawn from the prior given the true past: (B, t, h, w)."""
+    skip, shape = given * prior.frame, (len(prior.levels), max(prior.levels))
+    hidden = torch.cat([prior.hidden(prior.digits(part))[:, skip:] for part in truth.split(4)])  # (B, L, D)
+    noise = []
+    for b in range(len(truth)):  # the noise that generate_tokens uses
+        draws = torch.Generator().manual_seed(seed + b)
+        noise += [torch.rand(shape, generator=draws) for _ in range(hidden.shape[1])]
+    digits = prior.head.sample(hidden.flatten(0, 1), chooser(torch.stack(noise).to(device()), **options))
+    drawn = prior.quantizer.indices(digits).view(len(truth), -1, *prior.grid)
+    return torch.cat([truth[:, :given], drawn], dim=1)
+
+
+forced_tokens = teacher_forced(true_tokens, GIVEN, SEED, **SAMPLING)
+forced = torch.cat([tokenizer.decode(part).cpu() for part in forced_tokens.split(4)])
+first_drawn = (slice(None), GIVEN, 0, 0)
+print("same shape:", forced_tokens.shape == free_tokens.shape)
+print("the first draw has the same past in both:", torch.equal(forced_tokens[first_drawn], free_tokens[first_drawn]))
+
+# %%
+# NBVAL_IGNORE_OUTPUT
+copied = torch.cat([true_clips[:, :, :PROMPT], true_clips[:, :, PROMPT - 1 : PROMPT].expand(-1, -1, NEW, -1, -1)], 2)
+side_by_side = {
+    "film": marked(true_clips[0], PROMPT),
+    "teacher-forced": marked(forced[0], PROMPT),
+    "free-running": marked(free[0], PROMPT),
+    "last frame, copied": marked(copied[0], PROMPT),
+}
+show.player(side_by_side, fps=store.fps, scale=2)
+
+# %% [markdown]
+# The teacher-forced clip is not a video anybody could make: at every token it was told how the film went on. (And its
+# tokens do not know of each other, so it may look rough where the model hesitates.) The free-running one is the real
+# thing. The fourth is the baseline that any moving continuation has to be measured against: the last frame, copied.
+#
+# How errors grow: the mean absolute difference from the film in each tubelet-frame, over all clips of the sheet. The
+# tokenizer's own error is the floor. If free-running lies above the copied frame, that need not be bad: a figure that moves
+# differently from the film is farther from it than one that stands still. But it must not run away.
+
+
+# %%
+def error_by_frame(video):
+    """Distance from the film in each new tubelet-frame: [(frame, grey levels), ...]."""
+    error = (video - true_clips).abs().mean((0, 1, 3, 4))[PROMPT:] * 127.5  # (NEW,)
+    return [(PROMPT + span * k + span // 2, float(part.mean())) for k, part in enumerate(error.split(span))]
+
+
+made = {"free-running": free, "teacher-forced": forced, "last frame, copied": copied, "tokenizer alone": smooth}
+errors = {name: error_by_frame(video) for name, video in made.items()}
+print("tubelet-frames compared:", {len(points) for points in errors.values()} == {NEW // span})
+
+show.curves(errors, "distance from the film", x="frame", y="grey levels")
+
+# %% [markdown]
+# The same in tokens: the share that equals the film's. A code has five digits, and a neighbouring code draws nearly the
+# same, so digits are counted too. *Copied* repeats the last tubelet-frame of the prompt.
+#
+# And as the prior sees it: what do its own tokens cost, tubelet-frame by tubelet-frame, beside the film's? A line that falls
+# tells of a video that becomes ever simpler; one that climbs away from the film's, of one that leaves what the prior
+# knows. (With a temperature below 1 or top-p some bits are saved from the start: that gap is the knobs' doing.)
+
+# %%
+# NBVAL_IGNORE_OUTPUT
+digits_of = prior.quantizer.digits
+copied_tokens = torch.cat(
+    [true_tokens[:, :GIVEN], true_tokens[:, GIVEN - 1 : GIVEN].expand(-1, NEW // span, -1, -1)], 1
+)
+print(
+    f"{'share equal to the film':26}"
+    + "".join(f"{'frames ' + str(PROMPT + span * k) + '-':>13}" for k in range(NEW // span))
+)
+made = {"free-running": free_tokens, "teacher-forced": forced_tokens, "copied": copied_tokens}
+for name, indices in made.items():
+    whole = (indices == true_tokens).float().mean((0, 2, 3))[GIVEN:]
+    parts = (digits_of(indices) == digits_of(true_tokens)).float().mean((0, 2, 3, 4))[GIVEN:]
+    print(f"{name + ', tokens':26}" + "".join(f"{float(x):13.3f}" for x in whole))
+    print(f"{name + ', digits':26}" + "".join(f"{float(x):13.3f}" for x in parts))
+
+cost = {"free-running": bits_by_frame(free_tokens).tolist(), "the film's tokens": bits_by_frame(true_tokens).tolist()}
+show.curves(cost, "what the tokens cost", x="tubelet-frame (the first two are the prompt)", y="bits a token")
+
+# %% [markdown]
+# ### Why: a past with mistakes in it
+#
+# Replace a share of the tokens that the prior *sees* by tokens of other places, and ask what the true next tokens cost it
+# then. A prior that was trained on flawless pasts alone (arXiv:1506.03099 calls it *exposure bias*) would pay dearly for
+# the first few mistakes. Ours was trained with up to a tenth of its past corrupted. How steep is the curve, within that
+# tenth and beyond it?
+
+# %%
+# NBVAL_IGNORE_OUTPUT
+harm, draws = [], torch.Generator().manual_seed(0)
+few = true_tokens[:half].cpu()
+for share in (0.0, 0.05, 0.1, 0.2, 0.4):
+    others = few.flatten()[torch.randint(few.numel(), few.shape, generator=draws)]
+    given = torch.where(torch.rand(few.shape, generator=draws) < share, others, few)
+    pairs = zip(few.to(device()).split(4), given.to(device()).split(4))
+    harm.append((share, float(torch.cat([prior.bits(part, given=seen) for part, seen in pairs]).mean())))
+raw = {"uniform": math.log2(math.prod(prior.levels))}
+show.curves(
+    {"validation clips": harm}, "a past with mistakes", x="share of tokens replaced", y="bits a token", baselines=raw
+)
+
+# %% [markdown]
+# ## New, or remembered?
+#
+# A model that plays back its training film passes every test above. So look for the nearest training clip: the smallest
+# root mean squared distance over all windows of all training shots. The numbers need two things beside them: how near
+# real, unseen clips come (validation), and how near a plain copy would come (training clips through the tokenizer).
+# Only the new frames are compared. A caution: blurred clips are near to everything, so a small distance alone is no proof
+# of memory; the picture decides.
+
+
+# %%
+def distance(video, other):
+    """(B,), root mean squared, grey levels."""
+    return (video - other).square().flatten(1).mean(1).sqrt() * 127.5
+
+
+bank = Clips(store, train_shots, frames=NEW, stride=profile().pick(smoke=4, laptop=2, gpu=1))
+groups = {
+    "made from nothing": dreams,
+    "continued, validation prompts": free[:half, :, PROMPT:],
+    "continued, training prompts": free[half:, :, PROMPT:],
+}
+anchors = {
+    "validation clips of the film": true_clips[:half, :, PROMPT:],
+    "training clips, through the tokenizer": smooth[half:, :, PROMPT:],
+}
+nearest = {name: metrics.nearest_clip(video, bank) for name, video in (groups | anchors).items()}
+print("a training clip for every clip:", all(len(nearest[n]) == len(v) for n, v in (groups | anchors).items()))
+
+# %%
+# NBVAL_IGNORE_OUTPUT
+far = {name: float(distance(video, nearest[name]).mean()) for name, video in (groups | anchors).items()}
+print(f"{len(bank)} training clips of {NEW} frames")
+display(
+    show.bars({n: far[n] for n in groups}, "to the nearest training clip", "grey levels", {n: far[n] for n in anchors})
+)
+
+sheet = {}
+for k, clip in enumerate(dreams):
+    sheet[f"seed {k}"], sheet[f"nearest to {k}"] = clip, nearest["made from nothing"][k]
+show.strip(sheet, every=4, scale=1)
+
+# %% [markdown]
+# ## Your turn: the player beside the controls
+#
+# Set seed, temperature, top-p, where to start and which scene, then press the button; it takes a few seconds. (On a
+# static page only the first clip is shown.)
+
+# %%
+# NBVAL_IGNORE_OUTPUT
+starts = {
+    "validation clip": val_clip[:, :, :PROMPT],
+    "training clip": train_clip[:, :, :PROMPT],
+    "validation still": val_clip[:, :, :1],
+    "nothing": None,
+}
+labels = {"any": -1} | {f"shot {n}": n for n in scenes}
+wanted = profile().pick(smoke=PROMPT + span, laptop=32, gpu=32)  # frames
+
+
+def make(seed, temperature, top_p, start, scene):
+    scene = None if scene < 0 else scene
+    options = {"temperature": temperature, "top_p": top_p, "scene": scene, "progress": False}
+    clip = generate(prior, tokenizer, starts[start], frames=wanted, seed=seed, **options)
+    return show.player({f"{start}, seed {seed}": clip[0].cpu()}, fps=store.fps)
+
+
+show.explorer(make, seed=(0, 20), temperature=(0.3, 1.5, 0.1), top_p=(0.5, 1.0, 0.05), start=list(starts), scene=labels)
+
+# %% [markdown]
+# ## Keep it
+#
+# `save` writes GIF or MP4 by the suffix. A GIF loops anywhere; an MP4 is smaller. They go to `out/`, which git ignores.
+
+# %%
+kept = [
+    save(paths.out_dir() / f"08_generation{suffix}", dreams[0], fps=store.fps, scale=4) for suffix in (".gif", ".mp4")
+]
+for path in kept:
+    print(path.name, path.is_file() and path.stat().st_size > 0)
+
+# %% [markdown]
+# ## What does not work yet
+#
+# Go back to the sheets and look for these; they are the usual ways in which such small priors fail.
+#
+# - *Blur.* Is the first new frame as sharp as the last given one? Part of any blur is the tokenizer's: compare
+#   "tokenizer alone" in the figure of distances.
+# - *Freezing.* Does motion die down after some tubelet-frames? Standing still is the safest bet wherever backgrounds fill
+#   most of the picture, and a low temperature or a small top-p makes it safer still.
+# - *Dissolving.* Do limbs or faces melt when they move fast? A tubelet of eight frames has little room for fast motion.
+# - *Seams.* Do edges break where two tubelets meet, in space or every eighth frame?
+# - *No events.* Nobody enters and nothing is ever finished: the prior looks back a few seconds and has no plan.
+# - *A small world.* It has seen eight minutes of one film. From nothing, does it leave that film's own shots?
+#
+# What helps is known in kind: more film, more bits for what moves, more width, more steps.
+#
+# ## Exercises
+#
+# **1. Min-p** (easy, 10 minutes). Another cut: keep the values whose probability is at least `share` times the largest
+# probability. Write it for logits `(..., V)`, as `restrict` is written: `-inf` for what is left out.
+
+
+# %%
+def min_p(logits, share):
+    return None  # yours
+
+
+def check_min_p(function):
+    logits = torch.tensor([[0.5, 0.25, 0.15, 0.1], [0.97, 0.01, 0.01, 0.01]]).log()
+    got = function(logits, 0.3)
+    if got is None:
+        return "not yet: min_p returns None"
+    if got.shape != logits.shape:
+        return f"wrong shape: {tuple(got.shape)}, expected {tuple(logits.shape)}"
+    kept = got.isfinite()
+    if kept.tolist() == [[True, False, False, False], [True, False, False, False]]:
+        return "too little is kept: 0.25 is half of the largest, 0.5. Did you compare with share itself?"
+    if not torch.equal(kept, torch.tensor([[True, True, True, False], [True, False, False, False]])):
+        return f"kept {kept.tolist()}: each row has its own largest probability. Did you take logits for probabilities?"
+    return "right" if torch.equal(got[kept], logits[kept]) else "the logits that stay must stay as they are"
+
+
+print(check_min_p(min_p))
+
+# %% [markdown]
+# <details><summary>Solution</summary>
+#
+# ```python
+# def min_p(logits, share):
+#     probability = logits.softmax(-1)
+#     return logits.masked_fill(probability < share * probability.amax(-1, keepdim=True), -math.inf)
+# ```
+#
+# Where the model is sure, the largest is near 1 and little else passes; where it hesitates, much does.
+#
+# </details>
+#
+# **2. How surprising is a future?** (10 minutes). Write `future_bits(tokens, given)`: the mean bits a token of what comes after
+# the first `given` tubelet-frames, one number for each clip of `(B, t, h, w)`.
+
+
+# %%
+def future_bits(tokens, given):
+    return None  # yours
+
+
+def check_future_bits(function):
+    clips = true_tokens[:2]
+    got = function(clips, GIVEN)
+    if got is None:
+        return "not yet: future_bits returns None"
+    if tuple(got.shape) != (2,):
+        return f"wrong shape: {tuple(got.shape)}, expected one number for each of 2 clips"
+    each = prior.bits(clips)
+    if torch.allclose(got, each.mean((1, 2, 3)), atol=1e-4):
+        return "that is the mean over the whole clip: leave the prompt out of the mean"
+    if torch.allclose(got, prior.bits(clips[:, GIVEN:]).mean((1, 2, 3)), atol=1e-4):
+        return "you cut the prompt off before asking: the prior must see it, only the mean must not"
+    if torch.allclose(got, each[:, GIVEN:].sum((1, 2, 3)), rtol=1e-4):
+        return "that is bits a clip; divide by the number of tokens"
+    right = torch.allclose(got, each[:, GIVEN:].mean((1, 2, 3)), atol=1e-4)
+    return "right" if right else "another number: is it the mean over t, h and w of the tubelet-frames from given on?"
+
+
+print(check_future_bits(future_bits))
+
+# %% [markdown]
+# <details><summary>Solution</summary>
+#
+# ```python
+# def future_bits(tokens, given):
+#     return prior.bits(tokens)[:, given:].mean((1, 2, 3))
+# ```
+#
+# Sort the sheet by it: are the clips that the prior finds surprising the ones that you find bad?
+#
+# </details>
+#
+# **3. Paint in one half** (hard, 30 minutes). The loop can be told some tokens and draw the rest. Write
+# `paint(tokens, known, seed)`: `tokens` is `(1, t, h, w)`, `known` a mask of that shape; where it is True the given token
+# is put in, elsewhere one is drawn, in the order (t, h, w). Start from `roll`, without a prompt: the first call of
+# `prior.advance` gets `None`.
+
+
+# %%
+def paint(tokens, known, seed):
+    return None  # yours
+
+
+def check_paint(function):
+    tokens = true_tokens[:1, :1]
+    known = torch.zeros_like(tokens, dtype=torch.bool)
+    known[..., : grid[1] // 2] = True  # the left half
+    got = function(tokens, known, 0)
+    if got is None:
+        return "not yet: paint returns None"
+    if got.shape != tokens.shape:
+        return f"wrong shape: {tuple(got.shape)}, expected {tuple(tokens.shape)}"
+    if not torch.equal(got[known], tokens[known]):
+        return "known tokens were changed: put them in the place of the draw"
+    if torch.equal(got, tokens):
+        return "the unknown tokens came out as they were: do you look at known?"
+    after_nothing, drawn = function(torch.zeros_like(tokens), known, 0), ~known
+    if torch.equal(got[drawn], after_nothing[drawn]):
+        return "the drawn half does not depend on the known half: advance must be fed the known token, not the draw"
+    return "right" if torch.equal(got, function(tokens, known, 0)) else "the same seed gives two videos"
+
+
+print(check_paint(paint))
+
+# %% [markdown]
+# <details><summary>Solution</summary>
+#
+# ```python
+# def paint(tokens, known, seed):
+#     draws, state, fresh = torch.Generator().manual_seed(seed), State(), None
+#     true, mask = prior.digits(tokens), known.flatten(1)  # (1, L, digits), (1, L)
+#     digits = []
+#     for k in range(true.shape[1]):
+#         hidden = prior.advance(state, fresh)
+#         noise = torch.rand(1, len(prior.levels), max(prior.levels), generator=draws).to(device())
+#         drawn = prior.head.sample(hidden, chooser(noise, **SAMPLING))
+#         fresh = (true[:, k] if mask[0, k] else drawn)[:, None]
+#         digits.append(fresh)
+#     return prior.quantizer.indices(torch.cat(digits, dim=1)).view(tokens.shape)
+# ```
+#
+# Decode it: does the drawn half join the given one? A draw sees what is known above and before it, not what is known below
+# and later. That is the price of an order.
+#
+# </details>
+#
+# ## Summary
+#
+# - Generation is a loop: hidden state, logits, temperature, cut, draw, append. The rest is bookkeeping.
+# - Temperature divides logits. Top-k and top-p cut the tail. Noise made beforehand makes a draw repeatable and comparable.
+# - A prompt, a still, a label or nothing: only what the loop begins with differs.
+# - Low loss with the true past is not the same as good video from one's own. Show both, with a copied frame beside them.
+# - Show a sheet that nobody chose, training and validation apart, and the nearest training clip.
+#
+# **The whole course.** [00](00_start_here.ipynb) turned a film into shots and clips, restored and split by shot.
+# [05](05_tubelet_fsq_vae.ipynb) turned a clip into a few integers and back, with a quantizer that has no codebook to
+# collapse. [06](06_latent_cache.ipynb) wrote the whole film down as integers, once. [07](07_transformer.ipynb) learned
+# their order, frame by frame and row by row. Here that order was read out again as new video. Each part is small enough to
+# be changed: another film (`vg.data.video("my.mp4")`), other tubelets, other levels, a wider prior. Train them again with
+# `python -m vg.train`, and come back to the sheet.
+#
+# ## References
+#
+# - Holtzman et al., 2020, *The curious case of neural text degeneration*, arXiv:1904.09751 (nucleus sampling, top-p).
+# - Ho and Salimans, 2022, *Classifier-free diffusion guidance*, arXiv:2207.12598.
+# - Yan et al., 2021, *VideoGPT: Video generation using VQ-VAE and transformers*, arXiv:2104.10157.
+# - Bengio et al., 2015, *Scheduled sampling for sequence prediction with recurrent neural networks*, arXiv:1506.03099
+#   (exposure bias).
+# - Press et al., 2022, *Train short, test long*, arXiv:2108.12409 (ALiBi, and why a long video is possible at all).
