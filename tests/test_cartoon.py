@@ -41,7 +41,9 @@ def test_frames_are_grey_bytes_of_the_size_asked_for(size):
 def test_a_larger_picture_is_the_same_one_finer():
     small, large = cartoon(40, (32, 32)), cartoon(40, (64, 64))
     assert large.shots == small.shots
-    assert (resized(large.frames, (32, 32)).float() - small.frames).abs().mean() < 15
+    coarse = resized(large.frames, (32, 32)).float()
+    alike, other = (coarse - small.frames).abs().mean(), (coarse - small.frames.flip(0)).abs().mean()
+    assert alike < 0.6 * other
 
 
 @pytest.mark.parametrize("times", [2, 3])

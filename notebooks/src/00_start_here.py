@@ -489,7 +489,7 @@ by_hand = 10 * np.log10(2**2 / np.mean((guess.clamp(-1, 1) - truth).numpy() ** 2
 print(f"{by_hand:.2f} dB", np.allclose(by_hand, metrics.psnr(guess, truth).numpy(), atol=1e-4))
 
 # %% [markdown]
-# A number in decibels says nothing alone. In a film most of the picture stands still, so very stupid methods do well:
+# A number in decibels says nothing alone. In a film much of the picture stands still, so very stupid methods do well:
 # - **The mean frame.** For a tokenizer: replace every frame of a clip by the clip's mean. It knows the background
 #   and no motion.
 # - **Copy the last frame.** For anything that predicts: the future is like the last frame seen.

@@ -123,8 +123,8 @@ print("vg's embedding equals by hand:", torch.allclose(features, tiny.embed(by_h
 
 # %% [markdown]
 # Papers often write this as a 3-D convolution whose stride is its kernel. Then no two windows overlap, so it is the
-# same product of the same numbers. Reshape the Linear layer's matrix to a kernel and look. Why then not use the
-# convolution? The second cell times both on a batch of real size, forward and backward.
+# same product of the same numbers. Reshape the Linear layer's matrix to a kernel and look. Which is faster
+# here? The second cell times both on a batch of real size, forward and backward.
 
 # %%
 conv = nn.Conv3d(1, 32, kernel_size=(4, 8, 8), stride=(4, 8, 8))
@@ -202,9 +202,9 @@ fast = motion >= motion.quantile(0.75)
 
 
 def table(rows, columns):
-    print(" " * 34 + "".join(f"{name:>14}" for name in columns))
+    print(" " * 34 + "".join(f"{name:>17}" for name in columns))
     for name, values in rows.items():
-        print(f"{name:34}" + "".join(f"{value:14.4g}" for value in values))
+        print(f"{name:34}" + "".join(f"{value:17.4g}" for value in values))
 
 
 def by_speed(video):
@@ -927,23 +927,25 @@ print(check_digits(same_digits))
 #
 # ## Summary
 #
-# - A tubelet is a block of spacetime. Cutting it out and multiplying by one matrix is a convolution whose stride is its
-#   kernel; as rearrange and Linear it is plain.
-# - Sampled frames spend the same tokens on fewer pixels. What lies between the frames is then a guess, and the table of
-#   perfect frames says how much that costs before any network is trained.
+# - A tubelet is a block of spacetime. Cutting it out and multiplying by one matrix is a convolution whose stride is
+#   its kernel; as rearrange and Linear it is plain.
+# - Sampled frames spend the same tokens on fewer pixels. What lies between the frames is then a guess, and the table
+#   of perfect frames says how much that costs before any network is trained.
 # - FSQ rounds a few squashed numbers. The index is their digits; a level is a step on a scale. Whitening before it
 #   makes the digits uncorrelated and equally wide.
 # - Time is causal: no token knows the future, so a film is coded in pieces, with the same numbers.
-# - PSNR alone does not choose a tokenizer. Beside it stand the mean frame (strong), the nearest clip, and what the codes are
-#   like: bits, usage, stability.
+# - PSNR alone does not choose a tokenizer. Beside it stand the mean frame (strong), the nearest clip, and what the
+#   codes are like: bits, usage, stability.
 #
 # **Next:** [06 Latent cache](06_latent_cache.ipynb) writes the whole film as such integers, once.
 #
 # ## References
 #
-# - Arnab, Dehghani, Heigold, Sun, Lučić, Schmid: *ViViT: A Video Vision Transformer*, 2021, arXiv:2103.15691, section 3.2.
+# - Arnab, Dehghani, Heigold, Sun, Lučić, Schmid: *ViViT: A Video Vision Transformer*, 2021, arXiv:2103.15691, section
+#   3.2.
 # - Mentzer, Minnen, Agustsson, Tschannen: *Finite Scalar Quantization: VQ-VAE Made Simple*, 2023, arXiv:2309.15505.
 # - Huang, Yang, Lang, Deng: *Decorrelated Batch Normalization*, 2018, arXiv:1804.08450.
 # - Yan, Zhang, Abbeel, Srinivas: *VideoGPT: Video Generation using VQ-VAE and Transformers*, 2021, arXiv:2104.10157.
-# - Brooks and others: *Video generation models as world simulators* (Sora technical report, spacetime patches), OpenAI, 2024.
+# - Brooks and others: *Video generation models as world simulators* (Sora technical report, spacetime patches),
+#   OpenAI, 2024.
 # - Wang, Bovik, Sheikh, Simoncelli: *Image quality assessment: from error visibility to structural similarity*, 2004.

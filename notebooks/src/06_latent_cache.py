@@ -483,7 +483,7 @@ show.curves({"times that a code occurs, + 1": series}, title="codes by frequency
 # %% [markdown]
 # ### Where the picture stands still
 #
-# Most of a film stands still. There a token should repeat the one before: it costs the transformer almost nothing
+# Much of a film stands still. There a token should repeat the one before: it costs the transformer almost nothing
 # then. `vg.metrics.stability` is the share of tokens that do so, where the pixels change by less than 3 grey levels. By
 # hand for one shot, then for the whole film, still and moving places apart.
 

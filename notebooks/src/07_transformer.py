@@ -50,8 +50,8 @@ print(source.describe())
 # *tubelet-frame*, a grid of `h` x `w` tokens. The cache holds every shot as such grids; it is written now if an earlier
 # notebook has not done so. Shots are split into training and validation as in notebook 00, whole shots only.
 #
-# A *window* is a stretch of tubelet-frames that lies within one shot. It is longer than the clips that the tokenizer
-# was measured on, since what the tokenizer cannot remember the transformer has to. Training draws windows from all
+# A *window* is a stretch of tubelet-frames that lies within one shot. It should reach
+# well beyond the few tubelet-frames that the tokenizer remembers: the rest is the transformer's to know. Training draws windows from all
 # phases of a shot and from its mirror image; validation takes the unmirrored film in one phase.
 
 # %%
@@ -154,8 +154,7 @@ for backend in available_backends("cpu"):
 # `vg` and FlashAttention keep a tensor as (B, **L, N**, D), positions before heads. PyTorch's kernel wants (B, **N, L**, D),
 # heads before positions. So one transposes on the way in, and must transpose back on the way out. Forget the way back and
 # reshape instead: the shape is right, nothing complains, the loss falls. But heads and positions have changed places, and
-# what stands at position `i` of the result was computed at other positions, some of them later. An early version of
-# this very course did that.
+# what stands at position `i` of the result was computed at other positions, some of them later.
 
 
 # %%
@@ -305,7 +304,7 @@ show.bias_figure(bias_by_hand(slopes, 48), [f"slope 1/{1 / s:.0f}" for s in slop
 # what stood here a moment ago.
 #
 # `two_scale_slopes` gives half of the heads plain slopes and the other half slopes divided by h * w, so that to them a
-# tubelet-frame is what a token is to the others. (Times four, which fits shots of a few seconds better.)
+# tubelet-frame is what a token is to the others. The prior multiplies these by four, so that they fade faster in time.
 #
 # The matrices are three tubelet-frames long. The curves show the same as a function of distance.
 
@@ -390,7 +389,7 @@ print("all codes add up to 1:", torch.allclose(torch.exp2(-bits).sum(), torch.on
 # %% [markdown]
 # ## Most of the next frame is this one
 #
-# Backgrounds stand still. How many tokens are equal to the one at the same place one tubelet-frame back, and where?
+# Backgrounds stand still. How many tokens are equal to the one at the same place one tubelet-frame back?
 
 # %%
 # NBVAL_IGNORE_OUTPUT
@@ -418,6 +417,7 @@ torch.manual_seed(0)
 small = Prior(PriorConfig(levels=(5, 4, 3), grid=(3, 4), width=32, depth=2, heads=4, context=2)).eval()
 toy = small.digits(torch.randint(60, (2, 4, 3, 4), generator=torch.Generator().manual_seed(1)))  # (2, 48, 3)
 other = lambda token: (token + 1) % torch.tensor((5, 4, 3))  # noqa: E731
+print("its heads have two scales:", torch.equal(small.slopes, two_scale_slopes(4, 3 * 4, multiplier=4.0)))
 print("the context looks ahead within a frame:", first_leak(small.contexts, toy, other) is not None)
 for backend in available_backends("cpu"):
     leak = first_leak(lambda d, b=backend: small.hidden(d, backend=b), toy, other, own=1)
@@ -581,7 +581,7 @@ show.curves(
 #
 # ## The shipped prior
 #
-# An hour of two cores went into the weights that come with the repository. Its card says how they came about, and what
+# The same, larger and trained for longer. The card of the shipped weights says how they came about, and what
 # they reached on the shots that were held out.
 
 # %%
@@ -623,8 +623,7 @@ show.curves(by_frame, "bits by place in the window", x="tubelet-frame of the win
 
 # %% [markdown]
 # And where in the picture? Left, how often a place holds the token of one tubelet-frame back. Right, what the shipped
-# prior pays there, first tubelet-frames left out. Are the dear places the ones that change?
-# Then the same for one clip, in time: what surprises the prior lights up.
+# prior pays there, first tubelet-frames left out. Are the dear places the ones that change? Then the same for one clip, in time: what surprises the prior lights up.
 
 # %%
 # NBVAL_IGNORE_OUTPUT
@@ -919,6 +918,7 @@ def check_copy_bits(function):
     right = torch.tensor([[hit, miss], [miss, hit]])[..., None, None]
     if made is None:
         return "not yet: my_copy_bits returns None"
+    made = torch.as_tensor(made).float()
     if made.shape != right.shape:
         return f"got {tuple(made.shape)}, expected {tuple(right.shape)}: the first tubelet-frame has nothing to copy"
     if torch.allclose(made, right, atol=1e-5):

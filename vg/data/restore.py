@@ -69,9 +69,20 @@ def _reference(x: np.ndarray, k: int, reach: int) -> np.ndarray:
 
 
 def _quick(x: np.ndarray, reach: int) -> np.ndarray:
-    """``x`` ``(T, ...)`` less its own running median: fades and pans are slow and stay in the film."""
-    slow = np.stack([np.median(x[max(0, k - reach) : k + reach + 1], axis=0) for k in range(len(x))])
-    return x - slow
+    """``x`` ``(T, n)`` less its own running median: fades and pans are slow and stay in the film.
+
+    A row of NaN is a frame of which nothing is known: nothing is taken out of it, and to its neighbours it
+    counts as what lies between the frames that are known. Near the ends of the shot the window shrinks on both
+    sides alike, so that what only rises or only falls is its own median, to the last frame.
+    """
+    known = np.flatnonzero(~np.isnan(x).any(1))
+    if not len(known):
+        return np.zeros_like(x)
+    every = np.arange(len(x))
+    filled = np.stack([np.interp(every, known, column[known]) for column in x.T], axis=1)
+    reaches = [min(reach, k, len(x) - 1 - k) for k in every]
+    slow = np.stack([np.median(filled[k - r : k + r + 1], axis=0) for k, r in enumerate(reaches)])
+    return np.where(np.isnan(x), 0, filled - slow)
 
 
 def _flicker(x: np.ndarray, reach: int) -> np.ndarray:
@@ -80,7 +91,7 @@ def _flicker(x: np.ndarray, reach: int) -> np.ndarray:
     Flicker touches the whole picture alike. Where the ratios disagree (an iris, a pan, much motion) or
     little is lit there is no telling what is flicker, and the gain is 1.
     """
-    level = np.zeros(len(x), np.float32)
+    level = np.full((len(x), 1), np.nan)
     x = x[:, ::2, ::2]
     for k in range(len(x)):
         reference = _reference(x, k, reach)
@@ -91,7 +102,7 @@ def _flicker(x: np.ndarray, reach: int) -> np.ndarray:
             if (np.abs(ratio - middle) < 0.04).mean() > 0.4:
                 level[k] = middle
     limit = np.log(LARGEST_GAIN)
-    return np.exp(np.clip(_quick(level, reach // 2), -limit, limit)).astype(np.float32)
+    return np.exp(np.clip(_quick(level, reach // 2)[:, 0], -limit, limit)).astype(np.float32)
 
 
 def _sway(x: np.ndarray, reach: int) -> np.ndarray:
@@ -101,7 +112,7 @@ def _sway(x: np.ndarray, reach: int) -> np.ndarray:
     have an edge and differ least from the running median. Where too few places stand still there is
     no telling sway from motion, and nothing is moved.
     """
-    shift = np.zeros((len(x), 2), np.float32)
+    shift = np.full((len(x), 2), np.nan)
     size = np.array(x.shape[1:])
     for k in range(len(x)):
         reference = _reference(x, k, reach)
@@ -112,7 +123,7 @@ def _sway(x: np.ndarray, reach: int) -> np.ndarray:
             residual = x[k] - reference + gy * moved[0] + gx * moved[1]
             fits = edge & (np.abs(residual) < 12)
             if fits.sum() < 0.5 * edge.sum() or fits.sum() < 50:
-                moved[:] = 0
+                moved[:] = np.nan
                 break
             a = np.stack([gy[fits], gx[fits]], axis=1)
             gram = a.T @ a + 1e-3 * np.eye(2)

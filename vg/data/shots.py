@@ -99,4 +99,6 @@ def split_shots(
         stretch = (stretch + 1) % 10
         if stretch == 0 and not any(s not in chosen and s[1] - s[0] <= room for s in inner):
             break
+    if inner and not chosen:  # every shot is too long for the share: better the shortest than none
+        chosen.add(min(inner, key=lambda s: s[1] - s[0]))
     return [s for s in shots if s not in chosen], [s for s in shots if s in chosen]

@@ -28,7 +28,7 @@ from vg.data.restore import restore as restore_shot
 from vg.data.shots import Shot, find_shots
 from vg.data.sources import Source
 
-FORMAT = 1
+FORMAT = 2
 SMALL = 64  # pixels, the copy on which shots are found
 WORK = 256  # pixels at which old film is restored, at least: sway is a fraction of a pixel
 CARTOON_FRAMES = 1440  # two minutes
@@ -135,6 +135,7 @@ def _read(folder: Path, name: str) -> FrameStore:
     s = card["settings"]
     parts = [f"{s['size'][0]}x{s['size'][1]}", f"{s['fps']:g} fps", "grey" if s["grey"] else "colour"]
     parts += ["restored"] * s["restored"] + [f"first {s['frames']} frames"] * (s["frames"] is not None)
+    parts.append(folder.name[-12:])  # of the settings and the way of restoring, so that caches notice a change
     pixels = np.load(folder / "frames.npy", mmap_mode="r")
     shots = [(start, stop) for start, stop in card["shots"]]
     return FrameStore(pixels, card["fps"], shots, name, s["source"], ", ".join(parts), folder)
@@ -179,7 +180,9 @@ def _decode(source: Source, settings: dict, folder: Path) -> tuple[np.ndarray, l
     """The frames, at the size for restoring if they will be, and their shots."""
     size = tuple(settings["size"])
     if settings["restored"]:
-        size = tuple(max(WORK, 2 * n) for n in size)
+        top, bottom, left, right = decode.probe(source.path).box
+        there = (bottom - top, right - left)  # enlarging a small video would only soften it
+        size = tuple(max(n, min(max(WORK, 2 * n), side)) for n, side in zip(size, there))
     limit, small, count = settings["frames"], [], 0
     raw = folder / "work.npy"  # on disk: a long film need not fit into memory
     bar = tqdm(desc=f"decoding {source.name}", unit="frame", total=_expected(source, settings))
