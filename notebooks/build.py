@@ -98,12 +98,18 @@ def execute(notebook: NotebookNode, name: str, timeout: int) -> None:
 
 
 def strip(notebook: NotebookNode) -> None:
-    """Take out what changes from run to run: widgets, whose models are gone, times, versions."""
+    """Take out what changes from run to run: widgets, whose models are gone, times, versions.
+
+    An output that was a widget and has no picture besides, such as a progress bar, goes as a whole.
+    """
     notebook.metadata = nbformat.from_dict(METADATA)
     for cell in notebook.cells:
         cell.metadata.pop("execution", None)
-        for output in cell.get("outputs", []):
-            output.get("data", {}).pop(WIDGET, None)
+        outputs = cell.get("outputs", [])
+        widgets = [output for output in outputs if output.get("data", {}).pop(WIDGET, None)]
+        bare = [output for output in widgets if not any(kind.startswith("image/") for kind in output["data"])]
+        if bare:
+            cell.outputs = [output for output in outputs if not any(output is gone for gone in bare)]
 
 
 def write(notebook: NotebookNode, path: Path) -> bool:

@@ -171,6 +171,15 @@ def test_outputs_lose_what_changes_from_run_to_run(build):
     assert notebook.cells[1].outputs[0].data == {"image/png": "kept", "text/plain": "Box()"}
 
 
+def test_a_progress_bar_leaves_nothing_behind(build):
+    notebook = executed()
+    bar = nbformat.v4.new_output("display_data", data={build.WIDGET: {"model_id": "a"}, "text/plain": "0%|"})
+    words = nbformat.v4.new_output("execute_result", data={"text/plain": "42"}, execution_count=1)
+    notebook.cells[1].outputs = [bar, words]
+    build.strip(notebook)
+    assert notebook.cells[1].outputs == [words]
+
+
 def test_a_failing_cell_stops_the_build_and_leaves_the_notebook_alone(build, capsys):
     build.main([])
     before = (build.FOLDER / "00_a.ipynb").read_bytes()

@@ -59,7 +59,12 @@ def draw_map(places, arrows):
         )
         axes.text(x, y - 0.37, note, ha="center", va="top", fontsize=7.5, color="#555555")
     for a, b in arrows:
-        axes.annotate("", b, a, arrowprops={"arrowstyle": "->", "color": "#d1782c", "shrinkA": 34, "shrinkB": 34})
+        axes.annotate(
+            "",
+            b,
+            a,
+            arrowprops={"arrowstyle": "->", "color": "#d1782c", "shrinkA": 34, "shrinkB": 34 if a[1] == b[1] else 4},
+        )
     axes.set(xlim=(-0.6, 4.6), ylim=(-0.75, 1.4))
     axes.axis("off")
     plt.show()
@@ -76,7 +81,7 @@ draw_map(
         (3, 0): ("tokenizer", "integers to pixels\nthe same as above"),
         (2, 0): ("new video", "GIF, MP4"),
     },
-    [((i, 1), (i + 1, 1)) for i in range(4)] + [((4, 1), (4, 0)), ((4, 0), (3, 0)), ((3, 0), (2, 0))],
+    [((i, 1), (i + 1, 1)) for i in range(4)] + [((4, 1), (4, 0.25)), ((4, 0), (3, 0)), ((3, 0), (2, 0))],
 )
 
 # %% [markdown]

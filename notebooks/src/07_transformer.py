@@ -303,8 +303,8 @@ show.bias_figure(bias_by_hand(slopes, 48), [f"slope 1/{1 / s:.0f}" for s in slop
 # h * w positions away.** A head whose sight ends before that knows the neighbours to the left and above, and nothing of
 # what stood here a moment ago.
 #
-# `two_scale_slopes` gives half of the heads plain slopes and the other half slopes divided by h * w, so that to them a
-# tubelet-frame is what a token is to the others. The prior multiplies these by four, so that they fade faster in time.
+# `two_scale_slopes` gives the first half of the heads the plain slopes of N / 2 heads, and the second half the same
+# divided by h * w, so that to them a tubelet-frame is what a token is to the others. The prior multiplies these by four, so that they fade faster in time.
 #
 # The matrices are three tubelet-frames long. The curves show the same as a function of distance.
 
