@@ -1,7 +1,8 @@
 """Train the shipped models: ``python -m vg.train tubelet-fsq-64``, then ``python -m vg.train prior-64``.
 
-About half an hour and three quarters of an hour on two cores. A run that was stopped goes on where it was; what it made is written
-to ``assets/checkpoints/`` (or to --to) with a card of what it was trained on and what it reaches.
+About half an hour and three quarters of an hour on two cores. A run that was stopped goes on where it was;
+what it made is written to ``assets/checkpoints/`` (or to --to) with a card of what
+it was trained on and what it reaches.
 """
 
 import argparse

@@ -498,11 +498,12 @@ settings = {
 }
 settings = dict(list(settings.items())[: profile().pick(smoke=2, laptop=7, gpu=7)])
 
-copies = profile().pick(smoke=1, laptop=3, gpu=16)
+copies = profile().pick(smoke=2, laptop=3, gpu=16)
+prompts = tokens.expand(copies, -1, -1, -1)  # the same one for each seed
 truth = tokenizer.encode(val_clip.to(device()))
 sheet, cost, moves = {"film": marked(val_clip[0], PROMPT)}, {}, {}
 for name, options in settings.items():
-    some = generate_tokens(prior, tokens, TOTAL // span, seed=0, batch=copies, progress=False, **options)
+    some = generate_tokens(prior, prompts, TOTAL // span, seed=0, batch=copies, progress=False, **options)
     clips = tokenizer.decode(some).cpu()
     sheet[name], moves[name] = marked(clips[0], PROMPT), float(motion(clips[:, :, PROMPT - 1 :]).mean())
     cost[name] = float(bits_by_frame(some)[GIVEN:].mean())

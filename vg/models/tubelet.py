@@ -40,8 +40,8 @@ class TubeletTokenizer(Freezable):
     """Tubelet FSQ-VAE: Linear tubelet embedding, causal residual blocks, FSQ, blocks, Linear back.
 
     Tubelets after ViViT (Arnab et al., 2021, arXiv:2103.15691, section 3.2), quantizer after FSQ
-    (Mentzer et al., 2023). Rearrange and Linear is a convolution whose stride is its kernel, and
-    faster. Causal in time: a token depends on its own frames and earlier ones, a frame on its own
+    (Mentzer et al., 2023). Rearrange and Linear is a convolution whose stride is its kernel.
+    Causal in time: a token depends on its own frames and earlier ones, a frame on its own
     tubelet's token and earlier ones.
 
     Example:
