@@ -47,7 +47,7 @@ class TubeletTokenizer(Freezable):
     Example:
         >>> tokenizer = TubeletTokenizer(TubeletConfig())
         >>> tokenizer.encode(torch.zeros(1, 1, 16, 64, 64)).shape
-        torch.Size([1, 4, 8, 8])
+        torch.Size([1, 2, 16, 8])
     """
 
     def __init__(self, config: TubeletConfig = TubeletConfig()):
