@@ -21,7 +21,7 @@ def test_examples_in_docstrings(name):
 def test_what_vg_says_it_has_is_there():
     for name in vg.__all__:
         assert getattr(vg, name).__doc__, f"vg.{name} says nothing of itself"
-    with pytest.raises(AttributeError, match="no attribute 'diffusion'.*checkpoints"):
+    with pytest.raises(AttributeError, match=r"no attribute 'diffusion'.*checkpoints"):
         _ = vg.diffusion
     for name in ("checkpoints", "sampling", "data"):
         assert name in dir(vg)

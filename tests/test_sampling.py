@@ -49,6 +49,7 @@ def test_a_prompt_is_kept_and_its_ragged_end_left_out(models, frames):
     clip = make(models, prompt=prompt)
     assert clip.shape[:3] == (2, 1, 8)
     torch.testing.assert_close(clip[:, :, :whole], models[1].decode(tokens), atol=1e-5, rtol=0)
+    assert torch.equal(clip, make(models, prompt=kept)), "what was left out has no say"
     one = make(models, prompt=prompt[0])
     torch.testing.assert_close(one, clip[:1], atol=1e-5, rtol=0)
 
@@ -107,6 +108,7 @@ def test_top_k_and_top_p_keep_what_they_say():
     assert kept(top_p=1.0) == [True] * 4
     # independent: top-p sees the whole distribution, not what top-k left of it
     assert kept(top_k=2, top_p=0.9) == [True, False, True, False]
+    assert kept(top_k=2, top_p=0.6) == [True, False, True, False]
     assert kept(top_k=3, top_p=0.79) == [True, False, True, False]
     assert kept(top_k=1, top_p=0.99) == [True, False, False, False]
     ordered = restrict(p.log(), 3, 0.9)

@@ -152,6 +152,12 @@ def _process(rank, world, port, folder):
     torch.set_num_threads(1)
     torch.distributed.init_process_group("gloo", rank=rank, world_size=world)
 
+    one = nn.Linear(2, 1)
+    for parameter in one.parameters():
+        parameter.grad = torch.full_like(parameter, rank + 1.0)
+    training._share_gradients(one)
+    assert all((parameter.grad == 1.5).all() for parameter in one.parameters())
+
     def mine(generator):  # both halves of one batch, so that one process can do the same
         both = torch.randn(8, 3, generator=torch.Generator().manual_seed(fit_step()))
         return both[rank * 4 : rank * 4 + 4]

@@ -59,10 +59,6 @@ def generate(
     t = tokenizer.tubelet[0]
     tokens = None if prompt is None else _prompt_tokens(prior, tokenizer, prompt)
     batch = batch or (1 if tokens is None else len(tokens))
-    if tokens is not None and len(tokens) != batch:
-        if len(tokens) > 1:
-            raise ValueError(f"generate: {len(tokens)} prompts for a batch of {batch}. Give one, or as many.")
-        tokens = tokens.expand(batch, -1, -1, -1)
     given = 0 if tokens is None else tokens.shape[1]
     if frames <= given * t:
         raise ValueError(f"generate: the prompt fills {given * t} of {frames} frames. Ask for more than that.")
@@ -71,7 +67,7 @@ def generate(
         prior, tokens, wanted, seed, batch=batch, temperature=temperature, top_k=top_k, top_p=top_p,
         scene=scene, guidance=guidance, window=window, progress=progress,
     )  # fmt: skip
-    return tokenizer.decode(indices)[:, :, :frames]
+    return tokenizer.decode(indices.to(next(tokenizer.parameters()).device))[:, :, :frames]
 
 
 @torch.no_grad()
@@ -98,6 +94,10 @@ def generate_tokens(
     digits = torch.zeros(batch, 0, n, dtype=torch.long, device=device)
     if tokens is not None:
         digits = prior.digits(tokens.to(device))
+        if len(digits) == 1:
+            digits = digits.expand(batch, -1, -1)
+        if len(digits) != batch:
+            raise ValueError(f"generate: {len(digits)} prompts for a batch of {batch}. Give one, or as many.")
     draws = [torch.Generator().manual_seed(seed + b) for b in range(batch)]
     label = None if scene is None else torch.full((batch,), scene, device=device)
     guided = label is not None and guidance != 1.0

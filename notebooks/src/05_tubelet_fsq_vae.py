@@ -479,7 +479,7 @@ def report(model):
 
 
 measured = ["PSNR", "usage %", "entropy", "bits"]
-short = Recipe(steps=profile().pick(smoke=3, laptop=600, gpu=2000), lr=2e-3, warmup=50, ema=0.0)
+short = Recipe(steps=profile().pick(smoke=3, laptop=450, gpu=2000), lr=2e-3, warmup=50, ema=0.0)
 draw = tokenizer_batches(Clips(store, train_shots, frames=32), batch=4)
 
 white, plain = small(), small()
