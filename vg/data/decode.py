@@ -54,7 +54,9 @@ def probe(path: str | Path) -> Probe:
     return Probe(*pictures[0].shape, rate, seconds, _box(pictures))
 
 
-def frames(path: str | Path, size: tuple[int, int], fps: float = 12.0, grey: bool = True) -> Iterator[Tensor]:
+def frames(
+    path: str | Path, size: tuple[int, int], fps: float = 12.0, grey: bool = True, found: Probe | None = None
+) -> Iterator[Tensor]:
     """Decode a file into batches of frames.
 
     Args:
@@ -62,6 +64,7 @@ def frames(path: str | Path, size: tuple[int, int], fps: float = 12.0, grey: boo
         size: height and width wanted; the picture without its bars is squeezed to it, nothing is cut off.
         fps: frames a second; a file with fewer repeats some. See ``picked_rate`` for what comes out.
         grey: one channel, else three (RGB).
+        found: what ``probe`` said of the file, if it was asked already.
 
     Yields:
         uint8 (T, C, H, W), up to 64 frames, in order.
@@ -69,7 +72,7 @@ def frames(path: str | Path, size: tuple[int, int], fps: float = 12.0, grey: boo
     Raises:
         BadVideo: if it is no video; or, once the readable frames are given, if the file is damaged there.
     """
-    found = probe(path)
+    found = found or probe(path)
     top, bottom, left, right = found.box
     batch: list[np.ndarray] = []
     for picture in _at_rate(path, found.rate, fps, "gray" if grey else "rgb24"):

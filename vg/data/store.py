@@ -166,8 +166,9 @@ def _build(source: Source, settings: dict, folder: Path) -> None:
         pixels, shots = drawn.frames.numpy(), drawn.shots
         pixels = pixels if grey else pixels.repeat(3, 1)
     else:
-        pixels, shots = _decode(source, settings, folder)
-        fps = decode.picked_rate(decode.probe(source.path).rate, fps)
+        found = decode.probe(source.path)
+        pixels, shots = _decode(source, found, settings, folder)
+        fps = decode.picked_rate(found.rate, fps)
     if settings["restored"]:
         pixels = _restored(pixels, shots, size)
     np.save(folder / "frames.npy", pixels)
@@ -176,18 +177,18 @@ def _build(source: Source, settings: dict, folder: Path) -> None:
     (folder / "store.json").write_text(json.dumps(card, indent=1))
 
 
-def _decode(source: Source, settings: dict, folder: Path) -> tuple[np.ndarray, list[Shot]]:
+def _decode(source: Source, found: decode.Probe, settings: dict, folder: Path) -> tuple[np.ndarray, list[Shot]]:
     """The frames, at the size for restoring if they will be, and their shots."""
     size = tuple(settings["size"])
     if settings["restored"]:
-        top, bottom, left, right = decode.probe(source.path).box
+        top, bottom, left, right = found.box
         there = (bottom - top, right - left)  # enlarging a small video would only soften it
         size = tuple(max(n, min(max(WORK, 2 * n), side)) for n, side in zip(size, there))
     limit, small, count = settings["frames"], [], 0
     raw = folder / "work.npy"  # on disk: a long film need not fit into memory
-    bar = tqdm(desc=f"decoding {source.name}", unit="frame", total=_expected(source, settings))
+    bar = tqdm(desc=f"decoding {source.name}", unit="frame", total=_expected(found, settings))
     with raw.open("wb") as out, bar:
-        for batch in decode.frames(source.path, size, settings["fps"], settings["grey"]):
+        for batch in decode.frames(source.path, size, settings["fps"], settings["grey"], found):
             batch = batch if limit is None else batch[: limit - count]
             out.write(batch.numpy().tobytes())
             small.append(decode.resized(batch, (SMALL, SMALL)).numpy())
@@ -202,8 +203,7 @@ def _decode(source: Source, settings: dict, folder: Path) -> tuple[np.ndarray, l
     return pixels, find_shots(np.concatenate(small))
 
 
-def _expected(source: Source, settings: dict) -> int | None:
-    found = decode.probe(source.path)
+def _expected(found: decode.Probe, settings: dict) -> int | None:
     total = None if found.seconds is None else round(found.seconds * decode.picked_rate(found.rate, settings["fps"]))
     return total if settings["frames"] is None else min(settings["frames"], total or settings["frames"])
 
