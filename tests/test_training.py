@@ -4,6 +4,7 @@ import json
 import math
 import os
 import socket
+from dataclasses import replace
 
 import pytest
 import torch
@@ -11,6 +12,7 @@ import torch.multiprocessing as mp
 from torch import nn
 
 from vg import training
+from vg.models import TubeletConfig, TubeletTokenizer
 from vg.training import Diverged, Recipe, ResumeMismatch, fit
 
 RECIPE = Recipe(steps=12, lr=1e-2, warmup=3, ema=0.9)
@@ -18,6 +20,8 @@ RECIPE = Recipe(steps=12, lr=1e-2, warmup=3, ema=0.9)
 
 class Model(nn.Module):
     """A linear map, a buffer that follows, and dropout (which draws from the global generator)."""
+
+    inner = ("map",)
 
     def __init__(self, seed=0):
         super().__init__()
@@ -47,17 +51,19 @@ def weights(model):
     return torch.cat([v.flatten() for v in model.state_dict().values()])
 
 
+@pytest.mark.parametrize("recipe", [RECIPE, replace(RECIPE, muon=0.1)], ids=["adamw", "muon"])
 @pytest.mark.parametrize("stops", [[1], [5], [11], [3, 4, 9], [12]])
-def test_an_interrupted_run_ends_with_the_weights_and_history_of_one_that_was_not(tmp_path, stops):
+def test_an_interrupted_run_ends_with_the_weights_and_history_of_one_that_was_not(tmp_path, stops, recipe):
     evaluate = lambda model: {"error": float(loss(model, torch.ones(1, 3)))}  # noqa: E731
-    whole = run(evaluate=evaluate, every=4)
+    options = {"recipe": recipe, "evaluate": evaluate, "every": 4}
+    whole = run(**options)
     for stop in stops:
-        run(tmp_path, stop_at=stop, model=Model(seed=stop), evaluate=evaluate, every=4)  # resumes over any start
+        run(tmp_path, stop_at=stop, model=Model(seed=stop), **options)  # resumes over any start
     # the first part has to begin like the whole
     (tmp_path / training.STATE).unlink()
     for stop in stops:
-        run(tmp_path, stop_at=stop, evaluate=evaluate, every=4)
-    parts = run(tmp_path, model=Model(seed=99), evaluate=evaluate, every=4)
+        run(tmp_path, stop_at=stop, **options)
+    parts = run(tmp_path, model=Model(seed=99), **options)
     assert torch.equal(weights(parts.model), weights(whole.model))
     assert parts.history == whole.history
     assert [step for step, _ in whole.history["error"]] == [4, 8, 12]
@@ -127,8 +133,24 @@ def test_the_rate_rises_falls_and_ends_where_it_should():
 
 
 def test_only_matrices_decay():
-    groups = training._optimizer(Model(), RECIPE).param_groups
-    assert [(len(g["params"]), g["weight_decay"]) for g in groups] == [(1, RECIPE.decay), (1, 0.0)]
+    [adamw] = training._optimizers(Model(), RECIPE)
+    assert [(len(g["params"]), g["weight_decay"]) for g in adamw.param_groups] == [(1, RECIPE.decay), (1, 0.0)]
+
+
+def test_muon_takes_the_inner_matrices_and_adamw_all_the_rest():
+    model = TubeletTokenizer(TubeletConfig((2, 4, 4), (5, 4, 3), width=16))
+    adamw, muon = training._optimizers(model, replace(RECIPE, muon=0.1))
+    names = {id(p): n for n, p in model.named_parameters()}
+    taken = [[names[id(p)] for g in o.param_groups for p in g["params"]] for o in (adamw, muon)]
+    assert sorted(taken[0] + taken[1]) == sorted(names.values())
+    assert all(n.startswith(("encoder.", "decoder.")) and n.endswith("weight") for n in taken[1])
+    assert {"embed.weight", "from_code.weight", "encoder.0.space.bias", "encoder.0.norm.weight"} <= set(taken[0])
+    assert "encoder.0.space.weight" in taken[1] and "decoder.3.mlp.1.weight" in taken[1]
+
+
+def test_muon_is_refused_where_the_model_does_not_name_its_inner_blocks():
+    with pytest.raises(ValueError, match=r"Linear does not name its inner blocks.*muon=0"):
+        fit(nn.Linear(3, 3), loss, draw, replace(RECIPE, muon=0.1), progress=False)
 
 
 def test_a_plot_and_the_state_are_written_as_the_run_goes_on(tmp_path):

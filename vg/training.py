@@ -23,6 +23,8 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
+from vg.optim import Muon
+
 STATE = "state.safetensors"
 History = dict[str, list[tuple[int, float]]]
 
@@ -39,6 +41,9 @@ class ResumeMismatch(ValueError):
 class Recipe:
     """How to train. AdamW (Loshchilov and Hutter, 2019), warm-up, then a cosine down to ``last`` of the rate.
 
+    With ``muon`` the matrices and kernels of the model's inner blocks (``model.inner`` names them) are trained by
+    Muon, and only the rest by AdamW: a third of the steps for the same result (benchmarks/LOG.md).
+
     Attributes:
         steps: batches in all.
         lr: the highest learning rate.
@@ -49,6 +54,7 @@ class Recipe:
         clip: gradients longer than this are shortened to it.
         ema: the weights that are kept are an average over about ``1 / (1 - ema)`` steps.
         seed: of the batches, and of what the loss draws.
+        muon: Muon's highest learning rate, such as 0.02; 0 leaves everything to AdamW.
     """
 
     steps: int
@@ -60,12 +66,17 @@ class Recipe:
     clip: float = 1.0
     ema: float = 0.998
     seed: int = 0
+    muon: float = 0.0
 
-    def rate(self, step: int) -> float:
-        """The learning rate of step 0 to ``steps - 1``."""
+    def share(self, step: int) -> float:
+        """Share of the highest learning rate in step 0 to ``steps - 1``."""
         rise = min(1.0, (step + 1) / max(1, self.warmup))
         fall = 0.5 + 0.5 * math.cos(math.pi * step / max(1, self.steps))
-        return self.lr * rise * (self.last + (1 - self.last) * fall)
+        return rise * (self.last + (1 - self.last) * fall)
+
+    def rate(self, step: int) -> float:
+        """AdamW's learning rate in step 0 to ``steps - 1``."""
+        return self.lr * self.share(step)
 
 
 @dataclass(frozen=True)
@@ -172,23 +183,25 @@ class _Run:
     def __init__(self, model: nn.Module, recipe: Recipe, folder: Path | None):
         self.model, self.recipe, self.folder = model, recipe, folder
         self.average = copy.deepcopy(model).eval().requires_grad_(False)
-        self.optimizer = _optimizer(model, recipe)
+        self.optimizers = _optimizers(model, recipe)
         self.step, self.seconds = 0, 0.0
         self.history: History = {}
 
     def train_step(self, loss: Callable, batch: Tensor) -> float:
-        for group in self.optimizer.param_groups:
-            group["lr"] = self.recipe.rate(self.step)
+        for optimizer in self.optimizers:
+            for group in optimizer.param_groups:
+                group["lr"] = optimizer.defaults["lr"] * self.recipe.share(self.step)
         with torch.autocast(batch.device.type, torch.bfloat16, enabled=batch.device.type == "cuda"):
             value = loss(self.model, batch)
-        self.optimizer.zero_grad()
+        self.model.zero_grad()
         value.backward()
         _share_gradients(self.model)
         norm = nn.utils.clip_grad_norm_(self.model.parameters(), self.recipe.clip)
         number, norm = float(value.detach()), float(norm)
         if not (math.isfinite(number) and math.isfinite(norm)):
             raise Diverged(self.what_diverged(number))
-        self.optimizer.step()
+        for optimizer in self.optimizers:
+            optimizer.step()
         self.step += 1
         self.follow()
         return number
@@ -242,9 +255,10 @@ class _Run:
         tensors = {f"model.{k}": v for k, v in self.model.state_dict().items()}
         tensors |= {f"average.{k}": v for k, v in self.average.state_dict().items()}
         names = {id(p): n for n, p in self.model.named_parameters()}
-        for parameter, state in self.optimizer.state.items():
-            for key, value in state.items():
-                tensors[f"optimizer.{key}.{names[id(parameter)]}"] = value
+        for optimizer in self.optimizers:
+            for parameter, state in optimizer.state.items():
+                for key, value in state.items():
+                    tensors[f"optimizer.{key}.{names[id(parameter)]}"] = value
         card = {
             "step": self.step,
             "seconds": self.seconds,
@@ -295,24 +309,38 @@ class _Run:
                 f"{path} is a run of another model ({str(problem).splitlines()[-1].strip()}). "
                 "Take another folder to begin a new run, or delete this one."
             ) from problem
-        for name, parameter in self.model.named_parameters():
-            state = {
-                key: tensors[full].to("cpu" if key == "step" else parameter.device)
-                for key in ("step", "exp_avg", "exp_avg_sq")
-                if (full := f"optimizer.{key}.{name}") in tensors
-            }
-            if state:
-                self.optimizer.state[parameter] = state
+        names = {id(p): n for n, p in self.model.named_parameters()}
+        for optimizer in self.optimizers:
+            keys = ("momentum",) if isinstance(optimizer, Muon) else ("step", "exp_avg", "exp_avg_sq")
+            for parameter in (p for group in optimizer.param_groups for p in group["params"]):
+                state = {
+                    key: tensors[full].to("cpu" if key == "step" else parameter.device)
+                    for key in keys
+                    if (full := f"optimizer.{key}.{names[id(parameter)]}") in tensors
+                }
+                if state:
+                    optimizer.state[parameter] = state
 
 
-def _optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.AdamW:
-    """Weight decay for what multiplies, none for biases, gains and the like."""
-    learned = [p for p in model.parameters() if p.requires_grad]
+def _optimizers(model: nn.Module, recipe: Recipe) -> list[torch.optim.Optimizer]:
+    """AdamW, and Muon for the inner matrices if the recipe has it. What multiplies decays; biases and gains do not."""
+    inner = _inner(model) if recipe.muon else []
+    taken = {id(p) for p in inner}
+    others = [p for p in model.parameters() if p.requires_grad and id(p) not in taken]
     groups = [
-        {"params": [p for p in learned if p.dim() > 1], "weight_decay": recipe.decay},
-        {"params": [p for p in learned if p.dim() <= 1], "weight_decay": 0.0},
+        {"params": [p for p in others if p.dim() > 1], "weight_decay": recipe.decay},
+        {"params": [p for p in others if p.dim() <= 1], "weight_decay": 0.0},
     ]
-    return torch.optim.AdamW(groups, lr=recipe.lr, betas=recipe.betas)
+    adamw = torch.optim.AdamW(groups, lr=recipe.lr, betas=recipe.betas)
+    return [adamw, Muon(inner, lr=recipe.muon, decay=recipe.decay)] if inner else [adamw]
+
+
+def _inner(model: nn.Module) -> list[nn.Parameter]:
+    """Matrices and kernels of the blocks that ``model.inner`` names."""
+    if not getattr(model, "inner", ()):
+        raise ValueError(f"{type(model).__name__} does not name its inner blocks (`inner`): train it with muon=0.")
+    blocks = [model.get_submodule(name) for name in model.inner]
+    return [p for block in blocks for p in block.parameters() if p.requires_grad and p.dim() > 1]
 
 
 def _mix(seed: int, step: int, rank: int) -> int:
