@@ -1,8 +1,11 @@
 """Where pixels come from: sources, frame stores, shots, clips, writers. Frames are uint8 in here only."""
 
 from vg.data.cartoon import Cartoon
+from vg.data.cifar import cifar10
 from vg.data.clips import Clips
 from vg.data.decode import BadVideo
+from vg.data.image_files import BadImages
+from vg.data.images import Images, ImageSet, image_drawings, image_folder
 from vg.data.restore import Restoration, restore
 from vg.data.shots import Shot, find_shots, split_shots
 from vg.data.sources import Source, cartoon, film, video
@@ -10,16 +13,22 @@ from vg.data.store import FrameStore, open_store, to_uint8, to_unit
 from vg.data.writers import save
 
 __all__ = [
+    "BadImages",
     "BadVideo",
     "Cartoon",
     "Clips",
     "FrameStore",
+    "ImageSet",
+    "Images",
     "Restoration",
     "Shot",
     "Source",
     "cartoon",
+    "cifar10",
     "film",
     "find_shots",
+    "image_drawings",
+    "image_folder",
     "open_store",
     "restore",
     "save",

@@ -150,6 +150,46 @@ def fetch(file: RemoteFile, target: Path, pause: float = 1.0) -> Path:
     return target
 
 
+def answering(files: Iterable[RemoteFile], timeout: float = FIRST_ANSWER) -> list[RemoteFile]:
+    """Those of several addresses that answer, and announce the right size; all are asked at once.
+
+    Args:
+        files: in the order in which they are wanted, which is kept.
+        timeout: seconds to wait for all of them together.
+
+    Raises:
+        Unreachable: if none answers; the message has the reason of each.
+    """
+    answers = [_Answer(file, timeout) for file in files]
+    deadline = time.monotonic() + timeout
+    for answer in answers:
+        answer.join(max(0.0, deadline - time.monotonic()))
+    problems = [answer.problem for answer in answers]  # as they are now: a late answer may still come
+    good = [answer.file for answer, problem in zip(answers, problems) if problem is None]
+    if not good:
+        told = (f"{answer.file.url} cannot be reached ({problem})" for answer, problem in zip(answers, problems))
+        raise Unreachable("; ".join(told))
+    return good
+
+
+class _Answer(threading.Thread):
+    """Asks for the first byte of a file; ``problem`` is None when it has been announced with the right size."""
+
+    def __init__(self, file: RemoteFile, timeout: float):
+        super().__init__(daemon=True)
+        self.file, self.timeout, self.problem = file, timeout, f"no answer within {timeout:g} seconds"
+        self.start()
+
+    def run(self) -> None:
+        try:
+            with urllib.request.urlopen(_request(self.file.url, Range="bytes=0-0"), timeout=self.timeout) as answer:
+                size = (answer.headers.get("Content-Range") or "").rpartition("/")[2]
+                size = size or answer.headers.get("Content-Length") or "unknown"
+            self.problem = None if size == str(self.file.size) else f"its size is {size}: is a login page in between?"
+        except (OSError, http.client.HTTPException, ValueError) as error:
+            self.problem = str(error) or type(error).__name__
+
+
 def digest(path: Path, algorithm: str) -> str:
     """Hex digest of a file, read in pieces."""
     with path.open("rb") as file:
