@@ -34,6 +34,7 @@ def prompts(store, shots, count: int, frames: int = PROMPT) -> Tensor:
 
 def main() -> None:
     tokenizer, prior = checkpoints.load("tubelet-fsq-64"), checkpoints.load("prior-64")
+    window = checkpoints.card("prior-64").facts["window_in_tubelet_frames"]
     store = open_store(film())
     train, val = split_shots(store.shots)
     clips = Clips(store, val, 32, stride=8)
@@ -44,7 +45,7 @@ def main() -> None:
         "continued": generate(
             prior, tokenizer, torch.cat([prompts(store, val, 2), prompts(store, train, 2)]), FRAMES, **HOW
         ),
-        "long": generate(prior, tokenizer, frames=160, batch=2, window=5, **HOW),
+        "long": generate(prior, tokenizer, frames=160, batch=2, window=window, **HOW),
     }
     for name, video in made.items():
         path = write_gif(HERE / f"{name}.gif", tiled(video, columns=4), fps=12, scale=2, colours=64)

@@ -7,10 +7,12 @@ import pytest
 import torch
 
 from vg.data import Clips, cartoon, open_store
+from vg.data.images import ImageSet
 from vg.metrics import (
     copy_bits,
     mean_frame,
     nearest_clip,
+    pca_images,
     perplexity,
     psnr,
     ssim,
@@ -106,3 +108,31 @@ def test_bits_of_the_baselines_are_those_of_probabilities_that_add_up_to_one():
 def test_a_code_that_was_never_seen_costs_bits_and_not_infinity():
     bits = unigram_bits(torch.zeros(10, dtype=torch.long), torch.tensor([0, 1]), 3)
     torch.testing.assert_close(bits, -torch.tensor([11 / 13, 1 / 13]).log2())
+
+
+def image_set(n=60, size=4, seed=0):
+    pixels = np.random.default_rng(seed).integers(0, 256, (n, 3, size, size), np.uint8)
+    pixels[:, :, :, 1] = pixels[:, :, :, 0] // 2  # some correlation
+    return ImageSet(pixels, torch.zeros(n, dtype=torch.long))
+
+
+def test_pca_is_the_best_that_so_many_directions_can_do():
+    train = image_set()
+    x = train.take(range(60))
+    made = pca_images(train, x, 5)
+    centred = x.flatten(1) - x.flatten(1).mean(0)
+    u, s, v = torch.linalg.svd(centred.double(), full_matrices=False)
+    due = (u[:, :5] * s[:5]) @ v[:5] + x.flatten(1).mean(0)
+    torch.testing.assert_close(made.flatten(1), due.clamp(-1, 1).float(), atol=1e-4, rtol=0)
+    torch.testing.assert_close(pca_images(train, x, 48), x, atol=1e-4, rtol=0)
+
+
+def test_pca_coefficients_take_so_many_values_and_no_more():
+    train, x = image_set(), image_set(n=500, seed=1).take(range(500))
+    one = pca_images(train, train.take(range(60)), 1, bits=2).flatten(1)
+    same = torch.cdist(one, one) < 1e-3
+    assert len(same.unique(dim=0)) == 4
+    fine, rounded = pca_images(train, x, 8), pca_images(train, x, 8, bits=8)
+    assert 0 < (fine - rounded).abs().max() < 0.05
+    with pytest.raises(ValueError, match="49 components"):
+        pca_images(train, x, 49)

@@ -19,9 +19,21 @@ from vg import paths
 from vg.models.frozen import Freezable
 from vg.models.transformer import Prior, PriorConfig
 from vg.models.tubelet import TubeletConfig, TubeletTokenizer
+from vg.models.two_level import TwoLevelConfig, TwoLevelPrior
+from vg.models.vae import VAE, VAEConfig
+from vg.models.video import VideoAutoencoder, VideoConfig
+from vg.models.vqvae import VQVAE, VQVAE2, VQVAE2Config, VQVAEConfig
 
 FORMAT = 1
-MODELS = {"TubeletTokenizer": (TubeletTokenizer, TubeletConfig), "Prior": (Prior, PriorConfig)}
+MODELS = {
+    "TubeletTokenizer": (TubeletTokenizer, TubeletConfig),
+    "Prior": (Prior, PriorConfig),
+    "VideoAutoencoder": (VideoAutoencoder, VideoConfig),
+    "VAE": (VAE, VAEConfig),
+    "VQVAE": (VQVAE, VQVAEConfig),
+    "VQVAE2": (VQVAE2, VQVAE2Config),
+    "TwoLevelPrior": (TwoLevelPrior, TwoLevelConfig),
+}
 
 
 class BadCheckpoint(ValueError):

@@ -1,6 +1,6 @@
 """Measures: quality (PSNR, SSIM), codes (usage, perplexity, stability), and the baselines beside them.
 
-Video is (B, C, T, H, W) in [-1, 1]; what lies beyond is clipped before it is measured.
+Video is (B, C, T, H, W) in [-1, 1], images are (B, C, H, W); what lies beyond is clipped before it is measured.
 """
 
 import math
@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from vg.data.clips import Clips
+from vg.data.images import ImageSet
 
 
 def psnr(video: Tensor, truth: Tensor) -> Tensor:
@@ -68,6 +69,43 @@ def nearest_clip(video: Tensor, bank: Clips, batch: int = 64) -> Tensor:
         which = torch.where(least < best, index + first, which)
         best = torch.minimum(best, least)
     return bank.take(which.tolist()).to(video.device)
+
+
+@torch.no_grad()
+def pca_images(train: ImageSet, images: Tensor, components: int, bits: int | None = None) -> Tensor:
+    """The baseline that knows no more than correlations: images from their first principal components.
+
+    Args:
+        train: where the mean, the components and their ranges are taken from.
+        images: (B, C, H, W).
+        components: how many.
+        bits: of each coefficient, which is rounded to one of ``2 ** bits`` values evenly spaced over its range in
+            ``train``; None does not round.
+
+    Returns:
+        (B, C, H, W) in [-1, 1].
+
+    Raises:
+        ValueError: if there are not so many components.
+    """
+    flat = images.flatten(1)
+    if not 1 <= components <= flat.shape[1]:
+        raise ValueError(f"pca_images: {components} components of images of {flat.shape[1]} values.")
+    parts = [range(first, min(first + 5000, len(train))) for first in range(0, len(train), 5000)]
+    total, square = 0.0, 0.0
+    for part in parts:
+        x = train.take(part).flatten(1)
+        total, square = total + x.sum(0), square + x.T @ x
+    mean = total / len(train)
+    basis = torch.linalg.eigh(square / len(train) - torch.outer(mean, mean))[1][:, -components:]
+    mean, basis = mean.to(flat.device), basis.to(flat.device)
+    c = (flat - mean) @ basis
+    if bits is not None:
+        known = torch.cat([(train.take(part).flatten(1) - mean.cpu()) @ basis.cpu() for part in parts]).to(c.device)
+        low, high = known.amin(0), known.amax(0)
+        step = ((high - low) / (2**bits - 1)).clamp(min=1e-12)
+        c = ((c - low) / step).round().clamp(0, 2**bits - 1) * step + low
+    return (c @ basis.T + mean).clamp(-1, 1).view(images.shape)
 
 
 def usage(indices: Tensor, codes: int) -> float:

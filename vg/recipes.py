@@ -7,9 +7,14 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from vg.data.clips import Clips
+from vg.data.images import ImageSet
 from vg.latents import Windows
 from vg.models.transformer import Prior
 from vg.models.tubelet import TubeletTokenizer
+from vg.models.two_level import TwoLevelPrior
+from vg.models.vae import VAE
+from vg.models.video import VideoAutoencoder
+from vg.models.vqvae import VQVAE, VQVAE2
 
 Draw = Callable[[torch.Generator], Tensor]
 
@@ -29,15 +34,48 @@ def tokenizer_batches(clips: Clips, batch: int, shift: int = 2) -> Draw:
     return draw
 
 
-def tokenizer_loss(tokenizer: TubeletTokenizer, video: Tensor) -> Tensor:
-    """Root mean squared error of each clip, averaged over the clips.
+def tokenizer_loss(tokenizer: TubeletTokenizer | VideoAutoencoder, video: Tensor) -> Tensor:
+    """Root mean squared error of each clip, averaged over the clips; and what a codebook asks for.
 
     PSNR is its logarithm: with the root, a quiet clip weighs about as much as a wild one. Squared errors alone
     would spend nearly all bits on the wild.
     """
-    codes, _ = tokenizer.quantize(video)
+    codes, _, *extra = tokenizer.quantize(video)  # the tubelet tokenizer's FSQ asks for nothing
     error = (tokenizer.reconstruct(codes, video.shape[2:]) - video).square().flatten(1).mean(1)
-    return (error + 1e-4).sqrt().mean()
+    return (error + 1e-4).sqrt().mean() + sum(extra)
+
+
+def image_batches(images: ImageSet, batch: int, mirrored: bool = True) -> Draw:
+    """Random images, each mirrored with even chances unless ``mirrored`` is False: float (B, C, H, W) in [-1, 1]."""
+
+    def draw(generator: torch.Generator) -> Tensor:
+        pixels, _ = images.sample(batch, generator)
+        if not mirrored:
+            return pixels
+        turned = torch.rand(batch, 1, 1, 1, generator=generator) < 0.5
+        return torch.where(turned, pixels.flip(-1), pixels)
+
+    return draw
+
+
+def vae_loss(beta: float = 1.0) -> Callable[[VAE, Tensor], Tensor]:
+    """The negative ELBO in bits per dimension, its KL weighed by ``beta`` (Higgins et al., 2017, beta-VAE).
+
+    Both parts are sums over the image before they are divided by its size. With a mean over pixels and a sum over
+    latents, as is often written, ``beta`` would be in effect as large as the image has numbers, and the latents empty.
+    """
+    return lambda model, images: model.bits(images, beta=beta).mean()
+
+
+def image_tokenizer_loss(model: VQVAE | VQVAE2, images: Tensor) -> Tensor:
+    """Logarithm of each image's root mean squared error, averaged, and what the quantizers ask for.
+
+    The logarithm is PSNR but for a factor, so that a plain image weighs as much as a busy one (``tokenizer_loss``
+    has the root without the logarithm: nearly the same).
+    """
+    codes, _, extra = model.quantize(images)
+    error = (model.reconstruct(codes) - images).square().flatten(1).mean(1)
+    return (error + 2e-4).log().mean() / 2 + extra
 
 
 def prior_batches(windows: Windows, batch: int) -> Draw:
@@ -69,5 +107,47 @@ def prior_loss(corrupt: float = 0.1, drop_scene: float = 0.5) -> Callable[[Prior
         dropped = torch.rand(B, device=batch.device) < drop_scene
         scene = torch.where(dropped, -1, scene) if prior.scene is not None else None
         return prior.bits(indices, scene, given=torch.where(wrong, others, indices)).mean()
+
+    return loss
+
+
+def image_prior_batches(top: Tensor, bottom: Tensor, labels: Tensor, batch: int) -> Draw:
+    """Random images as rows of tokens: int64 (B, h' * w' + h * w + 1): top, bottom, and the class last.
+
+    Args:
+        top, bottom: (N, h', w') and (N, h, w), integers of any type, as ``VQVAE2.encode`` gives them.
+        labels: (N,).
+        batch: B.
+    """
+
+    def draw(generator: torch.Generator) -> Tensor:
+        rows = torch.randint(len(labels), (batch,), generator=generator)
+        parts = top[rows].flatten(1), bottom[rows].flatten(1), labels[rows][:, None]
+        return torch.cat([part.long() for part in parts], dim=1)
+
+    return draw
+
+
+def image_prior_loss(corrupt: float = 0.0, drop_scene: float = 0.1) -> Callable[[TwoLevelPrior, Tensor], Tensor]:
+    """Bits of a top token plus bits of a bottom token, for batches of ``image_prior_batches``.
+
+    Args:
+        corrupt: as in ``prior_loss``.
+        drop_scene: share of the images whose class it is not told.
+    """
+
+    def loss(prior: TwoLevelPrior, batch: Tensor) -> Tensor:
+        B, device = len(batch), batch.device
+        top, bottom, scene = batch.split([prior.top.frame, prior.bottom.frame, 1], dim=1)
+        truth = top.view(B, *prior.top.grid), bottom.view(B, *prior.bottom.grid)
+        share = corrupt * torch.rand(B, 1, 1, device=device)
+        shown = []
+        for indices in truth:
+            others = indices.flatten()[torch.randint(indices.numel(), indices.shape, device=device)]
+            shown.append(torch.where(torch.rand(indices.shape, device=device) < share, others, indices))
+        dropped = torch.rand(B, device=device) < drop_scene
+        scene = torch.where(dropped, -1, scene[:, 0]) if prior.config.scenes else None
+        above, below = prior.bits(*truth, scene, given=tuple(shown))
+        return above.mean() + below.mean()
 
     return loss

@@ -1,6 +1,7 @@
-"""Generation: new tokens one after another, decoded into new video."""
+"""Generation: new tokens one after another, decoded into new video or new images."""
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -8,6 +9,8 @@ from tqdm.auto import tqdm
 
 from vg.models.transformer import Prior, State
 from vg.models.tubelet import TubeletTokenizer
+from vg.models.two_level import TwoLevelPrior
+from vg.models.vqvae import VQVAE, VQVAE2
 
 
 @torch.no_grad()
@@ -55,7 +58,8 @@ def generate(
     Raises:
         ValueError: if the models do not fit each other or the prompt, or a number is out of its range.
     """
-    _check(prior, tokenizer, temperature, top_k, top_p, scene, guidance)
+    _check_levels([prior.levels], [tokenizer.levels])
+    _check_numbers(prior, temperature, top_k, top_p, scene, guidance)
     t = tokenizer.tubelet[0]
     tokens = None if prompt is None else _prompt_tokens(prior, tokenizer, prompt)
     batch = batch or (1 if tokens is None else len(tokens))
@@ -81,14 +85,16 @@ def generate_tokens(
     temperature: float = 1.0,
     top_k: int | None = None,
     top_p: float | None = None,
-    scene: int | None = None,
+    scene: int | Sequence[int] | None = None,
     guidance: float = 1.0,
     window: int | None = None,
+    guide: Tensor | None = None,
     progress: bool = True,
 ) -> Tensor:
     """As ``generate``, in tokens: from (B, t, h, w) or None to (B, ``frames``, h, w) int64, t counting.
 
-    ``frames`` are tubelet-frames here.
+    ``frames`` are tubelet-frames here; ``scene`` may be one for each of the batch; ``guide`` is (B, ``frames``, h', w')
+    int64, for a prior that takes one.
     """
     device, n = prior.start.device, len(prior.levels)
     digits = torch.zeros(batch, 0, n, dtype=torch.long, device=device)
@@ -99,10 +105,12 @@ def generate_tokens(
         if len(digits) != batch:
             raise ValueError(f"generate: {len(digits)} prompts for a batch of {batch}. Give one, or as many.")
     draws = [torch.Generator().manual_seed(seed + b) for b in range(batch)]
-    label = None if scene is None else torch.full((batch,), scene, device=device)
+    label = None if scene is None else torch.as_tensor(scene, device=device).expand(batch)
+    guide = None if guide is None else guide.to(device)
     guided = label is not None and guidance != 1.0
     if guided:  # the same tokens twice over: with the label, and without
         label = torch.cat([label, torch.full_like(label, -1)])
+        guide = None if guide is None else torch.cat([guide, guide])
     elif label is None:
         label = torch.full((batch,), -1, device=device)
     reach = None if window is None else window * prior.frame
@@ -113,7 +121,7 @@ def generate_tokens(
         while digits.shape[1] < total:
             if guided and fresh is not None:
                 fresh = torch.cat([fresh, fresh])
-            hidden = prior.advance(state, fresh, label, reach)
+            hidden = prior.advance(state, fresh, label, reach, guide)
             noise = torch.stack([torch.rand(n, max(prior.levels), generator=g) for g in draws]).to(device)
             options = (temperature, top_k, top_p, guidance if guided else 1.0)
             fresh = _draw(prior, hidden, noise, *options)[:, None]
@@ -121,6 +129,53 @@ def generate_tokens(
             bar.update(1)
     indices = prior.quantizer.indices(digits)
     return indices.view(batch, frames, *prior.grid)
+
+
+@torch.no_grad()
+def sample_images(
+    prior: Prior | TwoLevelPrior,
+    autoencoder: VQVAE | VQVAE2,
+    batch: int = 1,
+    seed: int = 0,
+    *,
+    scene: int | Sequence[int] | None = None,
+    temperature: float = 1.0,
+    top_k: int | None = None,
+    top_p: float | None = None,
+    guidance: float = 1.0,
+    progress: bool = True,
+) -> Tensor:
+    """New images: the tokens of a prior over images, the top level first where there are two, decoded.
+
+    Args:
+        prior: a ``Prior`` over the tokens of a ``VQVAE``, or a ``TwoLevelPrior`` over those of a ``VQVAE2``.
+        autoencoder: the one whose tokens the prior was trained on.
+        batch: how many images.
+        seed: the same arguments and seed give the same images; image ``b`` is seeded with ``seed + b``.
+        scene: the class, or one for each image; None for whatever comes.
+        temperature, top_k, top_p, guidance: as in ``generate``.
+        progress: show a bar.
+
+    Returns:
+        (batch, C, H, W) in [-1, 1].
+
+    Raises:
+        ValueError: if the models do not fit each other, or a number is out of its range.
+    """
+    options = dict(temperature=temperature, top_k=top_k, top_p=top_p, guidance=guidance)
+    two = isinstance(prior, TwoLevelPrior)
+    parts = [prior.top, prior.bottom] if two else [prior]
+    theirs = autoencoder.levels if isinstance(autoencoder, VQVAE2) else (autoencoder.levels,)
+    _check_levels([part.levels for part in parts], list(theirs))
+    for label in [scene] if scene is None or isinstance(scene, int) else scene:
+        _check_numbers(parts[0], scene=label, **options)
+    options |= dict(batch=batch, scene=scene, progress=progress)
+    device = next(autoencoder.parameters()).device
+    tokens = generate_tokens(parts[0], None, 1, seed, **options)  # (batch, 1, h, w)
+    if not two:
+        return autoencoder.decode(tokens[:, 0].to(device))
+    bottom = generate_tokens(prior.bottom, None, 1, seed + 1_000_003, guide=tokens, **options)  # other dice
+    return autoencoder.decode(tokens[:, 0].to(device), bottom[:, 0].to(device))
 
 
 def _draw(prior: Prior, hidden: Tensor, noise: Tensor, temperature, top_k, top_p, guidance: float) -> Tensor:
@@ -179,12 +234,16 @@ def _prompt_tokens(prior: Prior, tokenizer: TubeletTokenizer, prompt: Tensor) ->
     return tokens
 
 
-def _check(prior, tokenizer, temperature, top_k, top_p, scene, guidance) -> None:
-    if tuple(prior.levels) != tuple(tokenizer.levels):
+def _check_levels(ours: Sequence, theirs: Sequence) -> None:
+    if [list(levels) for levels in ours] != [list(levels) for levels in theirs]:
+        ours, theirs = (" and ".join(str(list(levels)) for levels in both) for both in (ours, theirs))
         raise ValueError(
-            f"generate: the prior was made for tokens with levels {list(prior.levels)}, the tokenizer's have "
-            f"{list(tokenizer.levels)}. Load the two that belong together."
+            f"generate: the prior was made for tokens with levels {ours}, the tokenizer's have {theirs}. "
+            "Load the two that belong together."
         )
+
+
+def _check_numbers(prior: Prior, temperature, top_k, top_p, scene, guidance) -> None:
     if not temperature > 0:
         raise ValueError(f"generate: temperature is {temperature}, expected above 0 (0.01 for the likeliest).")
     if top_k is not None and top_k < 1:

@@ -1,20 +1,36 @@
 """The networks. They know nothing of data: tensors in, tensors out."""
 
 from vg.models.attention import alibi_bias, alibi_slopes, attention, available_backends, two_scale_slopes
-from vg.models.quantizers import FSQ, FSQ_LEVELS
+from vg.models.quantizers import FSQ, FSQ_LEVELS, VQ
 from vg.models.transformer import Prior, PriorConfig
 from vg.models.tubelet import TubeletConfig, TubeletTokenizer
+from vg.models.two_level import TwoLevelConfig, TwoLevelPrior
+from vg.models.vae import VAE, VAEConfig
+from vg.models.video import VideoAutoencoder, VideoConfig, inflate
+from vg.models.vqvae import VQVAE, VQVAE2, VQVAE2Config, VQVAEConfig
 
 __all__ = [
     "FSQ",
     "FSQ_LEVELS",
+    "VAE",
+    "VQ",
+    "VQVAE",
+    "VQVAE2",
     "Prior",
     "PriorConfig",
     "TubeletConfig",
     "TubeletTokenizer",
+    "TwoLevelConfig",
+    "TwoLevelPrior",
+    "VAEConfig",
+    "VQVAE2Config",
+    "VQVAEConfig",
+    "VideoAutoencoder",
+    "VideoConfig",
     "alibi_bias",
     "alibi_slopes",
     "attention",
     "available_backends",
+    "inflate",
     "two_scale_slopes",
 ]

@@ -4,8 +4,12 @@ import math
 from collections.abc import Sequence
 
 import torch
+import torch.distributed as dist
 import torch.nn as nn
+import torch.nn.functional as F
 from torch import Tensor
+
+from vg.models.frozen import Freezable
 
 FSQ_LEVELS = {
     8: (8, 6, 5),
@@ -35,7 +39,7 @@ class FSQ(nn.Module):
         self.levels = tuple(int(n) for n in levels)
         if not self.levels or min(self.levels) < 3:
             raise ValueError(f"FSQ: levels are {list(levels)}, expected at least one and each at least 3")
-        self.size = math.prod(self.levels)
+        self.size, self.channels = math.prod(self.levels), len(self.levels)
         self.bits = math.log2(self.size)
         count = torch.tensor(self.levels, dtype=torch.float32)
         half = (count - 1) * (1 + 1e-3) / 2
@@ -86,6 +90,152 @@ class FSQ(nn.Module):
         """Indices ``(...)`` int64 -> codes ``(..., len(levels))`` float32 in [-1, 1]."""
         return (self.digits(indices) - self.width) / self.width
 
+    def loss(self, z: Tensor, codes: Tensor, indices: Tensor) -> Tensor:
+        """Zero: nothing has to be held together. (Here so that one line trains with either quantizer.)"""
+        return torch.zeros((), device=z.device)
+
+
+class VQ(Freezable):
+    """Vector quantization (van den Oord et al., 2017, arXiv:1711.00937): the nearest of ``size`` learned vectors.
+
+    The codebook follows the vectors that choose it by running averages (appendix A.1 there). Codes that are hardly
+    chosen would stay where they are for ever; they are put onto vectors of the batch instead (Dhariwal et al., 2020,
+    arXiv:2005.00341, section 3.1). Nothing changes in evaluation mode or once frozen. Under ``torchrun`` all
+    processes keep the same codebook: counts and sums are added up, what is drawn is drawn by the first process.
+
+    Args:
+        size: K, number of codes, at least 2.
+        channels: D, length of a code.
+        decay: of the running averages; None learns the codebook by gradients instead (the codebook loss).
+        commitment: weight of the loss that holds vectors near their codes.
+        data_init: begin with k-means of the first batch in training; otherwise with small random vectors.
+        restart: move codes that are chosen less than a tenth as often as the average code.
+
+    Attributes:
+        codebook: (K, D) float32.
+        sums, counts: (K, D) and (K,) float32, running averages of what each code's vectors add up to in a batch,
+            and of how many there are.
+        initialised: whether the codebook has seen data. A buffer like the others: a resumed run does not begin again.
+
+    Raises:
+        ValueError: if a number is out of its range.
+    """
+
+    def __init__(
+        self,
+        size: int,
+        channels: int,
+        *,
+        decay: float | None = 0.99,
+        commitment: float = 0.25,
+        data_init: bool = True,
+        restart: bool = True,
+    ):
+        super().__init__()
+        if size < 2 or channels < 1 or not (decay is None or 0 <= decay < 1) or commitment < 0:
+            raise ValueError(
+                f"VQ: size is {size}, channels {channels}, decay {decay}, commitment {commitment}; expected 2 or more, "
+                "1 or more, 0 up to 1 (or None), 0 or more."
+            )
+        self.size, self.channels, self.levels, self.bits = size, channels, (size,), math.log2(size)
+        self.decay, self.commitment, self.restart = decay, commitment, restart
+        codebook = torch.empty(size, channels).uniform_(-1 / size, 1 / size)
+        if decay is None:
+            self.codebook = nn.Parameter(codebook)
+        else:
+            self.register_buffer("codebook", codebook)
+        self.register_buffer("sums", codebook.clone())
+        self.register_buffer("counts", torch.ones(size))
+        self.register_buffer("initialised", torch.tensor(not data_init))
+
+    def extra_repr(self) -> str:
+        learned = "codebook loss" if self.decay is None else f"decay={self.decay}"
+        return f"size={self.size}, channels={self.channels}, {learned}, restart={self.restart}"
+
+    def forward(self, z: Tensor) -> tuple[Tensor, Tensor]:
+        """Quantize ``z``, and in training mode let the codebook follow.
+
+        Args:
+            z: ``(..., channels)``, any real values.
+
+        Returns:
+            codes, float32 in the shape of ``z``, exactly rows of the codebook, whose gradient goes straight to ``z``;
+            and indices, ``(...)`` int64 in [0, size).
+
+        Raises:
+            ValueError: if the last dimension is not ``channels``, or a value is not finite.
+        """
+        if z.shape[-1] != self.channels:
+            raise ValueError(f"VQ: got {tuple(z.shape)}, expected (..., {self.channels})")
+        with torch.autocast(z.device.type, enabled=False):
+            z = z.float()
+            vectors = z.detach().reshape(-1, self.channels)
+            if not vectors.isfinite().all():
+                bad = int((~vectors.isfinite()).any(-1).sum())
+                raise ValueError(f"VQ: {bad} of the vectors to quantize hold a NaN or an infinity")
+            if self.training and not self.initialised:
+                self._initialise(vectors)
+            indices = nearest(vectors, self.codebook.detach())
+            codes = self.codebook.detach()[indices].view(z.shape) + (z - z.detach())  # adds 0, and the gradient
+            if self.training:
+                self._follow(vectors, indices)
+            return codes, indices.view(z.shape[:-1])
+
+    def codes(self, indices: Tensor) -> Tensor:
+        """Indices ``(...)`` int64 -> codes ``(..., channels)`` float32."""
+        return self.codebook[indices]
+
+    def loss(self, z: Tensor, codes: Tensor, indices: Tensor) -> Tensor:
+        """What holds vectors and codes together, a scalar: commitment, and without averages the codebook loss.
+
+        Both are mean squared distances (equation 3 of the paper).
+
+        Args:
+            z, codes, indices: what went into ``forward``, and what came out.
+        """
+        with torch.autocast(z.device.type, enabled=False):
+            loss = self.commitment * F.mse_loss(z.float(), codes.detach())
+            return loss + F.mse_loss(self.codebook[indices], z.detach().float()) if self.decay is None else loss
+
+    @torch.no_grad()
+    def _initialise(self, vectors: Tensor) -> None:
+        """k-means of a batch, or of a part of it."""
+        some = vectors[torch.randperm(len(vectors), device=vectors.device)[: 32 * self.size]]
+        means = kmeans(some, self.size)
+        _from_first_process(means)
+        self.codebook.copy_(means)
+        counts, _ = _tally(vectors, nearest(vectors, means), self.size)
+        self.counts.copy_(counts)
+        self.sums.copy_(means * counts[:, None])
+        self.initialised.fill_(True)
+
+    @torch.no_grad()
+    def _follow(self, vectors: Tensor, indices: Tensor) -> None:
+        """One step of the running averages, and of the codebook to their quotient."""
+        counts, sums = _tally(vectors, indices, self.size)
+        share = 1 - (0.99 if self.decay is None else self.decay)
+        self.counts.lerp_(counts, share)
+        self.sums.lerp_(sums, share)
+        if self.decay is not None:
+            total, tiny = self.counts.sum(), 1e-5
+            smooth = (self.counts + tiny) / (total + self.size * tiny) * total  # Laplace: never a division by zero
+            self.codebook.copy_(self.sums / smooth[:, None])
+        if self.restart:
+            self._restart(vectors)
+
+    def _restart(self, vectors: Tensor) -> None:
+        """Put codes that are hardly chosen onto vectors of the batch, with the counts and sums of an average code."""
+        average = self.counts.mean()
+        dead = (self.counts < 0.1 * average).nonzero()[:, 0]
+        if not len(dead):
+            return
+        dead = dead[: len(vectors)]  # the others wait for the next batch
+        fresh = vectors[torch.randperm(len(vectors), device=vectors.device)[: len(dead)]]
+        _from_first_process(fresh)
+        self.codebook[dead] = fresh
+        self.counts[dead] = average
+        self.sums[dead] = average * fresh
+
 
 class Whitening(nn.Module):
     """Makes the channels before FSQ uncorrelated and equally wide, so that all codes come to be used.
@@ -129,3 +279,63 @@ class Whitening(nn.Module):
         spread = vectors - middle
         self.mean.lerp_(middle, share)
         self.covariance.lerp_(spread.T @ spread / len(vectors), share)
+
+
+def nearest(vectors: Tensor, codebook: Tensor) -> Tensor:
+    """The nearest row of ``codebook`` (K, D) to each of ``vectors`` (n, D), both float32: (n,) int64.
+
+    ``|v - c|^2 = |v|^2 - 2 (v c - |c|^2 / 2)``: what is largest in brackets is nearest. In units of the codebook's
+    largest number, so that nothing overflows.
+    """
+    unit = codebook.abs().amax().clamp(min=1e-37)
+    c = codebook / unit
+    v = (vectors / unit).clamp(-1e30, 1e30)
+    return torch.addmm(-0.5 * c.square().sum(1), v, c.T).argmax(1)
+
+
+def kmeans(vectors: Tensor, k: int, steps: int = 10) -> Tensor:
+    """``k`` centres of ``vectors`` (n, D) float32: (k, D), by Lloyd's algorithm from random vectors.
+
+    A centre that nobody is nearest to stays where it is. With fewer vectors than centres, some occur again.
+    """
+    order = torch.randperm(len(vectors), device=vectors.device)
+    means = vectors[order.repeat(-(-k // len(vectors)))[:k]]
+    for _ in range(steps):
+        counts, sums = _tally(vectors, nearest(vectors, means), k, everywhere=False)
+        means = torch.where(counts[:, None] > 0, sums / counts.clamp(min=1)[:, None], means)
+    return means
+
+
+def _tally(vectors: Tensor, indices: Tensor, size: int, everywhere: bool = True) -> tuple[Tensor, Tensor]:
+    """How many vectors each code has, (size,), and their sums, (size, D); over all processes."""
+    both = vectors.new_zeros(size, vectors.shape[1] + 1)
+    both.index_add_(0, indices, F.pad(vectors, (0, 1), value=1.0))
+    if everywhere and dist.is_available() and dist.is_initialized():
+        dist.all_reduce(both)
+    return both[:, -1], both[:, :-1]
+
+
+def _from_first_process(x: Tensor) -> None:
+    """Overwrite ``x`` with what the first process has."""
+    if dist.is_available() and dist.is_initialized():
+        dist.broadcast(x, src=0)
+
+
+def quantizer_of(config, codebook: int | None = None, levels: Sequence[int] | None = None) -> FSQ | VQ:
+    """The quantizer that a model's configuration asks for.
+
+    Args:
+        config: with ``quantizer`` ("vq" or "fsq"), ``codebook``, ``code``, ``levels`` and the options of ``VQ``.
+        codebook, levels: instead of the configuration's, where a model has two quantizers.
+
+    Raises:
+        ValueError: if ``quantizer`` is neither.
+    """
+    if config.quantizer == "fsq":
+        return FSQ(levels or config.levels)
+    if config.quantizer == "vq":
+        options = dict(decay=config.decay, commitment=config.commitment)
+        return VQ(
+            codebook or config.codebook, config.code, data_init=config.data_init, restart=config.restart, **options
+        )
+    raise ValueError(f"{type(config).__name__}: quantizer is {config.quantizer!r}, expected 'vq' or 'fsq'.")

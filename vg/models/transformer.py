@@ -6,6 +6,9 @@ The order is (t, h, w): frame by frame, row by row. Input ``k`` predicts token `
     the tokens above and above right      read from the same tubelet-frame
     a small causal network over the       what stood here, and around, one tubelet-frame ago and earlier:
     tubelet-frames before                 most of the next tubelet-frame is the last one
+    a guide, where there is one           tokens of a coarser grid, all known beforehand: the top level of a VQ-VAE-2
+
+An image is a video of one tubelet-frame, and its class is its scene.
 """
 
 import math
@@ -14,6 +17,7 @@ from dataclasses import dataclass, field
 import torch
 import torch.nn as nn
 import torch.nn.functional as F
+from einops import rearrange
 from torch import Tensor
 
 from vg.models.attention import alibi_slopes, attention, two_scale_slopes
@@ -37,6 +41,9 @@ class PriorConfig:
             ``plain`` ALiBi, or ``learned`` (an embedding of each position, no ALiBi).
         longest: positions that ``learned`` has, in tubelet-frames.
         scenes: scene labels; 0 for none.
+        guide_levels: of the tokenizer whose tokens guide these; empty for no guide.
+        guide_grid: (h, w) of the guide; both divide those of ``grid`` by the same number.
+        guide_depth: blocks of the network over the guide.
     """
 
     levels: tuple[int, ...] = (7, 5, 5, 5, 5)
@@ -48,6 +55,9 @@ class PriorConfig:
     positions: str = "two_scale"
     longest: int = 32
     scenes: int = 0
+    guide_levels: tuple[int, ...] = ()
+    guide_grid: tuple[int, int] = (4, 4)
+    guide_depth: int = 2
 
 
 @dataclass
@@ -59,12 +69,14 @@ class State:
         keys_values: what each layer keeps of the positions so far.
         past: what the context network remembers.
         seen: (B, L, D), the context of every token so far and of the tubelet-frame that is being made.
+        guided: what the guide says about every place, computed at the first call.
     """
 
     digits: Tensor | None = None
     keys_values: "dict[int, KeysValues]" = field(default_factory=dict)
     past: Past = field(default_factory=dict)
     seen: Tensor | None = None
+    guided: Tensor | None = None
 
 
 class KeysValues:
@@ -146,6 +158,30 @@ class DigitHead(nn.Module):
         return torch.stack(digits, dim=-1)
 
 
+class Guide(nn.Module):
+    """What the tokens of a coarser grid say about the places of a finer one. Not causal: they are all known."""
+
+    def __init__(self, levels: tuple[int, ...], grid: tuple[int, int], finer: int, depth: int, d: int):
+        super().__init__()
+        self.grid, self.finer = grid, finer
+        self.quantizer = FSQ(levels)
+        self.tokens = DigitEmbedding(levels, d)
+        self.place = nn.Parameter(torch.zeros(*grid, d))
+        self.blocks = nn.ModuleList(Block(d, time_kernel=1) for _ in range(depth))
+        self.spread = nn.Linear(d, finer * finer * d)
+
+    def forward(self, indices: Tensor) -> Tensor:
+        """Indices ``(B, t, h / finer, w / finer)`` int64 -> ``(B, t * h * w, D)``."""
+        if indices.ndim != 4 or tuple(indices.shape[2:]) != self.grid:
+            raise ValueError(
+                f"Prior: got a guide {tuple(indices.shape)}, expected (B, t, {self.grid[0]}, {self.grid[1]})."
+            )
+        x = self.tokens(self.quantizer.digits(indices)) + self.place
+        for block in self.blocks:
+            x = block(x)
+        return rearrange(self.spread(x), "b t h w (m n d) -> b (t h m w n) d", m=self.finer, n=self.finer)
+
+
 class Layer(nn.Module):
     """One layer of the transformer, norms first: attention with ALiBi, then an MLP."""
 
@@ -177,6 +213,8 @@ class Prior(Freezable):
         torch.Size([1, 8, 8, 8])
     """
 
+    inner = ("context", "layers")
+
     def __init__(self, config: PriorConfig = PriorConfig()):
         super().__init__()
         self.config = config
@@ -196,6 +234,8 @@ class Prior(Freezable):
         self.layers = nn.ModuleList(Layer(d, config.heads) for _ in range(config.depth))
         self.norm = nn.LayerNorm(d)
         self.head = DigitHead(self.levels, d)
+        self.guide = _guide(config)
+        self.inner = ("layers", "context") + (("guide.blocks",) if self.guide else ())  # for Recipe.muon
         self.register_buffer("slopes", _slopes(config, self.frame), persistent=False)
         self.to(memory_format=torch.channels_last_3d)
         self._initialise()
@@ -207,7 +247,13 @@ class Prior(Freezable):
             if name.endswith(("out.weight", "mlp.3.weight")):  # residual branches start small (GPT-2)
                 nn.init.normal_(weight, std=0.02 / math.sqrt(2 * self.config.depth))
 
-    def bits(self, indices: Tensor, scene: Tensor | None = None, given: Tensor | None = None) -> Tensor:
+    def bits(
+        self,
+        indices: Tensor,
+        scene: Tensor | None = None,
+        given: Tensor | None = None,
+        guide: Tensor | None = None,
+    ) -> Tensor:
         """What every token costs, in bits: the loss, and the measure.
 
         Args:
@@ -215,13 +261,14 @@ class Prior(Freezable):
             scene: (B,) int64, a label for each clip, -1 where it is unknown; default all unknown.
             given: (B, t, h, w) int64, the tokens that the network is shown, where these are not to be the
                 true ones (training with some of them corrupted); default ``indices``.
+            guide: (B, t, h', w') int64, the tokens that guide them, for a prior with ``guide_levels``.
 
         Returns:
             (B, t, h, w) float, bits.
         """
         digits = self.digits(indices)
         shown = digits if given is None else self.digits(given)
-        hidden = self.hidden(shown, scene)
+        hidden = self.hidden(shown, scene, guide)
         return self.head.bits(hidden, digits).view(indices.shape)
 
     def digits(self, indices: Tensor) -> Tensor:
@@ -232,15 +279,15 @@ class Prior(Freezable):
             )
         return self.quantizer.digits(indices.flatten(1))
 
-    def hidden(self, digits: Tensor, scene: Tensor | None = None, **options) -> Tensor:
+    def hidden(self, digits: Tensor, scene: Tensor | None = None, guide: Tensor | None = None, **options) -> Tensor:
         """States that predict the tokens ``digits`` (B, L, digits) -> (B, L, D); state k has seen tokens below k.
 
         Args:
             digits: whole tubelet-frames.
-            scene: as in ``bits``.
+            scene, guide: as in ``bits``.
             options: ``backend`` and ``window`` of ``attention``.
         """
-        x = self.inputs(digits, self.contexts(digits), 0, digits.shape[1], scene)
+        x = self.inputs(digits, self.contexts(digits), 0, digits.shape[1], scene, self.guided(guide))
         for layer in self.layers:
             x = layer(x, self.slopes, **options)
         return self.norm(x)
@@ -253,7 +300,26 @@ class Prior(Freezable):
             x = block(x, past)
         return x.view(B, L, self.config.width)
 
-    def inputs(self, digits: Tensor, seen: Tensor, first: int, stop: int, scene: Tensor | None = None) -> Tensor:
+    def guided(self, guide: Tensor | None) -> Tensor | None:
+        """What a guide (B, t, h', w') says about every place: (B, t * h * w, D); None for a prior without one.
+
+        Raises:
+            ValueError: if there is a guide and the prior takes none, or the other way round, or its shape is wrong.
+        """
+        if (guide is None) != (self.guide is None):
+            wants = "needs a guide: the tokens of the level above" if guide is None else "takes no guide"
+            raise ValueError(f"Prior: guide_levels is {list(self.config.guide_levels)}, so this prior {wants}.")
+        return None if guide is None else self.guide(guide)
+
+    def inputs(
+        self,
+        digits: Tensor,
+        seen: Tensor,
+        first: int,
+        stop: int,
+        scene: Tensor | None = None,
+        guided: Tensor | None = None,
+    ) -> Tensor:
         """Inputs ``first`` to ``stop`` of the transformer: (B, stop - first, D).
 
         Args:
@@ -261,6 +327,10 @@ class Prior(Freezable):
             seen: ``contexts`` of at least all whole tubelet-frames before ``stop``.
             first, stop: which positions.
             scene: as in ``bits``.
+            guided: of at least ``stop`` places.
+
+        Raises:
+            ValueError: if the guide or the learned positions end before ``stop``.
         """
         B, device = len(digits), digits.device
         positions = torch.arange(first, stop, device=device)
@@ -271,6 +341,10 @@ class Prior(Freezable):
         x = x + _shifted(seen[:, max(0, first - self.frame) : max(0, stop - self.frame)], stop - first)
         x = x + torch.where(positions[:, None] == 0, self.start, 0.0)
         x = x + torch.where(positions[:, None] < self.frame, self.nothing, 0.0)
+        if guided is not None:
+            if stop > guided.shape[1]:
+                raise ValueError(f"Prior: the guide ends at token {guided.shape[1]}; give one for all tubelet-frames.")
+            x = x + guided[:, first:stop]
         if self.position is not None:
             if stop > self.position.num_embeddings:
                 raise ValueError(
@@ -284,7 +358,12 @@ class Prior(Freezable):
         return x
 
     def advance(
-        self, state: State, digits: Tensor | None, scene: Tensor | None = None, window: int | None = None
+        self,
+        state: State,
+        digits: Tensor | None,
+        scene: Tensor | None = None,
+        window: int | None = None,
+        guide: Tensor | None = None,
     ) -> Tensor:
         """Take in some tokens after those of ``state``, and give the hidden state (B, D) that predicts the next.
 
@@ -295,8 +374,10 @@ class Prior(Freezable):
             digits: (B, L, digits), the tokens to take in; None at the very beginning of an empty video.
             scene: as in ``bits``, the same at every call; its length is the batch if ``digits`` is None.
             window: attend to so many positions at most; older keys and values are dropped.
+            guide: as in ``bits``, of all that is going to be generated, the same at every call.
         """
         if state.digits is None:
+            state.guided = self.guided(guide)
             batch = len(digits) if digits is not None else (1 if scene is None else len(scene))
             state.digits = torch.zeros(batch, 0, len(self.levels), dtype=torch.long, device=self.start.device)
             state.seen = self.start.new_zeros(batch, 0, self.config.width)
@@ -309,7 +390,7 @@ class Prior(Freezable):
         if whole > state.seen.shape[1]:
             fresh = self.contexts(state.digits[:, state.seen.shape[1] : whole], state.past)
             state.seen = torch.cat([state.seen, fresh], dim=1)
-        x = self.inputs(state.digits, state.seen, first, state.digits.shape[1] + 1, scene)
+        x = self.inputs(state.digits, state.seen, first, state.digits.shape[1] + 1, scene, state.guided)
         for i, layer in enumerate(self.layers):
             x = layer(x, self.slopes, state.keys_values.setdefault(i, KeysValues(window)), window=window)
         return self.norm(x[:, -1])
@@ -318,6 +399,16 @@ class Prior(Freezable):
 def _shifted(x: Tensor, length: int) -> Tensor:
     """(B, L, D) with zeros before it, ``length`` long."""
     return F.pad(x, (0, 0, length - x.shape[1], 0))
+
+
+def _guide(config: PriorConfig) -> Guide | None:
+    if not config.guide_levels:
+        return None
+    (h, w), (coarse_h, coarse_w) = config.grid, config.guide_grid
+    finer = h // coarse_h
+    if (coarse_h * finer, coarse_w * finer) != (h, w):
+        raise ValueError(f"Prior: guide_grid is {config.guide_grid}, of which grid {config.grid} is no multiple.")
+    return Guide(tuple(config.guide_levels), tuple(config.guide_grid), finer, config.guide_depth, config.width)
 
 
 def _slopes(config: PriorConfig, frame: int) -> Tensor:

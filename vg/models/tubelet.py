@@ -4,11 +4,10 @@ from dataclasses import dataclass
 
 import torch
 import torch.nn as nn
-import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor
 
-from vg.models.blocks import Block, Past
+from vg.models.blocks import Block, Past, pad_to
 from vg.models.frozen import Freezable
 from vg.models.quantizers import FSQ, Whitening
 
@@ -49,6 +48,8 @@ class TubeletTokenizer(Freezable):
         >>> tokenizer.encode(torch.zeros(1, 1, 16, 64, 64)).shape
         torch.Size([1, 2, 16, 8])
     """
+
+    inner = ("encoder", "decoder")
 
     def __init__(self, config: TubeletConfig = TubeletConfig()):
         super().__init__()
@@ -102,7 +103,7 @@ class TubeletTokenizer(Freezable):
                 f"TubeletTokenizer: got {tuple(video.shape)}, expected (B, {self.config.channels}, T, H, W)"
             )
         t, h, w = self.tubelet
-        x = _pad_to(video, self.tubelet)
+        x = pad_to(video, self.tubelet)
         x = self.embed(rearrange(x, "b c (T t) (H h) (W w) -> b T H W (c t h w)", t=t, h=h, w=w))
         for block in self.encoder:
             x = block(x, past)
@@ -117,9 +118,3 @@ class TubeletTokenizer(Freezable):
         x = self.to_pixels(x)
         x = rearrange(x, "b T H W (c t h w) -> b c (T t) (H h) (W w)", t=t, h=h, w=w)
         return x if size is None else x[:, :, : size[0], : size[1], : size[2]]
-
-
-def _pad_to(video: Tensor, tubelet: tuple[int, int, int]) -> Tensor:
-    """Repeat the last frame, row and column until the tubelet divides ``(B, C, T, H, W)``."""
-    t, h, w = (-n % m for n, m in zip(video.shape[2:], tubelet))
-    return F.pad(video, (0, w, 0, h, 0, t), mode="replicate") if t or h or w else video

@@ -1,14 +1,7 @@
-"""Train the shipped models: ``python -m vg.train tubelet-fsq-64``, then ``python -m vg.train prior-64``.
+"""The models of the film: ``tubelet-fsq-64``, then ``prior-64``, which is trained on its tokens."""
 
-About half an hour and three quarters of an hour on two cores. A run that was stopped goes on where it was;
-what it made is written to ``assets/checkpoints/`` (or to --to) with a card of what
-it was trained on and what it reaches.
-"""
-
-import argparse
 import math
 import shutil
-import sys
 from dataclasses import asdict
 from pathlib import Path
 
@@ -21,6 +14,7 @@ from vg.metrics import copy_bits, mean_frame, nearest_clip, perplexity, psnr, ss
 from vg.models import Prior, PriorConfig, TubeletConfig, TubeletTokenizer
 from vg.profiles import device
 from vg.recipes import prior_batches, prior_loss, tokenizer_batches, tokenizer_loss
+from vg.train.shipping import run_folder, ship
 from vg.training import Recipe, Trained, fit
 
 TOKENIZER = "tubelet-fsq-64"
@@ -99,12 +93,13 @@ def train_tokenizer(store: FrameStore, folder: Path) -> tuple[Trained, dict]:
 def open_cache(store: FrameStore, tokenizer: TubeletTokenizer, mirrored: bool = True) -> latents.LatentCache:
     """The store as tokens, in all phases; written the first time, and anew if it was made from something else."""
     folder = paths.cache_dir() / "latents" / f"{tokenizer.name}-{store.name}"
+    how = {"name": tokenizer.name, "mirrored": mirrored}
     try:
-        return latents.write(folder, tokenizer, store, name=tokenizer.name, mirrored=mirrored)
+        return latents.write(folder, tokenizer, store, **how)
     except latents.CacheMismatch as problem:
         print(f"{problem}\nIt is written anew.")
         shutil.rmtree(folder)
-        return latents.write(folder, tokenizer, store, name=tokenizer.name, mirrored=mirrored)
+        return latents.write(folder, tokenizer, store, **how)
 
 
 def prior_facts(prior: Prior, cache: latents.LatentCache, train: list, val: list, window: int = WINDOW) -> dict:
@@ -150,32 +145,27 @@ def train_prior(cache: latents.LatentCache, train: list, val: list, folder: Path
     return trained, how | {"validation_bits": trained.history["validation bits a token"]}
 
 
-def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("name", choices=[TOKENIZER, PRIOR])
-    parser.add_argument("--to", default=str(checkpoints.folder()), help="folder for the checkpoint")
-    options = parser.parse_args(arguments)
+def open_film() -> FrameStore:
+    """The frames that the shipped models are trained on; says which source they come from."""
     source = film()
     print(source.describe())
-    store = open_store(source)
+    return open_store(source)
+
+
+def train_tubelet(to: Path) -> None:
+    """``tubelet-fsq-64``: the tubelet tokenizer, on the film's training shots."""
+    store = open_film()
+    trained, how = train_tokenizer(store, run_folder(TOKENIZER, store.name))
+    ship(TOKENIZER, trained, {"data": data_card(store), **how}, lambda model: tokenizer_facts(model, store), to)
+
+
+def train_film_prior(to: Path) -> None:
+    """``prior-64``: the transformer over the tokens of the ``tubelet-fsq-64`` that lies in ``to``."""
+    store = open_film()
     train, val = split_shots(store.shots)
-    folder = paths.runs_dir() / f"{options.name}-{store.name}"
-    if options.name == TOKENIZER:
-        trained, how = train_tokenizer(store, folder)
-    else:
-        tokenizer = checkpoints.load(TOKENIZER, options.to)
-        cache = open_cache(store, tokenizer)
-        trained, how = train_prior(cache, train, val, folder)
-        how["tokenizer"] = {"name": TOKENIZER, "weights": weight_hash(tokenizer)}
-    facts = {"data": data_card(store), "seconds": round(trained.seconds), **how}
-    checkpoints.save(options.name, trained.model, facts, options.to)
-    model = checkpoints.load(options.name, options.to)  # what is measured is what ships: half precision
-    measured = tokenizer_facts(model, store) if options.name == TOKENIZER else prior_facts(model, cache, train, val)
-    facts["metrics"] = measured
-    print(measured)
-    checkpoints.save(options.name, model, facts, options.to)
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+    tokenizer = checkpoints.load(TOKENIZER, to)
+    cache = open_cache(store, tokenizer)
+    trained, how = train_prior(cache, train, val, run_folder(PRIOR, store.name))
+    how["tokenizer"] = {"name": TOKENIZER, "weights": weight_hash(tokenizer)}
+    facts = {"data": data_card(store), **how}
+    ship(PRIOR, trained, facts, lambda model: prior_facts(model, cache, train, val), to)

@@ -1,0 +1,52 @@
+"""Train the shipped models by name: ``python -m vg.train tubelet-fsq-64``.
+
+Minutes to an hour each on two cores. A run that was stopped goes on where it was; what it made is written to
+``assets/checkpoints/`` (or to --to) with a card of what it was trained on and what it reaches. A prior is trained
+on the tokens of the checkpoint that lies in the same folder, so train that one first.
+"""
+
+import argparse
+from importlib import import_module
+from pathlib import Path
+
+from vg import checkpoints
+from vg.train.film import open_cache, prior_facts, tokenizer_facts
+
+__all__ = ["TRAINERS", "main", "open_cache", "prior_facts", "tokenizer_facts", "trainer"]
+
+# name of the checkpoint -> module in vg.train, function(to: Path), what it is. Imported when it is asked for.
+TRAINERS = {
+    "tubelet-fsq-64": ("film", "train_tubelet", "tubelet FSQ-VAE of the film"),
+    "prior-64": ("film", "train_film_prior", "transformer over the tokens of tubelet-fsq-64"),
+    "video-vqvae-64": ("video", "train_vqvae", "Conv3D VQ-VAE of the film's clips"),
+    "video-fsqvae-64": ("video", "train_fsqvae", "the same with FSQ"),
+    "vae-cifar10": ("images", "train_vae", "VAE of CIFAR-10"),
+    "vqvae-cifar10": ("images", "train_vqvae", "VQ-VAE of CIFAR-10"),
+    "vqvae2-cifar10": ("images", "train_vqvae2", "VQ-VAE-2 of CIFAR-10, two levels of codes"),
+    "prior-cifar10": ("images", "train_image_prior", "two transformers over the codes of vqvae2-cifar10"),
+}
+
+
+def trainer(name: str):
+    """The function that trains a model: it takes the folder for the checkpoint.
+
+    Raises:
+        KeyError: for a name that is not in ``TRAINERS``.
+    """
+    module, function, _ = TRAINERS[name]
+    return getattr(import_module(f"vg.train.{module}"), function)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    names = "\n".join(f"  {name:16} {what}" for name, (_, _, what) in TRAINERS.items())
+    parser = argparse.ArgumentParser(
+        prog="python -m vg.train",
+        description=__doc__,
+        epilog=f"names:\n{names}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("name", choices=list(TRAINERS), metavar="NAME", help="which model, see below")
+    parser.add_argument("--to", type=Path, default=checkpoints.folder(), help="folder for the checkpoint")
+    options = parser.parse_args(arguments)
+    trainer(options.name)(options.to)
+    return 0
