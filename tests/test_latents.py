@@ -14,7 +14,7 @@ from torch import nn
 
 from vg import latents
 from vg.hashing import weight_hash
-from vg.latents import CacheCorrupt, CacheMismatch, LatentCache
+from vg.latents import CacheCorrupt, CacheMismatch, LatentCache, files, reading, writing
 
 
 class Killed(BaseException):
@@ -97,7 +97,7 @@ def kill_at(monkeypatch, event: str, n: int) -> None:
     if event == "encode":
         monkeypatch.setattr(FakeTokenizer, "encode", die_before(FakeTokenizer.encode))
     else:
-        monkeypatch.setattr(latents.os, event, die_before(getattr(os, event)))
+        monkeypatch.setattr(files.os, event, die_before(getattr(os, event)))
 
 
 @pytest.mark.parametrize("event", ["encode", "fsync", "replace"])
@@ -195,7 +195,7 @@ def test_a_full_disk_leaves_nothing_half_written_and_the_run_goes_on_later(whole
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch, pytest.raises(OSError, match="No space left"):
-        patch.setattr(latents.os, "fsync", full)
+        patch.setattr(files.os, "fsync", full)
         write(tmp_path / "cache")
     assert contents(tmp_path / "cache") == {}
     write(tmp_path / "cache")
@@ -300,7 +300,8 @@ def test_a_cache_of_something_else_is_not_written_into(other, finished, copy):
 
 
 def test_another_format_is_refused(copy, monkeypatch):
-    monkeypatch.setattr(latents, "FORMAT", 2)
+    for module in (reading, writing):
+        monkeypatch.setattr(module, "FORMAT", 2)
     with pytest.raises(CacheMismatch, match="written in format 1, but this version of vg knows format 2"):
         LatentCache.open(copy)
     with pytest.raises(CacheMismatch, match="format 1"):

@@ -1,0 +1,202 @@
+"""Reading a cache of latents: entries, and windows for a prior to learn from."""
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.utils.data import Dataset
+
+from vg.latents.files import damaged, read_manifest, unpack
+from vg.latents.plan import (
+    FORMAT,
+    CacheCorrupt,
+    Entry,
+    View,
+    plain,
+    require,
+    shots_card,
+    shots_of,
+    store_card,
+    tokenizer_card,
+)
+
+
+class LatentCache:
+    """A finished cache, read whole into memory (a film is a few megabytes). Made by ``open`` or ``write``.
+
+    Attributes:
+        folder: where it is.
+        manifest: ``manifest.json`` as a dict.
+        entries: tuple of `Entry`, one for each view of each shot that is as long as a tubelet.
+        shots: all the store's shots, [(start, stop), ...] in frames; ``Entry.shot`` counts in it.
+        views: the (phase, mirrored) that it holds.
+        grid: (h, w), tokens in a tubelet-frame.
+        levels: the tokenizer's levels; an index is in [0, prod(levels)).
+        tubelet: (frames, height, width) in pixels.
+        tokens: uint16 or uint32 (sum of all t, h, w), the entries one after another.
+    """
+
+    def __init__(self, folder: Path, manifest: dict, tokens: np.ndarray):
+        self.folder = folder
+        self.manifest = manifest
+        self.tokens = tokens
+        self.entries = tuple(Entry(**entry) for entry in manifest["entries"])
+        self.shots = [(start, stop) for start, stop in manifest["shot_frames"]]
+        self.views = [(phase, mirrored) for phase, mirrored in manifest["views"]]
+        self.grid = tuple(manifest["grid"])
+        self.levels = tuple(manifest["tokenizer"]["levels"])
+        self.tubelet = tuple(manifest["tokenizer"]["tubelet"])
+        self._first = np.cumsum([0, *(entry.t for entry in self.entries)])  # each entry's begin in tokens
+
+    @classmethod
+    def open(cls, folder: str | Path, tokenizer: nn.Module | None = None, store=None) -> "LatentCache":
+        """Read a finished cache and verify every byte of it.
+
+        Args:
+            folder: what was given to ``write``.
+            tokenizer: refuse a cache that another one wrote. Its ``name``, if any, is used in the error.
+            store: refuse a cache of another film, other settings or other shots.
+
+        Raises:
+            CacheMismatch: if the cache is not of this tokenizer or store, or of another format.
+            CacheCorrupt: if a file is damaged or missing; it names the file.
+            FileNotFoundError: if there is no finished cache.
+        """
+        folder = Path(folder)
+        manifest = read_manifest(folder)
+        wanted: dict = {"format": FORMAT}
+        if tokenizer is not None:
+            name = getattr(tokenizer, "name", type(tokenizer).__name__)
+            wanted["tokenizer"] = tokenizer_card(tokenizer, name)
+        if store is not None:
+            wanted |= {"source": store_card(store), "shots": shots_card(shots_of(store))}
+        require(folder, manifest, wanted)
+        arrays: dict[str, np.ndarray] = {}
+        for shard in manifest["shards"]:
+            arrays |= cls._read_shard(folder / shard["file"], shard["sha256"])
+        tokens = [arrays[entry["key"]] for entry in manifest["entries"]]
+        return cls(folder, manifest, np.concatenate(tokens))
+
+    @staticmethod
+    def _read_shard(path: Path, sha256: str) -> dict[str, np.ndarray]:
+        try:
+            raw = path.read_bytes()
+        except FileNotFoundError:
+            raise CacheCorrupt(
+                f"{path} is missing. Run vg.latents.write again with the same arguments: only this file is made anew."
+            ) from None
+        if hashlib.sha256(raw).hexdigest() != sha256:
+            raise damaged(path)
+        return unpack(path, raw)[1]
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all indices, in memory and, but for the headers, on disk."""
+        return self.tokens.nbytes
+
+    def indices(self, entry: Entry) -> Tensor:
+        """The tokens of one of ``entries``: int64 (t, h, w)."""
+        first = self._first[self.entries.index(entry)]
+        return torch.from_numpy(self.tokens[first : first + entry.t].astype(np.int64))
+
+    def windows(
+        self,
+        frames: int = 8,
+        shots: Iterable[int | tuple[int, int]] | None = None,
+        views: Iterable[View] | None = None,
+        stride: int = 1,
+    ) -> "Windows":
+        """Every stretch of ``frames`` tubelet-frames that lies within one shot.
+
+        Args:
+            frames: tubelet-frames in a window (``tubelet[0]`` frames each).
+            shots: which shots, by number or as the (start, stop) of ``.shots``; default all. Those too short
+                for a window have none.
+            views: which (phase, mirrored); default all. To measure, ``[(0, False)]`` counts no frame twice.
+            stride: tubelet-frames from one window's start to the next; ``frames`` gives windows side by side.
+
+        Raises:
+            ValueError: if a shot or view is not in the cache, or no shot is long enough.
+        """
+        if frames < 1 or stride < 1:
+            raise ValueError(f"frames={frames} and stride={stride}: both must be at least 1.")
+        numbers = {self._shot_number(shot) for shot in (self.shots if shots is None else shots)}
+        chosen = set(self.views) if views is None else {(int(phase), bool(flip)) for phase, flip in views}
+        if unknown := sorted(chosen - set(self.views)):
+            raise ValueError(
+                f"{self.folder} has no view (phase, mirrored) {plain(unknown)}; it holds "
+                f"{plain(self.views)}. Choose from these, or write a cache with more phases or mirrored."
+            )
+        picked = [
+            (first, entry)
+            for first, entry in zip(self._first, self.entries)
+            if entry.shot in numbers and (entry.phase, entry.mirrored) in chosen
+        ]
+        starts = [np.arange(first, first + entry.t - frames + 1, stride) for first, entry in picked]
+        owners = [np.full(len(start), entry.shot) for start, (_, entry) in zip(starts, picked)]
+        if not any(len(start) for start in starts):
+            longest = max((entry.t for _, entry in picked), default=0)
+            span = self.tubelet[0]
+            raise ValueError(
+                f"no window of {frames} tubelet-frames ({frames * span} frames) fits any of the "
+                f"{len(numbers)} shots chosen: the longest has {longest} ({longest * span} frames). "
+                f"{f'Ask for frames={longest} or fewer, or choose' if longest else 'Choose'} longer shots."
+            )
+        return Windows(self.tokens, np.concatenate(starts), np.concatenate(owners), frames)
+
+    def _shot_number(self, shot: int | tuple[int, int]) -> int:
+        if isinstance(shot, Sequence):
+            pair = (int(shot[0]), int(shot[1]))
+            if pair in self.shots:
+                return self.shots.index(pair)
+        elif 0 <= int(shot) < len(self.shots):
+            return int(shot)
+        raise ValueError(
+            f"shot {shot} is not in {self.folder}, which has {len(self.shots)} shots. Choose from its "
+            ".shots, by number or as (start, stop)."
+        )
+
+    def __repr__(self) -> str:
+        (h, w), name = self.grid, self.manifest["tokenizer"]["name"]
+        return (
+            f"LatentCache({len(self.shots)} shots, {len(self.views)} views, {len(self.tokens):,} "
+            f"tubelet-frames of {h}x{w} tokens, {self.nbytes:,} bytes, by {name!r})"
+        )
+
+
+class Windows(Dataset):
+    """Stretches of the cache, all of one length, none across a cut. They share the cache's memory.
+
+    Attributes:
+        frames: tubelet-frames in each.
+        shots: int64 (len,), the number of each window's shot; a scene label, if one is wanted.
+    """
+
+    def __init__(self, tokens: np.ndarray, starts: np.ndarray, shots: np.ndarray, frames: int):
+        self.frames = frames
+        self.shots = torch.from_numpy(shots.astype(np.int64))
+        self._tokens, self._starts = tokens, starts
+
+    def __len__(self) -> int:
+        return len(self._starts)
+
+    def __getitem__(self, i: int) -> Tensor:
+        """Window ``i``: int64 (t, h, w)."""
+        start = self._starts[i]
+        return torch.from_numpy(self._tokens[start : start + self.frames].astype(np.int64))
+
+    def take(self, numbers: Tensor) -> Tensor:
+        """Several windows by number, (B,): int64 (B, t, h, w)."""
+        where = self._starts[numbers.numpy()][:, None] + np.arange(self.frames)  # B t
+        return torch.from_numpy(self._tokens[where].astype(np.int64))
+
+    def draw(self, batch: int, generator: torch.Generator | None = None) -> Tensor:
+        """Numbers of random windows, (batch,), with replacement; for ``take`` and ``shots``."""
+        return torch.randint(len(self), (batch,), generator=generator)
+
+    def sample(self, batch: int, generator: torch.Generator | None = None) -> Tensor:
+        """Random windows, with replacement: int64 (batch, t, h, w)."""
+        return self.take(self.draw(batch, generator))
