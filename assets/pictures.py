@@ -1,18 +1,22 @@
 """Make the README's pictures from the shipped weights: ``python assets/pictures.py``, with the film at hand.
 
+``python assets/pictures.py images`` makes that of the small images alone, which takes no film.
+
 Only what the models made is written: reconstructions, and clips whose beginnings the tokenizer decoded. Seeds and shots
 are fixed beforehand; nothing is chosen.
 """
 
+import sys
 from pathlib import Path
 
 import torch
+from PIL import Image
 from torch import Tensor
 
 from vg import checkpoints
-from vg.data import Clips, film, open_store, split_shots
+from vg.data import Clips, film, open_store, split_shots, to_uint8
 from vg.data.writers import write_gif
-from vg.sampling import generate
+from vg.sampling import generate, sample_images
 
 HERE = Path(__file__).resolve().parent
 HOW = {"seed": 0, "temperature": 0.9, "top_p": 0.95}
@@ -32,13 +36,23 @@ def prompts(store, shots, count: int, frames: int = PROMPT) -> Tensor:
     return torch.cat([store.clip(m, m + frames) for m in ((a + b - frames - 32) // 2 for a, b in picked)])
 
 
-def main() -> None:
+def images() -> None:
+    """Two images of each class."""
+    autoencoder, prior = checkpoints.load("vqvae2-cifar10"), checkpoints.load("prior-cifar10")
+    classes = list(range(prior.config.scenes))
+    made = sample_images(prior, autoencoder, 2 * len(classes), 0, scene=2 * classes, temperature=0.9)
+    pixels = to_uint8(tiled(made[:, :, None], columns=len(classes)))[0].permute(1, 2, 0).numpy()
+    size = (2 * pixels.shape[1], 2 * pixels.shape[0])
+    Image.fromarray(pixels).resize(size, Image.Resampling.NEAREST).save(HERE / "images.png", optimize=True)
+
+
+def clips() -> None:
     tokenizer, prior = checkpoints.load("tubelet-fsq-64"), checkpoints.load("prior-64")
     window = checkpoints.card("prior-64").facts["window_in_tubelet_frames"]
     store = open_store(film())
     train, val = split_shots(store.shots)
-    clips = Clips(store, val, 32, stride=8)
-    some = clips.take(torch.linspace(0, len(clips) - 1, 4).long().tolist())
+    held = Clips(store, val, 32, stride=8)
+    some = held.take(torch.linspace(0, len(held) - 1, 4).long().tolist())
     made = {
         "reconstructed": tokenizer.decode(tokenizer.encode(some)),
         "from-nothing": generate(prior, tokenizer, frames=FRAMES, batch=4, **HOW),
@@ -53,4 +67,6 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    images()
+    if sys.argv[1:] != ["images"]:
+        clips()
