@@ -16,7 +16,7 @@
 #
 # **Minutes:** about 3 on a two-core laptop the first time, less than 1 afterwards; about 2 and 1 with a GPU.
 #
-# **Next:** [05 Tubelet FSQ-VAE](05_tubelet_fsq_vae.ipynb) (01 to 04 are to come).
+# **Next:** [01 VAE](01_vae.ipynb).
 
 # %%
 # NBVAL_IGNORE_OUTPUT
@@ -88,8 +88,8 @@ draw_map(
 # | notebook | you build | state |
 # |---|---|---|
 # | **00 Start here** | the film on disk, its shots, a fair split, the first baselines | you are here |
-# | 01 VAE | a variational autoencoder on small images | to come |
-# | 02 VQ-VAE and VQ-VAE-2 | discrete codes, a codebook, what makes it collapse | to come |
+# | [01 VAE](01_vae.ipynb) | a variational autoencoder on small images | here |
+# | [02 VQ-VAE](02_vq_vae.ipynb) | discrete codes, a codebook, what makes it collapse, two levels | here |
 # | 03 Conv3D VQ-VAE | the same for clips of 16 frames | to come |
 # | 04 Conv3D FSQ-VAE | no codebook, nothing to collapse | to come |
 # | [05 Tubelet FSQ-VAE](05_tubelet_fsq_vae.ipynb) | one integer for each block of space and time | here |
@@ -742,7 +742,8 @@ print(check_go_on(go_on))
 # - Old film flickers and sways; restoring takes out the quick part alone, so fades and irises stay.
 # - Two baselines stand beside every later number: the mean frame and a copy of the last frame.
 #
-# **Next:** [05 Tubelet FSQ-VAE](05_tubelet_fsq_vae.ipynb) turns clips into integers,
+# **Next:** [01 VAE](01_vae.ipynb) and [02 VQ-VAE](02_vq_vae.ipynb) build autoencoders of small images;
+# [05 Tubelet FSQ-VAE](05_tubelet_fsq_vae.ipynb) turns clips into integers,
 # [06 Latent cache](06_latent_cache.ipynb) stores the whole film so, [07 Transformer](07_transformer.ipynb) learns
 # their order, and [08 Generation](08_generation.ipynb) makes new video.
 #
