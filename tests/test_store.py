@@ -310,14 +310,16 @@ def mkv(data: bytes, path: Path) -> bytes:
     return path.with_suffix(".mkv").read_bytes()
 
 
+# A decoder with one thread stumbles over the packet that is cut, one with several drops it.
+CUT = r"(breaks off after \d.* of its 5\.0 s|is damaged after frame \d+ ).*Copy it again"
 BAD = {
     "empty": (lambda good, aside: b"", "cannot be read as a video.*Give a video file"),
     "text": (lambda good, aside: b"no video at all\n" * 99, "cannot be read as a video.*Give a video file"),
     "noise": (lambda good, aside: np.random.default_rng(0).bytes(9999), "cannot be read as a video.*Give a video"),
     "header lost": (lambda good, aside: good[2000:], "cannot be read as a video.*Give a video file"),
     "header only": (lambda good, aside: good[: good.find(b"mdat") + 9], "without frames.*Copy it again"),
-    "cut at a tenth": (lambda good, aside: good[: len(good) // 10], "breaks off after .* Copy it again|without frames"),
-    "cut in half": (lambda good, aside: good[: len(good) // 2], r"breaks off after \d.* of its 5\.0 s.*Copy it again"),
+    "cut at a tenth": (lambda good, aside: good[: len(good) // 10], f"{CUT}|without frames"),
+    "cut in half": (lambda good, aside: good[: len(good) // 2], CUT),
     "cut in half, mkv": (lambda good, aside: (x := mkv(good, aside))[: len(x) // 2], r"breaks off .* of its 5\.0 sec"),
     "hole": (
         lambda good, aside: zeroed(good, len(good) // 2, len(good) // 2 + 4000),
