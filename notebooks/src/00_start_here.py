@@ -90,7 +90,7 @@ draw_map(
 # | **00 Start here** | the film on disk, its shots, a fair split, the first baselines | you are here |
 # | [01 VAE](01_vae.ipynb) | a variational autoencoder on small images | here |
 # | [02 VQ-VAE](02_vq_vae.ipynb) | discrete codes, a codebook, what makes it collapse, two levels | here |
-# | 03 Conv3D VQ-VAE | the same for clips of 16 frames | to come |
+# | [03 Conv3D VQ-VAE](03_video_vq_vae.ipynb) | the same for clips of 16 frames | here |
 # | 04 Conv3D FSQ-VAE | no codebook, nothing to collapse | to come |
 # | [05 Tubelet FSQ-VAE](05_tubelet_fsq_vae.ipynb) | one integer for each block of space and time | here |
 # | [06 Latent cache](06_latent_cache.ipynb) | the whole film as integers on disk | here |

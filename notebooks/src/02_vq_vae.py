@@ -17,7 +17,7 @@
 #
 # **Minutes:** about 8 on a two-core laptop, 6 of them training; a few with a GPU.
 #
-# **Before:** [01 VAE](01_vae.ipynb). **Next:** [05 Tubelet FSQ-VAE](05_tubelet_fsq_vae.ipynb) (03 and 04 are to come).
+# **Before:** [01 VAE](01_vae.ipynb). **Next:** [03 Conv3D VQ-VAE](03_video_vq_vae.ipynb).
 
 # %%
 # NBVAL_IGNORE_OUTPUT
@@ -1392,7 +1392,7 @@ print(check_finish(finish))
 # - Two levels divide the work: the top says what is large, the bottom is told and adds the rest.
 # - A prior over the codes is a generator and a compressor at once, and bits a token measure both.
 #
-# **Next:** 03 will do this to clips of film; until it is there, [05 Tubelet FSQ-VAE](05_tubelet_fsq_vae.ipynb).
+# **Next:** [03 Conv3D VQ-VAE](03_video_vq_vae.ipynb) does this to clips of film.
 #
 # ## References
 #
