@@ -14,7 +14,7 @@
 #
 # **You need** Python, a little PyTorch, and the codebook of notebook 02. The notebook runs alone.
 #
-# **Minutes:** about 11 on a two-core laptop, 9 of them training; a few with a GPU.
+# **Minutes:** about 8 on a two-core laptop, most of them training; a few with a GPU.
 #
 # **Before:** [02 VQ-VAE and VQ-VAE-2](02_vq_vae.ipynb). **Next:** [05 Tubelet FSQ-VAE](05_tubelet_fsq_vae.ipynb) (04 is to come).
 
