@@ -213,8 +213,6 @@ class Prior(Freezable):
         torch.Size([1, 8, 8, 8])
     """
 
-    inner = ("context", "layers")
-
     def __init__(self, config: PriorConfig = PriorConfig()):
         super().__init__()
         self.config = config
