@@ -39,16 +39,6 @@ def house(tmp_path, monkeypatch):
     return tmp_path
 
 
-@pytest.fixture
-def offline(monkeypatch):
-    """Any attempt to open an address fails the test."""
-
-    def never(*args, **kwargs):
-        raise AssertionError("the network was touched")
-
-    monkeypatch.setattr(download.urllib.request, "urlopen", never)
-
-
 def noise(*name, size=(32, 32), mode="RGB") -> Image.Image:
     """A picture of its own for every name."""
     channels = {"RGB": 3, "RGBA": 4, "L": 1}[mode]

@@ -118,16 +118,6 @@ def house(tmp_path, monkeypatch):
     return tmp_path
 
 
-@pytest.fixture
-def offline(monkeypatch):
-    """Any attempt to open an address fails the test."""
-
-    def never(*args, **kwargs):
-        raise AssertionError("the network was touched")
-
-    monkeypatch.setattr(download.urllib.request, "urlopen", never)
-
-
 def parts(folder: Path) -> list[Path]:
     return sorted(folder.glob("**/*.part"))
 

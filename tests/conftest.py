@@ -1,0 +1,15 @@
+"""Fixtures that several test files share."""
+
+import pytest
+
+from vg.data import download
+
+
+@pytest.fixture
+def offline(monkeypatch):
+    """Any attempt to open an address fails the test."""
+
+    def never(*args, **kwargs):
+        raise AssertionError("the network was touched")
+
+    monkeypatch.setattr(download.urllib.request, "urlopen", never)
