@@ -11,7 +11,7 @@ import torch
 import torch.multiprocessing as mp
 from torch import nn
 
-from vg import training
+from vg import profiles, training
 from vg.models import TubeletConfig, TubeletTokenizer
 from vg.training import Diverged, Recipe, ResumeMismatch, fit
 
@@ -205,3 +205,29 @@ def test_two_processes_train_as_one_with_both_their_batches(tmp_path):
     plain = lambda m, x: (m.map(x) - x.flip(1)).square().mean()  # noqa: E731
     alone = fit(Model().eval(), plain, whole, RECIPE, progress=False)
     torch.testing.assert_close(weights(alone.model), a, atol=1e-6, rtol=1e-5)
+
+
+def test_smoke_multiplies_in_full_precision_everywhere_and_other_profiles_where_bfloat16_is_native(monkeypatch):
+    monkeypatch.setenv("VG_PROFILE", "smoke")
+    assert not any(profiles.mixed_precision(kind) for kind in ("cpu", "cuda", "mps"))
+    monkeypatch.setenv("VG_PROFILE", "laptop")
+    assert profiles.mixed_precision("cuda") and not profiles.mixed_precision("mps")
+    for native in (True, False):
+        monkeypatch.setattr(profiles, "_cpu_multiplies_bfloat16", lambda native=native: native)
+        assert profiles.mixed_precision("cpu") is native
+
+
+@pytest.mark.parametrize("mixed", [True, False])
+def test_in_mixed_precision_the_loss_is_computed_in_it_and_the_weights_stay_whole(monkeypatch, mixed):
+    monkeypatch.setattr(training, "mixed_precision", lambda device: mixed)
+    kinds = set()
+
+    def watched(model, x):
+        kinds.add(model(x).dtype)
+        return loss(model, x)
+
+    model = Model()
+    trained = fit(model, watched, draw, RECIPE, progress=False)
+    assert kinds == {torch.bfloat16 if mixed else torch.float32}
+    assert all(v.dtype == torch.float32 and v.isfinite().all() for v in trained.model.state_dict().values())
+    assert not torch.is_autocast_enabled("cpu")

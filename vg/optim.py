@@ -6,6 +6,8 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor, nn
 
+from vg.profiles import mixed_precision
+
 
 class Muon(torch.optim.Optimizer):
     """Momentum, orthogonalized (Jordan et al., 2024, https://kellerjordan.github.io/posts/muon/).
@@ -49,17 +51,18 @@ class Muon(torch.optim.Optimizer):
         if closure is not None:
             raise ValueError("Muon: step takes no closure.")
         for group in self.param_groups:
-            for parameter in group["params"]:
-                if parameter.grad is not None:
-                    self._move(parameter, group)
+            moved = [parameter for parameter in group["params"] if parameter.grad is not None]
+            mixed = bool(moved) and mixed_precision(moved[0].device)
+            for parameter in moved:
+                self._move(parameter, group, torch.bfloat16 if mixed else torch.float32)
 
-    def _move(self, parameter: nn.Parameter, group: dict) -> None:
+    def _move(self, parameter: nn.Parameter, group: dict, precision: torch.dtype) -> None:
         state = self.state[parameter]
         if not state:
             state["momentum"] = torch.zeros_like(parameter)
         average = state["momentum"].lerp_(parameter.grad, 1 - group["momentum"])
         ahead = parameter.grad.lerp(average, group["momentum"])
-        matrix = orthogonalize(ahead.flatten(1).float(), group["iterations"])
+        matrix = orthogonalize(ahead.flatten(1).to(precision), group["iterations"])
         k = parameter[0, 0].numel()
         size = 0.2 * group["lr"] * math.sqrt(max(matrix.shape) / k)
         parameter.mul_(1 - group["lr"] * group["decay"]).add_(matrix.view(ahead.shape), alpha=-size)

@@ -44,3 +44,21 @@ def device() -> torch.device:
     if torch.cuda.is_available():
         return torch.device("cuda")
     return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+
+
+def mixed_precision(where: torch.device | str) -> bool:
+    """Whether training multiplies in bfloat16 there: on CUDA, and on a CPU that does so natively.
+
+    Half of the time on a CPU with AVX-512 BF16 or AMX, no gain on others (benchmarks/LOG.md). Not in ``smoke``, so
+    that numbers agree on all machines.
+    """
+    kind = torch.device(where).type
+    if profile().name == "smoke" or kind not in ("cuda", "cpu"):
+        return False
+    return kind == "cuda" or _cpu_multiplies_bfloat16()
+
+
+def _cpu_multiplies_bfloat16() -> bool:
+    """Torch asks the processor, under names that are not documented; where they are gone the answer is no."""
+    asks = (getattr(torch.cpu, name, None) for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported"))
+    return any(ask() for ask in asks if ask is not None)

@@ -24,6 +24,7 @@ from torch import Tensor, nn
 from tqdm.auto import tqdm
 
 from vg.optim import Muon
+from vg.profiles import mixed_precision
 
 STATE = "state.safetensors"
 History = dict[str, list[tuple[int, float]]]
@@ -184,6 +185,7 @@ class _Run:
         self.model, self.recipe, self.folder = model, recipe, folder
         self.average = copy.deepcopy(model).eval().requires_grad_(False)
         self.optimizers = _optimizers(model, recipe)
+        self.mixed = mixed_precision(next(model.parameters()).device)
         self.step, self.seconds = 0, 0.0
         self.history: History = {}
 
@@ -191,7 +193,7 @@ class _Run:
         for optimizer in self.optimizers:
             for group in optimizer.param_groups:
                 group["lr"] = optimizer.defaults["lr"] * self.recipe.share(self.step)
-        with torch.autocast(batch.device.type, torch.bfloat16, enabled=batch.device.type == "cuda"):
+        with torch.autocast(batch.device.type, torch.bfloat16, enabled=self.mixed):
             value = loss(self.model, batch)
         self.model.zero_grad()
         value.backward()
