@@ -143,3 +143,16 @@ def test_the_end_of_learned_positions_and_wrong_grids_are_named():
         prior().bits(torch.zeros(1, 2, 4, 3, dtype=torch.long))
     with pytest.raises(ValueError, match="'rotary'"):
         prior(positions="rotary")
+
+
+def test_dropout_leaves_out_in_training_and_nothing_in_evaluation():
+    torch.manual_seed(0)
+    plain = Prior(PriorConfig(levels=(4, 3), grid=(2, 2), width=32, depth=2, heads=2))
+    dropping = Prior(PriorConfig(levels=(4, 3), grid=(2, 2), width=32, depth=2, heads=2, dropout=0.5))
+    dropping.load_state_dict(plain.state_dict())
+    indices = torch.randint(12, (2, 3, 2, 2), generator=torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        assert torch.equal(plain.eval().bits(indices), dropping.eval().bits(indices))
+        dropping.train()
+        assert not torch.equal(dropping.bits(indices), dropping.bits(indices))
+        assert torch.equal(plain.train().bits(indices), plain.bits(indices))

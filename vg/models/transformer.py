@@ -22,6 +22,7 @@ from torch import Tensor
 
 from vg.models.attention import alibi_slopes, attention, two_scale_slopes
 from vg.models.blocks import Block, Past
+from vg.models.digits import DigitEmbedding, DigitHead
 from vg.models.frozen import Freezable
 from vg.models.quantizers import FSQ
 
@@ -44,6 +45,7 @@ class PriorConfig:
         guide_levels: of the tokenizer whose tokens guide these; empty for no guide.
         guide_grid: (h, w) of the guide; both divide those of ``grid`` by the same number.
         guide_depth: blocks of the network over the guide.
+        dropout: share of the numbers that each layer adds that are left out in training (Srivastava et al., 2014).
     """
 
     levels: tuple[int, ...] = (7, 5, 5, 5, 5)
@@ -58,6 +60,7 @@ class PriorConfig:
     guide_levels: tuple[int, ...] = ()
     guide_grid: tuple[int, int] = (4, 4)
     guide_depth: int = 2
+    dropout: float = 0.0
 
 
 @dataclass
@@ -107,57 +110,6 @@ class KeysValues:
         return keys, values
 
 
-class DigitEmbedding(nn.Module):
-    """Embeds a token as the sum of its digits' embeddings, so that neighbouring codes start out alike."""
-
-    def __init__(self, levels: tuple[int, ...], d: int):
-        super().__init__()
-        self.tables = nn.ModuleList(nn.Embedding(n, d) for n in levels)
-
-    def forward(self, digits: Tensor) -> Tensor:
-        """Digits ``(..., digits)`` int64 -> ``(..., D)``."""
-        return sum(table(digits[..., i]) for i, table in enumerate(self.tables))
-
-
-class DigitHead(nn.Module):
-    """Predicts a token's digits one after another, each from the hidden state and the digits before it.
-
-    So a vocabulary of millions costs a few dozen outputs, and every code has a probability of its own.
-    """
-
-    def __init__(self, levels: tuple[int, ...], d: int):
-        super().__init__()
-        self.levels = levels
-        self.known = DigitEmbedding(levels[:-1], d)
-        self.logits = nn.ModuleList(
-            nn.Sequential(nn.LayerNorm(d), nn.Linear(d, d), nn.GELU(), nn.Linear(d, n)) for n in levels
-        )
-
-    def bits(self, x: Tensor, digits: Tensor) -> Tensor:
-        """Bits that each token costs: hidden states ``(..., D)``, digits ``(..., digits)`` -> ``(...)``."""
-        total = 0
-        for i, logits in enumerate(self.logits):
-            nats = F.cross_entropy(logits(x).flatten(0, -2), digits[..., i].flatten(), reduction="none")
-            total = total + nats.view(x.shape[:-1]) / math.log(2)
-            if i + 1 < len(self.levels):
-                x = x + self.known.tables[i](digits[..., i])
-        return total
-
-    def sample(self, x: Tensor, choose) -> Tensor:
-        """Draw tokens: hidden states ``(B, D)`` -> digits ``(B, digits)``.
-
-        Args:
-            x: hidden states.
-            choose: from logits ``(B, levels[i])`` to digits ``(B,)``.
-        """
-        digits = []
-        for i, logits in enumerate(self.logits):
-            digits.append(choose(logits(x)))
-            if i + 1 < len(self.levels):
-                x = x + self.known.tables[i](digits[-1])
-        return torch.stack(digits, dim=-1)
-
-
 class Guide(nn.Module):
     """What the tokens of a coarser grid say about the places of a finer one. Not causal: they are all known."""
 
@@ -185,13 +137,14 @@ class Guide(nn.Module):
 class Layer(nn.Module):
     """One layer of the transformer, norms first: attention with ALiBi, then an MLP."""
 
-    def __init__(self, d: int, heads: int):
+    def __init__(self, d: int, heads: int, dropout: float = 0.0):
         super().__init__()
         self.heads = heads
         self.norm = nn.LayerNorm(d)
         self.qkv = nn.Linear(d, 3 * d)
         self.out = nn.Linear(d, d)
         self.mlp = nn.Sequential(nn.LayerNorm(d), nn.Linear(d, 4 * d), nn.GELU(), nn.Linear(4 * d, d))
+        self.dropout = nn.Dropout(dropout)
 
     def forward(self, x: Tensor, slopes: Tensor, cached: KeysValues | None = None, **options) -> Tensor:
         """``(B, L, D)`` -> ``(B, L, D)``; the positions follow those in ``cached``, and are added to it."""
@@ -200,8 +153,8 @@ class Layer(nn.Module):
         if cached is not None:
             k, v = cached.append(k, v)
         y = attention(q, k, v, slopes, **options)
-        x = x + self.out(y.reshape(B, L, D))
-        return x + self.mlp(x)
+        x = x + self.dropout(self.out(y.reshape(B, L, D)))
+        return x + self.dropout(self.mlp(x))
 
 
 class Prior(Freezable):
@@ -229,7 +182,7 @@ class Prior(Freezable):
         self.context = nn.ModuleList(Block(d) for _ in range(config.context))
         self.scene = nn.Embedding(config.scenes + 1, d) if config.scenes else None
         self.position = nn.Embedding(config.longest * self.frame, d) if config.positions == "learned" else None
-        self.layers = nn.ModuleList(Layer(d, config.heads) for _ in range(config.depth))
+        self.layers = nn.ModuleList(Layer(d, config.heads, config.dropout) for _ in range(config.depth))
         self.norm = nn.LayerNorm(d)
         self.head = DigitHead(self.levels, d)
         self.guide = _guide(config)

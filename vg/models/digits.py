@@ -1,0 +1,59 @@
+"""A token read and written digit by digit, so that no table has to hold every code."""
+
+import math
+
+import torch
+import torch.nn as nn
+import torch.nn.functional as F
+from torch import Tensor
+
+
+class DigitEmbedding(nn.Module):
+    """Embeds a token as the sum of its digits' embeddings, so that neighbouring codes start out alike."""
+
+    def __init__(self, levels: tuple[int, ...], d: int):
+        super().__init__()
+        self.tables = nn.ModuleList(nn.Embedding(n, d) for n in levels)
+
+    def forward(self, digits: Tensor) -> Tensor:
+        """Digits ``(..., digits)`` int64 -> ``(..., D)``."""
+        return sum(table(digits[..., i]) for i, table in enumerate(self.tables))
+
+
+class DigitHead(nn.Module):
+    """Predicts a token's digits one after another, each from the hidden state and the digits before it.
+
+    So a vocabulary of millions costs a few dozen outputs, and every code has a probability of its own.
+    """
+
+    def __init__(self, levels: tuple[int, ...], d: int):
+        super().__init__()
+        self.levels = levels
+        self.known = DigitEmbedding(levels[:-1], d)
+        self.logits = nn.ModuleList(
+            nn.Sequential(nn.LayerNorm(d), nn.Linear(d, d), nn.GELU(), nn.Linear(d, n)) for n in levels
+        )
+
+    def bits(self, x: Tensor, digits: Tensor) -> Tensor:
+        """Bits that each token costs: hidden states ``(..., D)``, digits ``(..., digits)`` -> ``(...)``."""
+        total = 0
+        for i, logits in enumerate(self.logits):
+            nats = F.cross_entropy(logits(x).flatten(0, -2), digits[..., i].flatten(), reduction="none")
+            total = total + nats.view(x.shape[:-1]) / math.log(2)
+            if i + 1 < len(self.levels):
+                x = x + self.known.tables[i](digits[..., i])
+        return total
+
+    def sample(self, x: Tensor, choose) -> Tensor:
+        """Draw tokens: hidden states ``(B, D)`` -> digits ``(B, digits)``.
+
+        Args:
+            x: hidden states.
+            choose: from logits ``(B, levels[i])`` to digits ``(B,)``.
+        """
+        digits = []
+        for i, logits in enumerate(self.logits):
+            digits.append(choose(logits(x)))
+            if i + 1 < len(self.levels):
+                x = x + self.known.tables[i](digits[-1])
+        return torch.stack(digits, dim=-1)
