@@ -146,7 +146,7 @@ def test_gradients_reach_every_weight_and_the_loss_holds_the_quantizers(quantize
 def test_a_checkpoint_brings_it_back_with_its_codebook_and_frozen(quantizer, tmp_path):
     model = autoencoder((3, 2, 6), quantizer).train()
     for _ in range(3):
-        model.quantize(clip(model))  # the codebook, or the whitening, follows
+        model.quantize(clip(model))  # the codebook follows
     checkpoints.save("video-test", model, {}, tmp_path)
     loaded = checkpoints.load("video-test", tmp_path)
     assert type(loaded) is VideoAutoencoder and loaded.config == model.config

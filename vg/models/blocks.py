@@ -59,6 +59,15 @@ class Block(nn.Module):
         return x + self.mlp(x)
 
 
+def hidden_layer(inputs: int, d: int, outputs: int) -> nn.Sequential:
+    """Linear, GELU, Linear: ``(..., inputs)`` -> ``(..., outputs)`` through d features.
+
+    FSQ's grid is fixed. Where a codebook would bend to the data, the networks on both sides have to (Mentzer et al.,
+    2023, section 3), and a Linear layer alone cannot bend.
+    """
+    return nn.Sequential(nn.Linear(inputs, d), nn.GELU(), nn.Linear(d, outputs))
+
+
 def pad_to(video: Tensor, multiple: tuple[int, int, int]) -> Tensor:
     """Repeat the last frame, row and column until ``multiple`` divides the ``(T, H, W)`` of ``(B, C, T, H, W)``."""
     t, h, w = (-n % m for n, m in zip(video.shape[2:], multiple))

@@ -237,50 +237,6 @@ class VQ(Freezable):
         self.sums[dead] = average * fresh
 
 
-class Whitening(nn.Module):
-    """Makes the channels before FSQ uncorrelated and equally wide, so that all codes come to be used.
-
-    FSQ has no codebook that could collapse, but its digits can still say the same thing twice, or hardly vary.
-    Here each vector is shifted and turned by running statistics, so that its channels have mean 0, deviation
-    ``width`` and no correlation: the whitening of decorrelated batch normalization (Huang et al., 2018,
-    arXiv:1804.08450), with the statistics taken as constants. With width 0.8, tanh spreads a normal
-    distribution evenly over [-1, 1]. In evaluation mode it is a fixed linear map.
-
-    Args:
-        channels: length of a vector.
-        width: standard deviation of each channel of the result.
-        momentum: share of a batch in the running statistics (more in the first batches).
-    """
-
-    def __init__(self, channels: int, width: float = 0.8, momentum: float = 0.02):
-        super().__init__()
-        self.width, self.momentum = width, momentum
-        self.register_buffer("mean", torch.zeros(channels))
-        self.register_buffer("covariance", torch.eye(channels))
-        self.register_buffer("batches", torch.zeros((), dtype=torch.long))
-
-    def forward(self, z: Tensor) -> Tensor:
-        """``(..., channels)`` float -> float32 of the same shape."""
-        with torch.autocast(z.device.type, enabled=False):
-            z = z.float()
-            if self.training:
-                self._follow(z.detach().flatten(0, -2))
-            floor = 1e-5 * torch.eye(len(self.mean), device=z.device)
-            root = torch.linalg.cholesky(self.covariance + floor)
-            flat = (z - self.mean).flatten(0, -2)
-            white = torch.linalg.solve_triangular(root, flat.T, upper=False).T
-            return self.width * white.reshape(z.shape)
-
-    @torch.no_grad()
-    def _follow(self, vectors: Tensor) -> None:
-        self.batches += 1
-        share = max(self.momentum, 1 / int(self.batches))
-        middle = vectors.mean(dim=0)
-        spread = vectors - middle
-        self.mean.lerp_(middle, share)
-        self.covariance.lerp_(spread.T @ spread / len(vectors), share)
-
-
 def nearest(vectors: Tensor, codebook: Tensor) -> Tensor:
     """The nearest row of ``codebook`` (K, D) to each of ``vectors`` (n, D), both float32: (n,) int64.
 

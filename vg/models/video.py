@@ -10,9 +10,9 @@ from einops import rearrange
 from torch import Tensor
 
 from vg.models.attention import alibi_slopes, attention
-from vg.models.blocks import Block, CausalTimeConv, Past, pad_to
+from vg.models.blocks import Block, CausalTimeConv, Past, hidden_layer, pad_to
 from vg.models.frozen import Freezable
-from vg.models.quantizers import Whitening, quantizer_of
+from vg.models.quantizers import quantizer_of
 
 Factors = tuple[int, int, int]
 """By how much time, height and width become smaller."""
@@ -35,11 +35,10 @@ class VideoConfig:
         time_kernel: frames that a block sees, its own and earlier ones.
         attention: axial attention blocks on the token grid, on both sides; 0 for none.
         heads: of each attention.
-        quantizer: ``vq`` or ``fsq``.
+        quantizer: ``vq`` or ``fsq``. FSQ gets a hidden layer on either side: what a codebook learns, they have to.
         codebook: K, codes of a VQ.
         code: length of a VQ's code; short ones are all used sooner (Yu et al., 2022, arXiv:2110.04627, section 3.2).
         levels: levels of an FSQ.
-        whitening: make the digits before FSQ uncorrelated and equally wide; see ``Whitening``.
         decay: of the VQ's running averages; None for the codebook loss.
         commitment, data_init, restart: of the VQ.
     """
@@ -59,7 +58,6 @@ class VideoConfig:
     codebook: int = 1024
     code: int = 16
     levels: tuple[int, ...] = (8, 5, 5, 5)
-    whitening: bool = True
     decay: float | None = 0.99
     commitment: float = 0.25
     data_init: bool = True
@@ -178,10 +176,9 @@ class VideoAutoencoder(Freezable):
         d, pixels = config.width, config.channels * math.prod(self.patch)
         self.embed = nn.Linear(pixels, widths[0])
         self.encoder = nn.ModuleList(_encoder(config, widths, self.stages))
-        self.to_code = nn.Sequential(nn.LayerNorm(d), nn.Linear(d, code))
-        if config.quantizer == "fsq" and config.whitening:
-            self.to_code.append(Whitening(code))
-        self.from_code = nn.Linear(code, d)
+        bends = config.quantizer == "fsq"
+        self.to_code = nn.Sequential(nn.LayerNorm(d), *(hidden_layer(d, d, code) if bends else [nn.Linear(d, code)]))
+        self.from_code = hidden_layer(code, d, d) if bends else nn.Linear(code, d)
         self.decoder = nn.ModuleList(_decoder(config, widths, self.stages))
         self.out_norm = nn.LayerNorm(widths[0])
         self.to_pixels = nn.Conv3d(widths[0], pixels, (1, 3, 3), padding=(0, 1, 1))
