@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from vg.models import attention, available_backends, two_scale_slopes
 from vg.profiles import device
 
-B, L, N, D = 4, 640, 4, 64  # batch, positions, heads, width of a head
+B, L, N, D = 4, 1536, 4, 64  # batch, positions, heads, width of a head
 ROUNDS = 15
 
 

@@ -1,5 +1,6 @@
 """Laws of the recipes: batches repeat with their seed, only what is shown is corrupted, the loss is a PSNR."""
 
+import math
 from types import SimpleNamespace
 
 import pytest
@@ -10,7 +11,7 @@ from vg.data import Clips, cartoon, open_store, to_unit
 from vg.generate import main as generate_clips
 from vg.latents import Windows
 from vg.metrics import psnr
-from vg.recipes import prior_batches, prior_loss, tokenizer_batches, tokenizer_loss
+from vg.recipes import prior_batches, prior_loss, tokenizer_batches, tokenizer_loss, tubelet_loss, zoomed_batches
 
 
 @pytest.fixture
@@ -50,6 +51,30 @@ def test_the_tokenizers_loss_is_its_psnr_in_other_units():
     stand_in = SimpleNamespace(quantize=lambda v: (off, None), reconstruct=lambda codes, size: codes)
     due = (2 * 10 ** (-psnr(off, video) / 20)).mean()
     assert float(tokenizer_loss(stand_in, video)) == pytest.approx(float(due), rel=1e-2)
+
+
+def test_batches_that_are_reversed_are_clips_run_backwards_about_half_of_the_time(store):
+    clips = Clips(store, frames=4)
+    forward = clips.take(range(len(clips)))
+    draw = tokenizer_batches(clips, batch=1, shift=0, reverse=True)
+    found = {True: 0, False: 0}
+    for k in range(20):
+        clip = draw(seeded(k))
+        views = {turned: (clip.flip(2) if turned else clip) for turned in (False, True)}
+        here = [t for t, v in views.items() if any((forward == x).flatten(1).all(1).any() for x in (v, v.flip(-1)))]
+        assert here, "a batch holds what is no clip of the store in either direction"
+        if len(here) == 1:  # a clip that stands still is its own reverse
+            found[here[0]] += 1
+    assert min(found.values()) >= 4
+
+
+def test_the_tubelet_loss_is_psnr_but_for_a_factor():
+    video = torch.rand(3, 1, 4, 8, 8) * 2 - 1
+    error = torch.tensor([0.1, 0.2, 0.4]).view(3, 1, 1, 1, 1)
+    off = (video - error * torch.where(video > 0, 1, -1)).clamp(-1, 1)
+    stand_in = SimpleNamespace(quantize=lambda v: (off, None), reconstruct=lambda codes, size: codes)
+    due = math.log(2) - psnr(off, video).mean() * math.log(10) / 20
+    assert float(tubelet_loss(stand_in, video)) == pytest.approx(float(due), abs=1e-2)
 
 
 class Watched:
@@ -100,3 +125,26 @@ def test_clips_are_generated_from_the_command_line(tmp_path, monkeypatch, capsys
     due = sorted(f"{kind}-0{suffix}" for kind in kinds for suffix in (".gif", ".mp4"))
     assert sorted(p.name for p in (tmp_path / "out").iterdir()) == due
     assert "from-nothing-0.gif" in capsys.readouterr().out
+
+
+def test_zoomed_batches_are_parts_of_clips_at_the_wanted_size_and_repeat_with_their_seed(store):
+    clips = Clips(store, frames=4)
+    draw = zoomed_batches(clips, batch=3, size=8)
+    batches = [draw(seeded(k)) for k in range(4)]
+    assert all(b.shape == (3, 1, 4, 8, 8) and b.abs().max() <= 1 for b in batches)
+    assert torch.equal(batches[2], draw(seeded(2)))
+    assert not torch.equal(batches[2], batches[3])
+
+
+def test_a_zoomed_part_without_gain_is_the_resized_crop(store):
+    clips = Clips(store, frames=4)
+    whole = clips.take(range(len(clips)))
+    small = torch.nn.functional.interpolate(
+        whole.flatten(0, 2)[:, None], size=(8, 8), mode="bilinear", antialias=True, align_corners=False
+    ).view(len(whole), 1, 4, 8, 8)
+    known = torch.cat([small, small.flip(-1), small.flip(2), small.flip(2, -1)])
+    drawn = zoomed_batches(clips, batch=24, size=8, gain=0.0)(seeded())
+    near = torch.stack([(known - clip).abs().flatten(1).amax(1).min() for clip in drawn])
+    assert 2 <= int((near < 1e-5).sum()) < 24, "a third shows the whole picture, the others a part"
+    full = zoomed_batches(clips, batch=24, size=8, least=1.0, gain=0.0)(seeded())
+    assert all((known - clip).abs().flatten(1).amax(1).min() < 1e-5 for clip in full)

@@ -2,12 +2,15 @@
 
 import inspect
 
+import numpy as np
 import pytest
 import torch
 
 from vg import checkpoints
+from vg.data import cartoon, open_store
 from vg.models import TubeletConfig, TubeletTokenizer
 from vg.train import TRAINERS, main, shipping, trainer
+from vg.train.film import corners
 from vg.training import Trained
 
 
@@ -51,3 +54,14 @@ def test_what_is_measured_is_what_ships(tmp_path, capsys):
     facts = checkpoints.card("small", tmp_path).facts
     assert facts == {"data": "drawn", "seconds": 12, "metrics": {"psnr": 1.5}}
     assert "1.5" in capsys.readouterr().out
+
+
+def test_corners_are_the_four_corners_of_every_frame_under_names_of_their_own(tmp_path, monkeypatch):
+    monkeypatch.setenv("VG_CACHE", str(tmp_path))
+    store = open_store(cartoon(), size=32, frames=30)
+    made = corners(store, size=24)  # three quarters of the side, so nothing has to be resized
+    for corner, (y, x) in zip(made, ((0, 0), (0, 8), (8, 0), (8, 8)), strict=True):
+        assert np.array_equal(corner.frames, store.frames[..., y : y + 24, x : x + 24])
+        assert corner.shots == store.shots and corner.source_sha256 == store.source_sha256
+    assert len({corner.name for corner in made} | {corner.key for corner in made} | {store.name, store.key}) == 10
+    assert {corner.frames.shape[-2:] for corner in corners(store, size=16)} == {(16, 16)}

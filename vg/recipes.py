@@ -19,17 +19,57 @@ from vg.models.vqvae import VQVAE, VQVAE2
 Draw = Callable[[torch.Generator], Tensor]
 
 
-def tokenizer_batches(clips: Clips, batch: int, shift: int = 2) -> Draw:
-    """Random clips, mirrored half of the time and moved by up to ``shift`` pixels: float (B, C, T, H, W)."""
+def tokenizer_batches(clips: Clips, batch: int, shift: int = 2, reverse: bool = False) -> Draw:
+    """Random clips, mirrored half of the time and moved by up to ``shift`` pixels: float (B, C, T, H, W).
+
+    With ``reverse`` half of the batches run backwards: a short film has twice as many motions then.
+    """
 
     def draw(generator: torch.Generator) -> Tensor:
         video = clips.sample(batch, generator)
         if torch.rand((), generator=generator) < 0.5:
             video = video.flip(-1)
+        if reverse and torch.rand((), generator=generator) < 0.5:
+            video = video.flip(2)
         down, right = torch.randint(2 * shift + 1, (2,), generator=generator).tolist()
         H, W = video.shape[-2:]
         padded = F.pad(video.flatten(0, 1), (shift,) * 4, mode="replicate")
         return padded[..., down : down + H, right : right + W].reshape(video.shape)
+
+    return draw
+
+
+def zoomed_batches(clips: Clips, batch: int, size: int, least: float = 0.5, gain: float = 0.15) -> Draw:
+    """Random clips at random scales: a few shots look like many. Float (B, C, T, size, size), within [-1, 1].
+
+    Each clip is a square cut out of a larger picture and brought to ``size``, sharp, as if the camera had stood closer:
+    a third of the time the whole picture, otherwise a part. Mirrored half of the time and run backwards half of the
+    time, and with a little more or less contrast.
+
+    Args:
+        clips: of square frames larger than ``size``, at best twice as large.
+        batch: B.
+        size: height and width of the result.
+        least: the smallest part that is cut out, as a share of the side; below ``size / H`` it would be blurred.
+        gain: contrast and brightness change by up to this share of the range.
+    """
+
+    def draw(generator: torch.Generator) -> Tensor:
+        video = clips.sample(batch, generator)
+        side = video.shape[-1]
+        made = []
+        for clip in video:  # (C, T, H, W)
+            whole, mirrored, reversed_, scale, down, right, contrast, light = torch.rand(
+                8, generator=generator
+            ).tolist()
+            cut = side if whole < 1 / 3 else round(side * (least + (1 - least) * scale))
+            y, x = (int(place * (side - cut + 1)) for place in (down, right))
+            part = clip[..., y : y + cut, x : x + cut].transpose(0, 1)  # (T, C, cut, cut)
+            part = F.interpolate(part, size=(size, size), mode="bilinear", antialias=True, align_corners=False)
+            part = part * (1 + gain * (2 * contrast - 1)) + gain * (2 * light - 1)
+            part = part.flip(-1) if mirrored < 0.5 else part
+            made.append((part.flip(0) if reversed_ < 0.5 else part).transpose(0, 1))
+        return torch.stack(made).clamp(-1, 1)
 
     return draw
 
@@ -43,6 +83,18 @@ def tokenizer_loss(tokenizer: TubeletTokenizer | VideoAutoencoder, video: Tensor
     codes, _, *extra = tokenizer.quantize(video)  # the tubelet tokenizer's FSQ asks for nothing
     error = (tokenizer.reconstruct(codes, video.shape[2:]) - video).square().flatten(1).mean(1)
     return (error + 1e-4).sqrt().mean() + sum(extra)
+
+
+def tubelet_loss(tokenizer: TubeletTokenizer, video: Tensor) -> Tensor:
+    """Logarithm of each clip's root mean squared error, averaged: PSNR but for a factor and the sign."""
+    codes, _ = tokenizer.quantize(video)
+    return _log_error(tokenizer.reconstruct(codes, video.shape[2:]), video)
+
+
+def _log_error(made: Tensor, truth: Tensor) -> Tensor:
+    """Logarithm of the root mean squared error of each of the batch, averaged."""
+    error = (made - truth).square().flatten(1).mean(1)
+    return (error + 2e-4).log().mean() / 2
 
 
 def image_batches(images: ImageSet, batch: int, mirrored: bool = True) -> Draw:
@@ -74,8 +126,7 @@ def image_tokenizer_loss(model: VQVAE | VQVAE2, images: Tensor) -> Tensor:
     has the root without the logarithm: nearly the same).
     """
     codes, _, extra = model.quantize(images)
-    error = (model.reconstruct(codes) - images).square().flatten(1).mean(1)
-    return (error + 2e-4).log().mean() / 2 + extra
+    return _log_error(model.reconstruct(codes), images) + extra
 
 
 def prior_batches(windows: Windows, batch: int) -> Draw:

@@ -7,9 +7,9 @@ import torch.nn as nn
 from einops import rearrange
 from torch import Tensor
 
-from vg.models.blocks import Block, Past, pad_to
+from vg.models.blocks import Block, Past, hidden_layer, pad_to
 from vg.models.frozen import Freezable
-from vg.models.quantizers import FSQ, Whitening
+from vg.models.quantizers import FSQ
 
 
 @dataclass(frozen=True)
@@ -23,11 +23,12 @@ class TubeletConfig:
         width: D, features of a token inside the networks.
         encoder_depth: blocks before the quantizer.
         decoder_depth: blocks after it; drawing is harder than describing, so more.
-        time_kernel: tubelet-frames that a block's convolution over time sees: its own and earlier ones.
+        time_kernel: tubelet-frames that the encoder's last block and the decoder's first one see, their own and earlier
+            ones; the other blocks see their own alone. Clips of two tubelet-frames then teach all that a stream needs.
     """
 
-    tubelet: tuple[int, int, int] = (8, 4, 8)
-    levels: tuple[int, ...] = (8, 8, 8, 6, 5)
+    tubelet: tuple[int, int, int] = (8, 4, 4)
+    levels: tuple[int, ...] = (8, 6, 5)
     channels: int = 1
     width: int = 192
     encoder_depth: int = 2
@@ -46,7 +47,7 @@ class TubeletTokenizer(Freezable):
     Example:
         >>> tokenizer = TubeletTokenizer(TubeletConfig())
         >>> tokenizer.encode(torch.zeros(1, 1, 16, 64, 64)).shape
-        torch.Size([1, 2, 16, 8])
+        torch.Size([1, 2, 16, 16])
     """
 
     inner = ("encoder", "decoder")
@@ -59,11 +60,11 @@ class TubeletTokenizer(Freezable):
         d, pixels = config.width, config.channels * t * h * w
         self.quantizer = FSQ(config.levels)
         self.embed = nn.Linear(pixels, d)
-        self.encoder = nn.ModuleList(Block(d, config.time_kernel) for _ in range(config.encoder_depth))
-        channels = len(config.levels)
-        self.to_code = nn.Sequential(nn.LayerNorm(d), nn.Linear(d, channels), Whitening(channels))
-        self.from_code = nn.Linear(len(config.levels), d)
-        self.decoder = nn.ModuleList(Block(d, config.time_kernel) for _ in range(config.decoder_depth))
+        last = config.encoder_depth - 1
+        self.encoder = nn.ModuleList(Block(d, config.time_kernel if k == last else 1) for k in range(last + 1))
+        self.to_code = nn.Sequential(nn.LayerNorm(d), *hidden_layer(d, d, len(config.levels)))
+        self.from_code = hidden_layer(len(config.levels), d, d)
+        self.decoder = nn.ModuleList(Block(d, 1 if k else config.time_kernel) for k in range(config.decoder_depth))
         self.to_pixels = nn.Sequential(nn.LayerNorm(d), nn.Linear(d, pixels))
         self.to(memory_format=torch.channels_last_3d)
 
@@ -98,6 +99,10 @@ class TubeletTokenizer(Freezable):
 
     def quantize(self, video: Tensor, past: Past | None = None) -> tuple[Tensor, Tensor]:
         """``(B, C, T, H, W)`` -> codes ``(B, t, h, w, digits)`` with gradients, indices ``(B, t, h, w)``."""
+        return self.quantizer(self.vectors(video, past))
+
+    def vectors(self, video: Tensor, past: Past | None = None) -> Tensor:
+        """What FSQ is given to round: ``(B, C, T, H, W)`` -> ``(B, t, h, w, digits)``, any real values."""
         if video.ndim != 5 or video.shape[1] != self.config.channels or 0 in video.shape:
             raise ValueError(
                 f"TubeletTokenizer: got {tuple(video.shape)}, expected (B, {self.config.channels}, T, H, W)"
@@ -107,7 +112,7 @@ class TubeletTokenizer(Freezable):
         x = self.embed(rearrange(x, "b c (T t) (H h) (W w) -> b T H W (c t h w)", t=t, h=h, w=w))
         for block in self.encoder:
             x = block(x, past)
-        return self.quantizer(self.to_code(x))
+        return self.to_code(x)
 
     def reconstruct(self, codes: Tensor, size: tuple[int, int, int] | None = None, past: Past | None = None) -> Tensor:
         """Codes ``(B, t, h, w, digits)`` -> video ``(B, C, T, H, W)``, not clamped, with gradients."""
