@@ -21,6 +21,7 @@ from vg.sampling import generate, sample_images
 HERE = Path(__file__).resolve().parent
 HOW = {"seed": 0, "temperature": 0.9, "top_p": 0.95}
 PROMPT, FRAMES = 16, 48
+TOKENIZERS = "video-vqvae-64", "video-fsqvae-64", "tubelet-fsq-64"
 
 
 def tiled(clips: Tensor, columns: int) -> Tensor:
@@ -54,7 +55,7 @@ def clips() -> None:
     held = Clips(store, val, 32, stride=8)
     some = held.take(torch.linspace(0, len(held) - 1, 4).long().tolist())
     made = {
-        "reconstructed": tokenizer.decode(tokenizer.encode(some)),
+        "reconstructed": torch.cat([each.decode(each.encode(some)) for each in map(checkpoints.load, TOKENIZERS)]),
         "from-nothing": generate(prior, tokenizer, frames=FRAMES, batch=4, **HOW),
         "continued": generate(
             prior, tokenizer, torch.cat([prompts(store, val, 2), prompts(store, train, 2)]), FRAMES, **HOW

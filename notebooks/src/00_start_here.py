@@ -44,7 +44,7 @@ print(source.describe())
 # ## The map
 #
 # A second of film at 64x64 pixels and 12 frames a second is 49,152 numbers. No small transformer reads that. So the
-# film is first written in a shorter language: a *tokenizer* turns a block of pixels (8 frames, 4 rows, 8 columns) into
+# film is first written in a shorter language: a *tokenizer* turns a block of pixels (8 frames, 4 rows, 4 columns) into
 # one integer, and back into pixels, nearly. A *transformer* learns which integer follows which. To make a video it
 # writes new integers, and the tokenizer draws them.
 
@@ -91,7 +91,7 @@ draw_map(
 # | [01 VAE](01_vae.ipynb) | a variational autoencoder on small images | here |
 # | [02 VQ-VAE](02_vq_vae.ipynb) | discrete codes, a codebook, what makes it collapse, two levels | here |
 # | [03 Conv3D VQ-VAE](03_video_vq_vae.ipynb) | the same for clips of 16 frames | here |
-# | 04 Conv3D FSQ-VAE | no codebook, nothing to collapse | to come |
+# | [04 Conv3D FSQ-VAE](04_video_fsq_vae.ipynb) | no codebook, nothing to collapse, beside real codecs | here |
 # | [05 Tubelet FSQ-VAE](05_tubelet_fsq_vae.ipynb) | one integer for each block of space and time | here |
 # | [06 Latent cache](06_latent_cache.ipynb) | the whole film as integers on disk | here |
 # | [07 Transformer](07_transformer.ipynb) | a decoder-only transformer over these integers | here |
@@ -393,13 +393,13 @@ b = min(worst[1], a + 32)
 show.player({"raw": raw.clip(a, b)[0], "restored": restored.clip(a, b)[0]}, fps=store.fps, scale=3)
 
 # %% [markdown]
-# What does that buy? The tokenizer of notebook 05 cuts the film into *tubelets* of 8 frames, 4 rows and 8 columns. A
+# What does that buy? The tokenizer of notebook 05 cuts the film into *tubelets* of 8 frames, 4 rows and 4 columns. A
 # tubelet stands still if it differs by less than 3 grey levels on average from the one before at the same place. Where
 # tubelets stand still, one token repeats the last, and that costs almost nothing. On a toy clip of two tubelet-frames by hand, then vectorised:
 
 # %%
-tubelet = (8, 4, 8)
-toy = torch.zeros(16, 8, 8)  # T H W: two tubelet-frames of two rows and one column
+tubelet = (8, 4, 4)
+toy = torch.zeros(16, 8, 4)  # T H W: two tubelet-frames of two rows and one column
 toy[8:, 4:] = 10  # the lower half changes
 by_hand = []
 for row in range(2):

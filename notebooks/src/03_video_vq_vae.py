@@ -16,7 +16,7 @@
 #
 # **Minutes:** about 8 on a two-core laptop, most of them training; a few with a GPU.
 #
-# **Before:** [02 VQ-VAE and VQ-VAE-2](02_vq_vae.ipynb). **Next:** [05 Tubelet FSQ-VAE](05_tubelet_fsq_vae.ipynb) (04 is to come).
+# **Before:** [02 VQ-VAE and VQ-VAE-2](02_vq_vae.ipynb). **Next:** [04 Conv3D FSQ-VAE](04_video_fsq_vae.ipynb).
 
 # %%
 # NBVAL_IGNORE_OUTPUT
@@ -1205,8 +1205,7 @@ print(check_reverse(reverse_test))
 # - A mean hides where an error lies. Divide it: in time, by frame, by what is fine and what moves. Beside each number
 #   stands the mean frame.
 #
-# **Next:** 04 will take the codebook out and put a fixed grid in its place; until it is there,
-# [05 Tubelet FSQ-VAE](05_tubelet_fsq_vae.ipynb) does so with tubelets.
+# **Next:** [04 Conv3D FSQ-VAE](04_video_fsq_vae.ipynb) takes the codebook out and puts a fixed grid in its place.
 #
 # ## References
 #

@@ -147,8 +147,9 @@ show.bars({name: math.log10(size) for name, size in sizes.items()}, title="bytes
 #
 # ### How many bits has an integer?
 #
-# An index lies in [0, 15360) here. 16 bits hold 65,536 values, so uint16 is enough. What if it were not? numpy does
-# not complain; it wraps round, as the first line shows.
+# An index lies in [0, 240) here. One byte would hold that. Other tokenizers have more codes, and one format should
+# serve them all, so the smallest width is 16 bits, which hold 65,536 values. (A compressor gets the empty byte back:
+# see zlib above.) What if 16 bits were too few? numpy does not complain; it wraps round, as the first line shows.
 #
 # So the width is chosen from the levels, never guessed, and what does not fit is refused. Below, with levels that the
 # FSQ paper lists.
@@ -159,7 +160,7 @@ def dtype_for(levels):
     return np.dtype(np.uint16 if math.prod(levels) <= 2**16 else np.uint32)
 
 
-print(np.array([0, 15359, 65535, 65536, 70000]).astype(np.uint16).tolist())
+print(np.array([0, 239, 65535, 65536, 70000]).astype(np.uint16).tolist())
 for levels in [(8, 6, 5), (8, 8, 8, 6, 5), (8, 8, 8, 5, 5, 5), (8, 8, 8, 8, 8, 8)]:
     print(levels, f"{math.prod(levels):,}", dtype_for(levels))
 
@@ -714,17 +715,17 @@ show.bars({name: math.log10(rate) for name, rate in rates.items()}, title="windo
 # Each cell runs as it is and says what is missing. Change the function until the check is content.
 #
 # ### 1. Where does a token come from? (easy, 5 minutes)
-# Token `(t, y, x)` of an entry that starts at frame `start`, with a tubelet of (8, 4, 8): which frames, rows and columns of the film
+# Token `(t, y, x)` of an entry that starts at frame `start`, with a tubelet of (8, 4, 4): which frames, rows and columns of the film
 # does it cover? Return three `range`s. The entry is not mirrored.
 
 
 # %%
-def pixels_of(start, t, y, x, tubelet=(8, 4, 8)):
+def pixels_of(start, t, y, x, tubelet=(8, 4, 4)):
     return None
 
 
 def check_pixels(function):
-    made, right = function(100, 2, 3, 1), (range(116, 124), range(12, 16), range(8, 16))
+    made, right = function(100, 2, 3, 1), (range(116, 124), range(12, 16), range(4, 8))
     if made is None:
         return "not yet: pixels_of returns None"
     for name, a, b in zip(("frames", "rows", "columns"), made, right):
@@ -739,7 +740,7 @@ print(check_pixels(pixels_of))
 # <details><summary>Solution</summary>
 #
 # ```python
-# def pixels_of(start, t, y, x, tubelet=(8, 4, 8)):
+# def pixels_of(start, t, y, x, tubelet=(8, 4, 4)):
 #     return tuple(
 #         range(first + k * step, first + (k + 1) * step)
 #         for first, k, step in zip((start, 0, 0), (t, y, x), tubelet)
@@ -804,7 +805,7 @@ print(check_write(write_all))
 # </details>
 #
 # ### 3. Fewer bits still (medium, 15 minutes)
-# A token with 15,360 codes needs 13.9 bits, and uint16 spends 16. Digits of mixed radix waste less: write several tokens as
+# A token with 240 codes needs 7.9 bits, and uint16 spends 16. Digits of mixed radix waste less: write several tokens as
 # one large number, in base `codes`. Return `(a, b)`: how many bytes `n` tokens take as uint16, and how many when all of them are
 # one number. (Python's integers are as long as you like.)
 
@@ -815,7 +816,7 @@ def bytes_needed(n, codes):
 
 
 def check_bytes(function):
-    for n, codes in [(1, 256), (1000, 15360), (8, 65536)]:
+    for n, codes in [(1, 256), (1000, 240), (8, 65536)]:
         made = function(n, codes)
         right = 2 * n, ((codes**n - 1).bit_length() + 7) // 8
         if made is None:
@@ -838,7 +839,7 @@ print(check_bytes(bytes_needed))
 #     return 2 * n, (largest.bit_length() + 7) // 8
 # ```
 #
-# It saves an eighth, and one token can no longer be read without all the others. zlib, above, sees repetition, which this
+# It saves half, and one token can no longer be read without all the others. zlib, above, sees repetition, which this
 # does not. The transformer of notebook 07 is a better packer than both: its bits a token are the bytes that an arithmetic coder would need.
 #
 # </details>

@@ -31,7 +31,8 @@ import torch.nn.functional as F
 from vg import checkpoints, metrics, show
 from vg.data import film, open_store, split_shots
 from vg.models import FSQ, Prior, PriorConfig, alibi_bias, alibi_slopes, attention, available_backends, two_scale_slopes
-from vg.models.transformer import DigitEmbedding, DigitHead, State
+from vg.models.digits import DigitEmbedding, DigitHead
+from vg.models.transformer import State
 from vg.profiles import device, profile
 from vg.recipes import prior_batches, prior_loss
 from vg.train import open_cache
@@ -63,7 +64,7 @@ tokenizer = checkpoints.load("tubelet-fsq-64", device=device())
 cache = open_cache(store, tokenizer)
 span, (h, w), levels = cache.tubelet[0], cache.grid, cache.levels
 frame, codes = h * w, math.prod(levels)
-window = profile().pick(smoke=2, laptop=5, gpu=5)  # tubelet-frames
+window = profile().pick(smoke=2, laptop=4, gpu=4)  # tubelet-frames
 windows = cache.windows(window, shots=train)
 held = cache.windows(window, shots=val, views=[(0, False)])
 truth = held.take(torch.arange(len(held)))  # (B, t, h, w): what everything is measured on
@@ -257,8 +258,8 @@ for backend in available_backends("cpu"):
 # ## ALiBi by hand
 #
 # Attention as it stands does not know the order of what it sees: shuffle the past and the average is the same. One
-# remedy is to learn a vector for every position and add it to the input; then position 641 has none if training ended
-# at 640. *ALiBi* (attention with linear biases) adds nothing to the input. It subtracts `slope * distance` from the
+# remedy is to learn a vector for every position and add it to the input; then position 1,025 has none if training ended
+# at 1,024. *ALiBi* (attention with linear biases) adds nothing to the input. It subtracts `slope * distance` from the
 # fit of a key: the farther back, the less it counts. Each head has its own slope, a constant that is not learnt. For a
 # power of two of heads N, head `i` (from 0) gets 2^(-8 (i + 1) / N).
 
@@ -507,8 +508,8 @@ print({name: round(bits, 2) for name, bits in floor.items()})
 
 # %%
 # NBVAL_IGNORE_OUTPUT
-steps = profile().pick(smoke=3, laptop=300, gpu=3000)
-recipe = Recipe(steps=steps, lr=1e-3, warmup=30, betas=(0.9, 0.95), decay=0.05, ema=0.98)
+steps = profile().pick(smoke=3, laptop=200, gpu=3000)
+recipe = Recipe(steps=steps, lr=1e-3, muon=1.5e-2, warmup=20, betas=(0.9, 0.95), decay=0.05, ema=0.97)
 some = truth[::3]
 trained = fit(
     prior,
@@ -532,7 +533,7 @@ print(f"{sum(p.numel() for p in prior.parameters()) / 1e6:.1f} million weights, 
 # NBVAL_IGNORE_OUTPUT
 short = profile().pick(smoke=2, laptop=3, gpu=3)  # tubelet-frames
 short_width, short_depth = profile().pick(smoke=(32, 1), laptop=(128, 4), gpu=(128, 4))
-steps = profile().pick(smoke=2, laptop=200, gpu=1500)
+steps = profile().pick(smoke=2, laptop=120, gpu=1500)
 short_windows = cache.windows(short, shots=train)
 short_held = cache.windows(short, shots=val, views=[(0, False)], stride=short)  # side by side
 short_truth = short_held.take(torch.arange(len(short_held)))
@@ -553,7 +554,7 @@ def train_short(changes):
         Prior(config).to(device()),
         prior_loss(),
         prior_batches(short_windows, batch=4),
-        Recipe(steps=steps, lr=2e-3, warmup=20, betas=(0.9, 0.95), decay=0.05, ema=0.97),
+        Recipe(steps=steps, lr=2e-3, muon=1.5e-2, warmup=20, betas=(0.9, 0.95), decay=0.05, ema=0.96),
         evaluate=lambda model: {"validation": float(measure(model, short_truth).mean())},
         every=max(1, steps // 5),
     )

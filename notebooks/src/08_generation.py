@@ -101,7 +101,7 @@ SAMPLING = {"temperature": 0.9, "top_p": 0.95}
 # probabilities.
 #
 # Draw the first digit, add its embedding to the hidden state, and the next layer of the head predicts the second digit,
-# and so on. Five digits are one token. With `argmax` in place of a draw the result is the same every time, so it can be
+# and so on. Three digits are one token. With `argmax` in place of a draw the result is the same every time, so it can be
 # compared with `prior.head.sample`.
 
 
@@ -636,7 +636,7 @@ print("tubelet-frames compared:", {len(points) for points in errors.values()} ==
 show.curves(errors, "distance from the film", x="frame", y="grey levels")
 
 # %% [markdown]
-# The same in tokens: the share that equals the film's. A code has five digits, and a neighbouring code draws nearly the
+# The same in tokens: the share that equals the film's. A code has three digits, and a neighbouring code draws nearly the
 # same, so digits are counted too. *Copied* repeats the last tubelet-frame of the prompt.
 #
 # And as the prior sees it: what do its own tokens cost, tubelet-frame by tubelet-frame, beside the film's? A line that falls
