@@ -144,7 +144,7 @@ def test_muon_takes_the_inner_matrices_and_adamw_all_the_rest():
     taken = [[names[id(p)] for g in o.param_groups for p in g["params"]] for o in (adamw, muon)]
     assert sorted(taken[0] + taken[1]) == sorted(names.values())
     assert all(n.startswith(("encoder.", "decoder.")) and n.endswith("weight") for n in taken[1])
-    assert {"embed.weight", "from_code.weight", "encoder.0.space.bias", "encoder.0.norm.weight"} <= set(taken[0])
+    assert {"embed.weight", "from_code.0.weight", "encoder.0.space.bias", "encoder.0.norm.weight"} <= set(taken[0])
     assert "encoder.0.space.weight" in taken[1] and "decoder.3.mlp.1.weight" in taken[1]
 
 

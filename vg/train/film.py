@@ -120,7 +120,7 @@ def train_tokenizer(store: FrameStore, large: FrameStore, folder: Path) -> tuple
     how = {
         "batch": 4,
         "frames": 16,
-        "recipes": {"as they are": asdict(TOKENIZER_RECIPE), "zoomed": asdict(ZOOMED_RECIPE)},
+        "recipe": {"as they are": asdict(TOKENIZER_RECIPE), "zoomed": asdict(ZOOMED_RECIPE)},
         "validation_psnr": {
             "as they are": first.history["validation PSNR"],
             "zoomed": second.history["validation PSNR"],
@@ -221,7 +221,7 @@ def train_prior(
         "batches": {"film": 4, "film and corners": 3},
         "windows_in_tubelet_frames": {"film": WINDOW, "film and corners": PARTS_WINDOW},
         "window_in_tubelet_frames": PARTS_WINDOW,
-        "recipes": {"film": asdict(PRIOR_RECIPE), "film and corners": asdict(PARTS_RECIPE)},
+        "recipe": {"film": asdict(PRIOR_RECIPE), "film and corners": asdict(PARTS_RECIPE)},
         "validation_bits": {
             "film": first.history["validation bits a token"],
             "film and corners": second.history["validation bits a token"],
