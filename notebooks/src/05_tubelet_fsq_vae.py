@@ -14,7 +14,7 @@
 #
 # **You need** Python, a little PyTorch, and what notebook 00 sets up. The notebook runs alone.
 #
-# **Minutes:** about 8 on a two-core laptop, 6 of them training; a few with a GPU.
+# **Minutes:** about 10 on a two-core laptop, most of them training; a few with a GPU.
 #
 # **Before:** [04 Conv3D FSQ-VAE](04_video_fsq_vae.ipynb), or straight from [00 Start here](00_start_here.ipynb). **Next:** [06 Latent cache](06_latent_cache.ipynb).
 

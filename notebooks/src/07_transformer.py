@@ -14,7 +14,7 @@
 #
 # **You need** notebook 06's idea (a film as a cache of integers) and a little PyTorch. The shipped tokenizer is used.
 #
-# **Minutes:** about 12 on a two-core laptop, of which 8 are training; about 3 with a GPU.
+# **Minutes:** about 12 on a two-core laptop, most of them training; about 3 with a GPU.
 #
 # **Before:** [06 Latent cache](06_latent_cache.ipynb). **Next:** [08 Generation](08_generation.ipynb).
 
