@@ -143,8 +143,8 @@ def test_a_zoomed_part_without_gain_is_the_resized_crop(store):
         whole.flatten(0, 2)[:, None], size=(8, 8), mode="bilinear", antialias=True, align_corners=False
     ).view(len(whole), 1, 4, 8, 8)
     known = torch.cat([small, small.flip(-1), small.flip(2), small.flip(2, -1)])
-    drawn = zoomed_batches(clips, batch=24, size=8, gain=0.0)(seeded())
+    drawn = zoomed_batches(clips, batch=60, size=8, gain=0.0)(seeded())
     near = torch.stack([(known - clip).abs().flatten(1).amax(1).min() for clip in drawn])
-    assert 2 <= int((near < 1e-5).sum()) < 24, "a third shows the whole picture, the others a part"
+    assert 12 <= int((near < 1e-5).sum()) < 40, "a third shows the whole picture, the others a part"
     full = zoomed_batches(clips, batch=24, size=8, least=1.0, gain=0.0)(seeded())
     assert all((known - clip).abs().flatten(1).amax(1).min() < 1e-5 for clip in full)

@@ -42,6 +42,14 @@ def test_steps_that_lead_astray_are_not_taken(tokenizer, video):
     assert (quality(tokenizer, wild, video) >= quality(tokenizer, tokenizer.encode(video), video) - 1e-4).all()
 
 
+def test_where_the_encoder_was_right_already_its_tokens_stay(tokenizer, video, monkeypatch):
+    z = tokenizer.vectors(video).detach()
+    codes, indices = tokenizer.quantizer(z)
+    monkeypatch.setattr(tokenizer, "vectors", lambda video: z)
+    nearly = tokenizer.reconstruct(codes).detach() + 1e-4 * torch.randn(video.shape)
+    assert torch.equal(search(tokenizer, nearly, 5, lr=1e3, progress=False), indices)
+
+
 def test_clips_are_independent_of_each_other(tokenizer, video):
     together = search(tokenizer, video, 5, progress=False)
     alone = torch.cat([search(tokenizer, clip[None], 5, progress=False) for clip in video])

@@ -54,6 +54,21 @@ def test_no_token_knows_a_later_frame_and_no_frame_a_later_token(tubelet, channe
             assert moved[k * tubelet[0]]
 
 
+def test_a_token_knows_one_tubelet_frame_back_and_a_frame_one_token_back():
+    model = tokenizer()
+    video = clip(model, t=3)
+    with torch.no_grad():
+        changed = video.clone()
+        changed[:, :, :4] *= -1
+        moved = (model.vectors(changed) - model.vectors(video)).abs().amax((0, 2, 3, 4)) > 0
+        assert moved.tolist() == [True, True, False]
+        codes = model.quantize(video)[0]
+        other = codes.clone()
+        other[:, :1] *= -1
+        moved = (model.reconstruct(other) - model.reconstruct(codes)).abs().amax((0, 1, 3, 4)) > 0  # (T,)
+        assert moved.tolist() == [True] * 8 + [False] * 4
+
+
 @pytest.mark.parametrize("pieces", [[1, 1, 1, 1, 1], [2, 3], [3, 1, 1], [5]])
 def test_a_stream_gives_the_numbers_of_the_whole(pieces):
     model = tokenizer()
