@@ -14,7 +14,19 @@ are ``(B, t, h, w)`` int64. ``vg.show`` draws, for notebooks.
 
 import importlib
 
-__all__ = ["checkpoints", "data", "latents", "metrics", "models", "paths", "profiles", "sampling", "show", "training"]
+__all__ = [
+    "checkpoints",
+    "data",
+    "latents",
+    "metrics",
+    "models",
+    "paths",
+    "profiles",
+    "sampling",
+    "search",
+    "show",
+    "training",
+]
 
 
 def __getattr__(name: str):
