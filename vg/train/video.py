@@ -22,9 +22,8 @@ CONFIGS = {
     "video-vqvae-64": VideoConfig(quantizer="vq", codebook=1024),
     "video-fsqvae-64": VideoConfig(quantizer="fsq", levels=(8, 5, 5, 5)),
 }
-RECIPE = Recipe(
-    steps=1400, lr=2e-3, muon=2e-2, warmup=50, clip=5.0, ema=0.0
-)  # a codebook belongs to the weights as they are: no average
+# A codebook belongs to the weights as they are, so there is no average of them.
+RECIPE = Recipe(steps=1400, lr=2e-3, muon=2e-2, warmup=50, clip=5.0, ema=0.0)
 BATCH, FRAMES = 4, 16
 
 
