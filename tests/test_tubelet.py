@@ -132,3 +132,34 @@ def test_frozen_means_frozen_inside_a_model_that_trains():
     assert weight_hash(around["tokenizer"]) == before
     assert weight_hash(around["other"]) != learning, "the test itself: what is not frozen learns"
     assert all(not p.requires_grad and p.grad is None for p in around["tokenizer"].parameters())
+
+
+def grouped(group=(2, 3), seed=0):
+    torch.manual_seed(seed)
+    return TubeletTokenizer(TubeletConfig((4, 4, 4), (8, 6, 5), group, width=16, decoder_depth=2)).eval()
+
+
+def test_grouped_patches_are_the_same_patches_in_fewer_tokens():
+    model, single = grouped(), grouped((1, 1), seed=1)
+    single.load_state_dict(model.state_dict())
+    assert model.tubelet == (4, 8, 12) and model.levels == (8, 6, 5) * 6
+    assert model.patch == single.tubelet and model.patch_levels == single.levels
+    video = torch.rand(2, 1, 8, 16, 24) * 2 - 1
+    tokens, patches = model.encode(video), single.encode(video)
+    assert tokens.shape == (2, 2, 2, 2) and patches.shape == (2, 2, 4, 6)
+    assert torch.equal(model.patch_indices(tokens), patches) and torch.equal(single.patch_indices(patches), patches)
+    torch.testing.assert_close(model.decode(tokens), single.decode(patches))
+    changed = tokens.clone()
+    changed[:, :, 0, 1] = 0  # a token's patches lie together: in one corner of the grid
+    moved = model.patch_indices(changed) != patches
+    assert not moved[:, :, 2:].any() and not moved[:, :, :, :3].any()
+
+
+def test_grouped_patches_take_any_size_and_stream():
+    model = grouped()
+    video = torch.rand(1, 1, 11, 9, 14) * 2 - 1
+    tokens = model.encode(video)
+    assert tokens.shape == (1, 3, 2, 2) and model.decode(tokens, video.shape[2:]).shape == video.shape
+    past = {}
+    pieces = [model.encode(part, past) for part in (video[:, :, :4], video[:, :, 4:])]
+    assert torch.equal(torch.cat(pieces, dim=1), tokens)

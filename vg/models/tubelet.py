@@ -1,5 +1,6 @@
 """The tubelet FSQ-VAE: a clip as a grid of spacetime patches, one token each."""
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -18,7 +19,9 @@ class TubeletConfig:
 
     Attributes:
         tubelet: frames, height and width of one spacetime patch (ViViT's "tubelet").
-        levels: FSQ levels; a token is one of ``prod(levels)`` codes.
+        levels: FSQ levels of a patch.
+        group: patches down and across that share one token, whose digits are theirs one after another. The networks
+            work as finely as before; a transformer has fewer tokens to read, each with more digits.
         channels: colours of a pixel, 1 (grey) or 3.
         width: D, features of a token inside the networks.
         encoder_depth: blocks before the quantizer.
@@ -29,6 +32,7 @@ class TubeletConfig:
 
     tubelet: tuple[int, int, int] = (8, 4, 4)
     levels: tuple[int, ...] = (8, 6, 5)
+    group: tuple[int, int] = (1, 1)
     channels: int = 1
     width: int = 192
     encoder_depth: int = 2
@@ -44,6 +48,11 @@ class TubeletTokenizer(Freezable):
     Causal in time: a token depends on its own frames and earlier ones, a frame on its own
     tubelet's token and earlier ones.
 
+    Attributes:
+        tubelet: frames, height and width of one token: a patch's, times ``group``.
+        levels: a token's; it is one of ``prod(levels)`` codes.
+        patch, patch_levels: the same of one patch. They differ only where patches are grouped.
+
     Example:
         >>> tokenizer = TubeletTokenizer(TubeletConfig())
         >>> tokenizer.encode(torch.zeros(1, 1, 16, 64, 64)).shape
@@ -55,10 +64,12 @@ class TubeletTokenizer(Freezable):
     def __init__(self, config: TubeletConfig = TubeletConfig()):
         super().__init__()
         self.config = config
-        self.tubelet, self.levels = tuple(config.tubelet), tuple(config.levels)
-        t, h, w = self.tubelet
+        self.patch, self.patch_levels = tuple(config.tubelet), tuple(config.levels)
+        t, h, w = self.patch
+        down, across = config.group
+        self.tubelet, self.levels = (t, h * down, w * across), self.patch_levels * (down * across)
         d, pixels = config.width, config.channels * t * h * w
-        self.quantizer = FSQ(config.levels)
+        self.quantizer = FSQ(self.levels)
         self.embed = nn.Linear(pixels, d)
         last = config.encoder_depth - 1
         self.encoder = nn.ModuleList(Block(d, config.time_kernel if k == last else 1) for k in range(last + 1))
@@ -107,19 +118,31 @@ class TubeletTokenizer(Freezable):
             raise ValueError(
                 f"TubeletTokenizer: got {tuple(video.shape)}, expected (B, {self.config.channels}, T, H, W)"
             )
-        t, h, w = self.tubelet
+        t, h, w = self.patch
         x = pad_to(video, self.tubelet)
         x = self.embed(rearrange(x, "b c (T t) (H h) (W w) -> b T H W (c t h w)", t=t, h=h, w=w))
         for block in self.encoder:
             x = block(x, past)
-        return self.to_code(x)
+        down, across = self.config.group
+        return rearrange(self.to_code(x), "b t (H h) (W w) d -> b t H W (h w d)", h=down, w=across)
 
     def reconstruct(self, codes: Tensor, size: tuple[int, int, int] | None = None, past: Past | None = None) -> Tensor:
         """Codes ``(B, t, h, w, digits)`` -> video ``(B, C, T, H, W)``, not clamped, with gradients."""
-        t, h, w = self.tubelet
-        x = self.from_code(codes)
+        t, h, w = self.patch
+        down, across = self.config.group
+        x = self.from_code(rearrange(codes, "b t H W (h w d) -> b t (H h) (W w) d", h=down, w=across))
         for block in self.decoder:
             x = block(x, past)
         x = self.to_pixels(x)
         x = rearrange(x, "b T H W (c t h w) -> b c (T t) (H h) (W w)", t=t, h=h, w=w)
         return x if size is None else x[:, :, : size[0], : size[1], : size[2]]
+
+    def patch_indices(self, indices: Tensor) -> Tensor:
+        """Tokens ``(B, t, h, w)`` -> what each patch says, ``(B, t, h * down, w * across)`` in [0, prod(patch_levels)).
+
+        The same where patches are not grouped. Tokens of four patches are too many to be counted; patches are not.
+        """
+        down, across = self.config.group
+        size = math.prod(self.patch_levels)
+        place = torch.arange(down * across, device=indices.device)
+        return rearrange(indices[..., None] // size**place % size, "b t h w (p q) -> b t (h p) (w q)", p=down, q=across)
