@@ -10,6 +10,7 @@ from vg.data import Clips, cartoon, open_store
 from vg.data.images import ImageSet
 from vg.metrics import (
     copy_bits,
+    frechet_distance,
     mean_frame,
     nearest_clip,
     pca_images,
@@ -139,3 +140,28 @@ def test_pca_coefficients_take_so_many_values_and_no_more():
     assert 0.05 < (fine - rounded).abs().max() < 0.5 and (fine - rounded).abs().mean() < 0.01
     with pytest.raises(ValueError, match="49 components"):
         pca_images(train, x, 49)
+
+
+def test_frechet_distance_is_that_of_two_normal_distributions():
+    draw = torch.Generator().manual_seed(0)
+    a = torch.randn(400, 5, generator=draw) @ torch.randn(5, 5, generator=draw)
+    b = torch.randn(300, 5, generator=draw) + torch.arange(5)
+    s, t = torch.cov(a.double().T), torch.cov(b.double().T)
+    roots = torch.linalg.eigvals(s @ t).real.clamp(min=0).sqrt().sum()
+    due = (a.double().mean(0) - b.double().mean(0)).square().sum() + s.trace() + t.trace() - 2 * roots
+    assert frechet_distance(a, b) == pytest.approx(float(due), rel=1e-6)
+    assert frechet_distance(b, a) == pytest.approx(float(due), rel=1e-6)
+
+
+def test_frechet_distance_of_a_set_to_itself_is_nothing_and_of_a_moved_one_the_way_squared():
+    a = torch.randn(50, 8, generator=torch.Generator().manual_seed(0))
+    assert frechet_distance(a, a.flip(0)) == pytest.approx(0, abs=1e-9)
+    assert frechet_distance(a, a + 2) == pytest.approx(8 * 4, rel=1e-5)
+    few = a[:5]  # fewer clips than features: a covariance without an inverse
+    assert frechet_distance(few, few + 2) == pytest.approx(8 * 4, rel=1e-5)
+
+
+@pytest.mark.parametrize(("a", "b"), [((1, 4), (9, 4)), ((9, 4), (9, 5)), ((9, 4), (0, 4))])
+def test_frechet_distance_refuses_what_has_no_covariance(a, b):
+    with pytest.raises(ValueError, match="frechet_distance"):
+        frechet_distance(torch.zeros(a), torch.zeros(b))
