@@ -16,6 +16,7 @@ from safetensors.torch import load as read_weights
 from safetensors.torch import save_file
 
 from vg import paths
+from vg.models.features import ClipFeatures, FeaturesConfig
 from vg.models.frozen import Freezable
 from vg.models.transformer import Prior, PriorConfig
 from vg.models.tubelet import TubeletConfig, TubeletTokenizer
@@ -28,6 +29,7 @@ FORMAT = 1
 MODELS = {
     "TubeletTokenizer": (TubeletTokenizer, TubeletConfig),
     "Prior": (Prior, PriorConfig),
+    "ClipFeatures": (ClipFeatures, FeaturesConfig),
     "VideoAutoencoder": (VideoAutoencoder, VideoConfig),
     "VAE": (VAE, VAEConfig),
     "VQVAE": (VQVAE, VQVAEConfig),

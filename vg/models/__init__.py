@@ -1,6 +1,7 @@
 """The networks. They know nothing of data: tensors in, tensors out."""
 
 from vg.models.attention import alibi_bias, alibi_slopes, attention, available_backends, two_scale_slopes
+from vg.models.features import ClipFeatures, FeaturesConfig
 from vg.models.quantizers import FSQ, FSQ_LEVELS, VQ
 from vg.models.transformer import Prior, PriorConfig
 from vg.models.tubelet import TubeletConfig, TubeletTokenizer
@@ -16,6 +17,8 @@ __all__ = [
     "VQ",
     "VQVAE",
     "VQVAE2",
+    "ClipFeatures",
+    "FeaturesConfig",
     "Prior",
     "PriorConfig",
     "TubeletConfig",
