@@ -10,7 +10,7 @@ from vg import checkpoints
 from vg.data import cartoon, open_store
 from vg.models import TubeletConfig, TubeletTokenizer
 from vg.train import TRAINERS, main, shipping, trainer
-from vg.train.film import corners
+from vg.train.prior import corners
 from vg.training import Trained
 
 

@@ -39,18 +39,29 @@ def tokenizer_batches(clips: Clips, batch: int, shift: int = 2, reverse: bool = 
     return draw
 
 
-def zoomed_batches(clips: Clips, batch: int, size: int, least: float = 0.5, gain: float = 0.15) -> Draw:
+def zoomed_batches(
+    clips: Clips,
+    batch: int,
+    size: int,
+    least: float = 0.5,
+    most: float = 1.0,
+    whole: float = 1 / 3,
+    gain: float = 0.15,
+) -> Draw:
     """Random clips at random scales: a few shots look like many. Float (B, C, T, size, size), within [-1, 1].
 
     Each clip is a square cut out of a larger picture and brought to ``size``, sharp, as if the camera had stood closer:
     a third of the time the whole picture, otherwise a part. Mirrored half of the time and run backwards half of the
-    time, and with a little more or less contrast.
+    time, and with a little more or less contrast. With ``least`` and ``most`` both ``size / H`` and ``whole`` 0 the
+    parts are as sharp as the pictures: crops.
 
     Args:
         clips: of square frames larger than ``size``, at best twice as large.
         batch: B.
         size: height and width of the result.
         least: the smallest part that is cut out, as a share of the side; below ``size / H`` it would be blurred.
+        most: the largest.
+        whole: how often it is the whole picture.
         gain: contrast and brightness change by up to this share of the range.
     """
 
@@ -59,10 +70,10 @@ def zoomed_batches(clips: Clips, batch: int, size: int, least: float = 0.5, gain
         side = video.shape[-1]
         made = []
         for clip in video:  # (C, T, H, W)
-            whole, mirrored, reversed_, scale, down, right, contrast, light = torch.rand(
+            all_of_it, mirrored, reversed_, scale, down, right, contrast, light = torch.rand(
                 8, generator=generator
             ).tolist()
-            cut = side if whole < 1 / 3 else round(side * (least + (1 - least) * scale))
+            cut = side if all_of_it < whole else round(side * (least + (most - least) * scale))
             y, x = (int(place * (side - cut + 1)) for place in (down, right))
             part = clip[..., y : y + cut, x : x + cut].transpose(0, 1)  # (T, C, cut, cut)
             part = F.interpolate(part, size=(size, size), mode="bilinear", antialias=True, align_corners=False)

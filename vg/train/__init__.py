@@ -10,16 +10,20 @@ from importlib import import_module
 from pathlib import Path
 
 from vg import checkpoints
-from vg.train.film import open_cache, prior_facts, tokenizer_facts
+from vg.train.film import tokenizer_facts
+from vg.train.prior import open_cache, prior_facts
 
 __all__ = ["TRAINERS", "main", "open_cache", "prior_facts", "tokenizer_facts", "trainer"]
 
 # name of the checkpoint -> module in vg.train, function(to: Path), what it is. Imported when it is asked for.
 TRAINERS = {
-    "tubelet-fsq-64": ("film", "train_tubelet", "tubelet FSQ-VAE of the film"),
-    "prior-64": ("film", "train_film_prior", "transformer over the tokens of tubelet-fsq-64"),
+    "tubelet-fsq-64": ("tubelet", "train_tubelet", "tubelet FSQ-VAE of the film, 64 pixels"),
+    "tubelet-fsq-128": ("tubelet", "train_large_tubelet", "128 pixels; begins with the weights of tubelet-fsq-64"),
+    "prior-64": ("prior", "train_small", "transformer over the tokens of tubelet-fsq-64"),
+    "prior-128": ("prior", "train_large", "transformer over the tokens of tubelet-fsq-128"),
     "video-vqvae-64": ("video", "train_vqvae", "Conv3D VQ-VAE of the film's clips"),
     "video-fsqvae-64": ("video", "train_fsqvae", "the same with FSQ"),
+    "film-features": ("features", "train_features", "features of clips, for the Frechet distance"),
     "vae-cifar10": ("images", "train_vae", "VAE of CIFAR-10"),
     "vqvae-cifar10": ("images", "train_vqvae", "VQ-VAE of CIFAR-10"),
     "vqvae2-cifar10": ("images", "train_vqvae2", "VQ-VAE-2 of CIFAR-10, two levels of codes"),

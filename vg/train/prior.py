@@ -1,0 +1,169 @@
+"""The transformers over the film's tokens: ``prior-64`` over those of ``tubelet-fsq-64``, ``prior-128`` likewise."""
+
+import math
+import shutil
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import torch
+from torchvision.transforms.v2.functional import resize
+
+from vg import checkpoints, latents, paths
+from vg.data import FrameStore, split_shots
+from vg.hashing import weight_hash
+from vg.metrics import copy_bits, unigram_bits
+from vg.models import Prior, PriorConfig, TubeletTokenizer
+from vg.profiles import device
+from vg.recipes import prior_batches, prior_loss
+from vg.train.features import NAME as FEATURES
+from vg.train.film import data_card, open_film
+from vg.train.generated import generated_facts
+from vg.train.shipping import run_folder, ship
+from vg.training import Recipe, Trained, fit
+
+SHAPE = {"width": 192, "depth": 4, "dropout": 0.1}
+RECIPE = Recipe(steps=1100, lr=1e-3, muon=1.5e-2, warmup=30, betas=(0.9, 0.95), decay=0.05, ema=0.99)
+WINDOW = 6  # tubelet-frames that the prior is trained on: 48 frames
+MEASURED = 4  # tubelet-frames of the windows in which it is measured: 32 frames
+
+# What there is to see in each shot of the film, for whoever wants to choose: the scene labels' names.
+SCENES = [
+    "boat", "wheel", "whistles", "captain-comes", "parrot-and-bucket", "parrot-laughs", "bucket-thrown",
+    "captain-shouts", "captain-chews", "captain-spits", "landing", "cow-on-the-quay", "boat-arrives", "cow-and-crane",
+    "hay", "minnie-runs", "goat-and-music", "minnie-aboard", "goat-crank", "goat-sings", "kitchen-drums", "duck",
+    "pigs", "goat-sings-on", "cow-teeth", "captain-catches", "parrot-in-porthole", "potatoes",
+]  # fmt: skip
+
+
+def open_cache(store: FrameStore, tokenizer: TubeletTokenizer, mirrored: bool = True) -> latents.LatentCache:
+    """The store as tokens, in all phases; written the first time, and anew if it was made from something else."""
+    folder = paths.cache_dir() / "latents" / f"{tokenizer.name}-{store.name}"
+    how = {"name": tokenizer.name, "mirrored": mirrored}
+    try:
+        return latents.write(folder, tokenizer, store, **how)
+    except latents.CacheMismatch as problem:
+        print(f"{problem}\nIt is written anew.")
+        shutil.rmtree(folder)
+        return latents.write(folder, tokenizer, store, **how)
+
+
+def prior_facts(prior: Prior, tokenizer: TubeletTokenizer, cache: latents.LatentCache, train: list, val: list) -> dict:
+    """Bits a token on the validation shots, beside the baselines: in windows, and whole from their first frame on.
+
+    The baselines count codes of patches: where a token holds several, they take them for independent of each other.
+    """
+    bits_of = math.log2(math.prod(cache.levels))
+    codes, patches = math.prod(tokenizer.patch_levels), math.prod(tokenizer.config.group)
+    seen = cache.windows(MEASURED, shots=train)
+    known = tokenizer.patch_indices(seen.take(torch.arange(0, len(seen), 7)))
+    held = cache.windows(MEASURED, shots=val, views=[(0, False)])
+    truth = held.take(torch.arange(len(held)))
+
+    def measured(windows: torch.Tensor) -> torch.Tensor:
+        with torch.no_grad():
+            return torch.cat([prior.bits(part.to(prior.start.device)).cpu() for part in windows.split(4)])
+
+    def copied(windows: torch.Tensor) -> torch.Tensor:
+        return patches * copy_bits(known, tokenizer.patch_indices(windows), codes)
+
+    bits, copy = measured(truth), copied(truth)
+    entries = [e for e in cache.entries if cache.shots[e.shot] in val and (e.phase, e.mirrored) == (0, False)]
+    shots = [cache.indices(entry)[None] for entry in entries]  # each (1, t, h, w)
+    whole = torch.cat([measured(shot).flatten() for shot in shots])
+    whole_copy = torch.cat([copied(shot).flatten() for shot in shots])
+    return {
+        "windows": len(held),
+        "bits_a_token": round(float(bits.mean()), 3),
+        "bits_a_token_after_the_first_frame": round(float(bits[:, 1:].mean()), 3),
+        "uniform": round(bits_of, 3),
+        "unigram": round(patches * float(unigram_bits(known, tokenizer.patch_indices(truth), codes).mean()), 3),
+        "copy_last_frame": round(float(copy.mean()), 3),
+        "copy_last_frame_after_the_first_frame": round(float(copy[:, 1:].mean()), 3),
+        "share_of_raw_bits": round(float(bits.mean()) / bits_of, 4),
+        "whole_shots": {
+            "shots": len(shots),
+            "bits_a_token": round(float(whole.mean()), 3),
+            "copy_last_frame": round(float(whole_copy.mean()), 3),
+            "share_of_raw_bits": round(float(whole.mean()) / bits_of, 4),
+        },
+    }
+
+
+def corners(large: FrameStore, size: int, share: float = 0.75) -> list[FrameStore]:
+    """The film as if the camera had stood closer: its four corners, each brought to ``size``. In memory.
+
+    Args:
+        large: of square frames, larger than ``size``.
+        share: of the side that a corner takes.
+    """
+    side = large.frames.shape[-1]
+    cut = round(share * side)
+    made = []
+    for y, x in ((0, 0), (0, side - cut), (side - cut, 0), (side - cut, side - cut)):
+        frames = torch.from_numpy(large.frames[..., y : y + cut, x : x + cut].copy())
+        small = [resize(part, [size, size], antialias=True) for part in frames.split(256)]
+        name, key = f"{large.name}-{y}-{x}", f"{large.key}, {cut} pixels from ({y}, {x})"
+        made.append(replace(large, frames=torch.cat(small).numpy(), name=name, key=key))
+    return made
+
+
+def train_prior(caches: list[latents.LatentCache], train: list, val: list, folder: Path) -> tuple[Trained, dict]:
+    """Train on windows of all ``caches``, the first of which is the film as it is; it is drawn twice as often."""
+    cache = caches[0]
+    held = cache.windows(MEASURED, shots=val, views=[(0, False)], stride=2)
+    truth = held.take(torch.arange(len(held)))
+    torch.manual_seed(RECIPE.seed)
+    prior = Prior(PriorConfig(cache.levels, cache.grid, scenes=len(cache.shots), **SHAPE)).to(device())
+
+    def evaluate(model: Prior) -> dict[str, float]:
+        return {
+            "validation bits a token": float(torch.cat([model.bits(p.to(device())) for p in truth.split(4)]).mean())
+        }
+
+    draws = [prior_batches(each.windows(WINDOW, shots=train), batch=3) for each in (cache, *caches)]
+
+    def draw(generator: torch.Generator) -> torch.Tensor:
+        return draws[int(torch.randint(len(draws), (), generator=generator))](generator)
+
+    trained = fit(prior, prior_loss(), draw, RECIPE, folder=folder, evaluate=evaluate, every=100)
+    how = {
+        "batch": 3,
+        "window_in_tubelet_frames": WINDOW,
+        "caches": [each.folder.name for each in caches],
+        "recipe": asdict(RECIPE),
+        "validation_bits": trained.history["validation bits a token"],
+    }
+    return trained, how
+
+
+def _train(name: str, tokens: str, size: int, to: Path) -> None:
+    store = open_film(size=size)
+    train, val = split_shots(store.shots)
+    tokenizer = checkpoints.load(tokens, to)
+    caches = [open_cache(each, tokenizer) for each in (store, *corners(open_film(size=2 * size), size))]
+    trained, how = train_prior(caches, train, val, run_folder(name, store.name))
+    scenes = SCENES if store.name == "film" and len(store.shots) == len(SCENES) else []
+    facts = {
+        "data": data_card(store),
+        "scenes": scenes,
+        **how,
+        "tokenizer": {"name": tokens, "weights": weight_hash(tokenizer)},
+    }
+
+    def measure(prior: Prior) -> dict:
+        found = prior_facts(prior, tokenizer, caches[0], train, val)
+        if FEATURES in checkpoints.names(to):
+            found["generated"] = generated_facts(prior, tokenizer, store, checkpoints.load(FEATURES, to))
+        return found
+
+    ship(name, trained, facts, measure, to)
+
+
+def train_small(to: Path) -> None:
+    """``prior-64``: the transformer over the tokens of the ``tubelet-fsq-64`` that lies in ``to``."""
+    _train("prior-64", "tubelet-fsq-64", 64, to)
+
+
+def train_large(to: Path) -> None:
+    """``prior-128``: the same over those of ``tubelet-fsq-128``."""
+    _train("prior-128", "tubelet-fsq-128", 128, to)
