@@ -5,9 +5,10 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from torchvision.utils import save_image
 
 from vg import checkpoints
-from vg.data import Clips, cartoon, open_store, to_unit
+from vg.data import Clips, cartoon, open_store, save, to_unit
 from vg.generate import main as generate_clips
 from vg.latents import Windows
 from vg.metrics import psnr
@@ -117,14 +118,17 @@ def test_the_prior_has_to_predict_true_tokens_and_sees_some_wrong_ones():
     assert plain.seen[1] is None
 
 
-@pytest.mark.skipif("prior-64" not in checkpoints.names(), reason="not trained yet")
-def test_clips_are_generated_from_the_command_line(tmp_path, monkeypatch, capsys):
+SIZES = [size for size in (64, 128) if f"prior-{size}" in checkpoints.names()]
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_clips_are_generated_from_the_command_line(size, tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("VG_CACHE", str(tmp_path / "cache"))
-    assert generate_clips(["--frames", "24", "--count", "1", "--to", str(tmp_path / "out")]) == 0
+    assert generate_clips(["--size", str(size), "--frames", "24", "--count", "1", "--to", str(tmp_path / "out")]) == 0
     kinds = ("continued", "from-a-still", "from-nothing")
-    due = sorted(f"{kind}-0{suffix}" for kind in kinds for suffix in (".gif", ".mp4"))
+    due = sorted(f"{kind}-{size}-0{suffix}" for kind in kinds for suffix in (".gif", ".mp4"))
     assert sorted(p.name for p in (tmp_path / "out").iterdir()) == due
-    assert "from-nothing-0.gif" in capsys.readouterr().out
+    assert f"from-nothing-{size}-0.gif" in capsys.readouterr().out
 
 
 def test_zoomed_batches_are_parts_of_clips_at_the_wanted_size_and_repeat_with_their_seed(store):
@@ -148,3 +152,36 @@ def test_a_zoomed_part_without_gain_is_the_resized_crop(store):
     assert 12 <= int((near < 1e-5).sum()) < 40, "a third shows the whole picture, the others a part"
     full = zoomed_batches(clips, batch=24, size=8, least=1.0, gain=0.0)(seeded())
     assert all((known - clip).abs().flatten(1).amax(1).min() < 1e-5 for clip in full)
+
+
+def test_zoomed_batches_can_be_plain_crops(store):
+    clips = Clips(store, frames=4)
+    whole = clips.take(range(len(clips)))
+    crops = [whole[..., y : y + 12, x : x + 12] for y in range(5) for x in range(5)]
+    known = torch.cat([way for c in crops for way in (c, c.flip(-1), c.flip(2), c.flip(2, -1))])
+    drawn = zoomed_batches(clips, batch=12, size=12, least=0.75, most=0.75, whole=0, gain=0.0)(seeded())
+    assert all((known - clip).abs().flatten(1).amax(1).min() < 1e-5 for clip in drawn)
+
+
+@pytest.mark.parametrize("name", ["still.png", "still.jpg", "mine.mp4"])
+def test_a_picture_or_a_video_of_ones_own_is_gone_on_from(name, tmp_path, monkeypatch):
+    monkeypatch.setenv("VG_CACHE", str(tmp_path / "cache"))
+    path, to = tmp_path / name, tmp_path / "out"
+    video = torch.linspace(-1, 1, 48).expand(1, 20, 40, 48)
+    if name.endswith(".mp4"):
+        save(path, video, fps=12)
+    else:
+        save_image((video[:, 0] + 1) / 2, path)
+    kind, option = ("continued", "--prompt") if name == "mine.mp4" else ("from-a-still", "--still")
+    asked = ["--size", "64", option, str(path), "--frames", "24", "--count", "1", "--to", str(to)]
+    assert generate_clips(asked) == 0
+    assert sorted(p.name for p in to.iterdir()) == [f"{kind}-64-0.gif", f"{kind}-64-0.mp4"]
+
+
+def test_what_cannot_be_gone_on_from_is_refused_in_one_sentence(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("VG_CACHE", str(tmp_path / "cache"))
+    for asked, told in ((["--still", str(tmp_path / "none.png")], "no file"), (["--scene", "moon"], "no scene 'moon'")):
+        with pytest.raises(SystemExit) as stopped:
+            generate_clips(["--size", "64", *asked, "--to", str(tmp_path / "out")])
+        assert stopped.value.code == 2 and told in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()

@@ -1,7 +1,7 @@
 """Make new clips from the shipped weights: ``python -m vg.generate``, or ``make generate``.
 
-Writes GIF and MP4 under ``out/``: some from nothing, some that go on from the beginning of a shot (of the film,
-or of the drawn cartoon where there is no film), some from a still.
+Writes GIF and MP4 under ``out/``. As it comes: some from nothing, some that go on from the beginning of a shot (of the
+film, or of the drawn cartoon where there is no film), some from a still. With --prompt, --still or --scene: that alone.
 """
 
 import argparse
@@ -13,10 +13,11 @@ import torch
 from torch import Tensor
 
 from vg import checkpoints, paths
-from vg.data import FrameStore, film, open_store, save, split_shots
+from vg.data import FrameStore, film, open_store, save, split_shots, video
 from vg.sampling import generate
 
-TOKENIZER, PRIOR = "tubelet-fsq-64", "prior-64"
+GIVEN = 16  # frames of a prompt
+GUIDANCE = 2.0  # towards a scene
 
 
 def prompts(store: FrameStore, count: int, frames: int) -> Tensor | None:
@@ -27,31 +28,68 @@ def prompts(store: FrameStore, count: int, frames: int) -> Tensor | None:
     return torch.cat(clips) if clips else None
 
 
+def frames_of(path: Path, size: int, count: int) -> Tensor:
+    """The first frames of a video, or a picture: (1, 1, up to ``count``, size, size)."""
+    store = open_store(video(path), size=size, frames=count)
+    return store.clip(0, len(store.frames))
+
+
+def scene_number(name: str, scenes: list[str]) -> int:
+    """Of a scene of that name.
+
+    Raises:
+        ValueError: if there is none; the message lists those that there are.
+    """
+    if name not in scenes:
+        raise ValueError(f"There is no scene {name!r}. There are: {', '.join(scenes) or 'none with a name'}.")
+    return scenes.index(name)
+
+
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--size", type=int, choices=(64, 128), default=128, help="pixels of a side (128)")
     parser.add_argument("--frames", type=int, default=48, help="length of a clip, prompt included (48: four seconds)")
     parser.add_argument("--count", type=int, default=2, help="clips of each kind (2)")
+    parser.add_argument("--prompt", type=Path, metavar="FILE", help="go on from the beginning of this video")
+    parser.add_argument("--still", type=Path, metavar="FILE", help="go on from this picture, or a video's first frame")
+    parser.add_argument("--scene", metavar="NAME", help="in this scene of the film; a wrong name lists them")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--temperature", type=float, default=0.9)
     parser.add_argument("--top-p", type=float, default=0.95)
     parser.add_argument("--to", type=Path, default=paths.out_dir(), help="folder (out/)")
     options = parser.parse_args(arguments)
     begin = time.monotonic()
-    tokenizer, prior = checkpoints.load(TOKENIZER), checkpoints.load(PRIOR)
-    how = {"seed": options.seed, "temperature": options.temperature, "top_p": options.top_p}
+    tokenizer = checkpoints.load(f"tubelet-fsq-{options.size}")
+    prior = checkpoints.load(f"prior-{options.size}")
+    how = {"frames": options.frames, "seed": options.seed, "temperature": options.temperature, "top_p": options.top_p}
 
-    def write(kind: str, clips: Tensor) -> None:
+    def write(kind: str, prompt: Tensor | None = None, **more) -> None:
+        clips = generate(prior, tokenizer, prompt, batch=options.count, **how, **more)
         for k, clip in enumerate(clips):
             for suffix in (".gif", ".mp4"):
-                path = save(options.to / f"{kind}-{options.seed + k}{suffix}", clip, fps=12, scale=4)
+                name = f"{kind}-{options.size}-{options.seed + k}{suffix}"
+                path = save(options.to / name, clip, fps=12, scale=256 // options.size)
                 print(f"{time.monotonic() - begin:5.1f} s  {path}")
 
-    write("from-nothing", generate(prior, tokenizer, frames=options.frames, batch=options.count, **how))
-    store = open_store(film(download=False))
-    given = prompts(store, options.count, 16)
+    try:
+        if options.prompt:
+            write("continued", frames_of(options.prompt, options.size, GIVEN))
+        if options.still:
+            write("from-a-still", frames_of(options.still, options.size, 1))
+        if options.scene:
+            scenes = checkpoints.card(f"prior-{options.size}").facts.get("scenes", [])
+            write(options.scene, scene=scene_number(options.scene, scenes), guidance=GUIDANCE)
+    except (OSError, ValueError) as problem:
+        parser.error(str(problem))
+    if options.prompt or options.still or options.scene:
+        return 0
+    write("from-nothing")
+    store = open_store(film(download=False), size=options.size)
+    given = prompts(store, options.count, GIVEN)
     if given is not None:
-        write("continued", generate(prior, tokenizer, given, options.frames, **how))
-        write("from-a-still", generate(prior, tokenizer, given[:, :, -1:], options.frames, **how))
+        options.count = len(given)
+        write("continued", given)
+        write("from-a-still", given[:, :, -1:])
     return 0
 
 

@@ -1,0 +1,112 @@
+"""Laws of the features and of what is measured with them: which sets of clips are alike, and which are not."""
+
+import math
+
+import pytest
+import torch
+
+from vg import checkpoints
+from vg.data import Clips, cartoon, open_store
+from vg.models import ClipFeatures, FeaturesConfig, TubeletConfig, TubeletTokenizer
+from vg.train import features as training
+from vg.train.generated import describe, frechet_facts, shuffled, windows
+
+
+def network(**changes):
+    torch.manual_seed(0)
+    return ClipFeatures(FeaturesConfig(**({"shots": 5, "width": 16, "size": 32} | changes))).eval()
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("VG_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield open_store(cartoon(), size=64, frames=600)
+
+
+def test_a_clip_of_any_size_length_and_colour_becomes_so_many_numbers():
+    model = network()
+    for shape in [(2, 1, 16, 32, 32), (2, 1, 5, 24, 40), (1, 3, 2, 64, 64)]:
+        assert model(torch.zeros(shape)).shape == (shape[0], 64)
+    colour = torch.rand(1, 3, 8, 32, 32)
+    grey = colour.mean(1, keepdim=True)
+    torch.testing.assert_close(model(colour), model(grey))
+    shot, arrow = model.guess(grey)
+    assert shot.shape == (1, 5) and arrow.shape == (1, 2)
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 1, 32, 32), (1, 1, 0, 32, 32), (1, 16, 32, 32)])
+def test_one_frame_has_no_features(shape):
+    with pytest.raises(ValueError, match="T from 2"):
+        network()(torch.zeros(shape))
+
+
+def test_features_see_the_order_of_frames_and_do_not_mix_clips():
+    model, video = network(), torch.rand(2, 1, 16, 32, 32)
+    with torch.no_grad():
+        assert not torch.allclose(model(video), model(video.flip(2)), atol=1e-3)
+        torch.testing.assert_close(model(video)[1:], model(video[1:]), atol=1e-5, rtol=1e-4)
+
+
+def test_every_clip_is_named_after_the_shot_that_it_lies_in(store):
+    shots = [store.shots[0], store.shots[2], store.shots[1]]
+    clips = Clips(store, sorted(shots), 16, stride=3)
+    names = training.shot_numbers(clips, sorted(shots))
+    for start, name in zip(clips.starts, names.tolist()):
+        first, stop = sorted(shots)[name]
+        assert first <= start and start + 16 <= stop
+
+
+def test_a_right_answer_lowers_the_loss_and_counts_as_accuracy(store):
+    shots = store.shots[:3]
+    clips = Clips(store, shots, 16, stride=8)
+    names = training.shot_numbers(clips, shots)
+
+    class Knows(torch.nn.Module):  # the shot from the clip itself, the arrow of time not at all
+        def __init__(self, right):
+            super().__init__()
+            self.weight, self.right = torch.nn.Parameter(torch.zeros(1)), right
+
+        def guess(self, video):
+            known = clips.take(range(len(clips)))
+            ways = torch.stack([known, known.flip(2), known.flip(-1), known.flip(2, -1)])
+            error = (ways[:, None] - video[None, :, None]).abs().flatten(3).mean(3)  # (4, B, clips)
+            name = names[error.amin(0).argmin(1)]
+            name = name if self.right else (name + 1) % 3
+            return 20.0 * torch.nn.functional.one_hot(name, 3), torch.zeros(len(video), 2)
+
+    losses = [float(training.features_loss(clips, shots)(Knows(r), torch.arange(6))) for r in (True, False)]
+    assert losses[0] == pytest.approx(math.log(2), abs=0.1) and losses[1] > 10
+    assert training.accuracy(Knows(True), clips, shots) == {"arrow": 0.5, "shot": 1.0}
+    assert training.accuracy(Knows(False), clips, shots)["shot"] == 0
+
+
+def test_windows_lie_side_by_side_within_shots_and_shuffling_keeps_frames(store):
+    assert len(windows(store, 16)) == sum((stop - start) // 16 for start, stop in store.shots)
+    video = windows(store, 48)
+    mixed = shuffled(video)
+    assert not torch.equal(mixed, video)
+    torch.testing.assert_close(mixed.mean(2), video.mean(2))
+    assert describe(network(size=64), video).shape == (3 * len(video), 64)
+
+
+@pytest.mark.skipif("film-features" not in checkpoints.names(), reason="not trained yet")
+def test_the_distance_orders_sets_of_clips_as_an_eye_does(store):
+    """On the drawn cartoon, which the network has never seen."""
+    features = checkpoints.load("film-features")
+    tokenizer = checkpoints.load("tubelet-fsq-64")
+    stretches = windows(store, 48)
+    truth, real = stretches[::2, :, 16:], stretches[1::2, :, 16:]
+    rough = TubeletTokenizer(TubeletConfig(levels=(3, 3), width=16)).eval()  # knows nothing: grey mush
+    blurred = torch.nn.functional.avg_pool3d(truth, (1, 7, 7), 1, (0, 3, 3), count_include_pad=False)
+    sets = {
+        "half": truth,
+        "tokenizer": tokenizer.decode(tokenizer.encode(stretches[::2]))[:, :, 16:],
+        "blurred": blurred,
+        "copied": stretches[::2, :, 15:16].expand_as(truth),
+        "shuffled": shuffled(truth),
+        "mush": rough.decode(rough.encode(truth)),
+    }
+    far = frechet_facts(sets, real, features)
+    assert far["half"] < far["tokenizer"] < min(far["copied"], far["shuffled"], far["blurred"])
+    assert far["mush"] == max(far.values())
