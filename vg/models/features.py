@@ -31,13 +31,19 @@ class FeaturesConfig:
     features: int = 64
 
 
+ORDERS = ("as filmed", "backwards", "shuffled", "standing still")
+"""What can have become of a clip's frames: the last repeats one of them."""
+
+
 class ClipFeatures(Freezable):
-    """A clip as a few numbers, from which its shot and the arrow of time can be told.
+    """A clip as a few numbers, from which its shot and the order of its frames can be told.
 
     A Frechet distance on features asks whether two sets of clips are alike (FVD: Unterthiner et al., 2018,
     arXiv:1812.01717). FVD takes its features from a large network that was trained to name actions in colour videos
-    of people; ours was trained on this film, to name the shot and to tell whether a clip runs backwards (Wei et al.,
-    2018, "Learning and using the arrow of time"). It sees frames, and how each differs from the one before.
+    of people; ours was trained on this film, to name the shot and to tell in which of four orders a clip's frames
+    are. One is backwards (the arrow of time: Wei et al., 2018, "Learning and using the arrow of time"), which is hard
+    in a cartoon full of cycles; the others see to it that motion is looked at. It sees frames, and how each differs
+    from the last.
 
     Example:
         >>> ClipFeatures(FeaturesConfig())(torch.zeros(2, 1, 16, 64, 64)).shape
@@ -56,7 +62,7 @@ class ClipFeatures(Freezable):
         self.far = nn.ModuleList(Block(2 * d) for _ in range(config.depth))
         self.to_features = nn.Sequential(nn.LayerNorm(2 * d), nn.Linear(2 * d, config.features))
         self.shot = nn.Linear(config.features, config.shots)
-        self.backwards = nn.Linear(config.features, 2)
+        self.order = nn.Linear(config.features, len(ORDERS))
         self.to(memory_format=torch.channels_last_3d)
 
     def forward(self, video: Tensor) -> Tensor:
@@ -81,6 +87,6 @@ class ClipFeatures(Freezable):
         return self.to_features(x.mean((1, 2, 3)))
 
     def guess(self, video: Tensor) -> tuple[Tensor, Tensor]:
-        """``(B, C, T, H, W)`` -> logits of the shots ``(B, shots)``, and of forwards and backwards ``(B, 2)``."""
+        """``(B, C, T, H, W)`` -> logits of the shots ``(B, shots)``, and of ``ORDERS`` ``(B, 4)``."""
         x = self(video)
-        return self.shot(x), self.backwards(x)
+        return self.shot(x), self.order(x)

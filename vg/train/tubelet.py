@@ -21,7 +21,7 @@ from vg.training import Recipe, Trained, fit
 SMALL, LARGE = "tubelet-fsq-64", "tubelet-fsq-128"
 RECIPE = Recipe(steps=9600, lr=2e-3, muon=2e-2, warmup=50, clip=5.0, ema=0.99)
 ZOOMED_RECIPE = Recipe(steps=3300, lr=1e-3, muon=1e-2, warmup=50, clip=5.0, ema=0.99)
-LARGE_RECIPE = Recipe(steps=12000, lr=2e-3, muon=1.5e-2, warmup=50, clip=5.0, ema=0.995)
+LARGE_RECIPE = Recipe(steps=9000, lr=2e-3, muon=1.5e-2, warmup=50, clip=5.0, ema=0.995)
 CROP = 96  # pixels of 128
 SEARCH_STEPS = 20
 
