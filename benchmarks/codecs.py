@@ -1,0 +1,69 @@
+"""The tubelet tokenizers beside H.264, VP9 and AV1, on every fourth validation clip of 16 frames, by payload bits.
+
+Prints what each draws at the tokenizer's raw bits, and what the codecs draw at the bits that the prior needs for the
+same tokens. A codec's number is read off between its two nearest settings, straight over the logarithm of its bits.
+
+    python benchmarks/codecs.py 128
+"""
+
+import sys
+
+import numpy as np
+import torch
+from tqdm.auto import tqdm
+
+from vg import checkpoints
+from vg.data import film, open_store
+from vg.data.codecs import CODECS, available, code_clips
+from vg.metrics import mean_frame, psnr, ssim
+from vg.search import search
+from vg.train.film import held_out
+
+POINTS = 8  # settings of each codec
+
+
+def line_of(codec: str, truth: torch.Tensor) -> list[tuple[float, float, float]]:
+    """(payload bits, PSNR, SSIM) at settings from good to bad."""
+    best, worst = CODECS[codec].qualities
+    found = []
+    for quality in tqdm(np.linspace(best + (worst - best) / 3, worst, POINTS).round().astype(int), desc=codec):
+        made, payload, _ = code_clips(truth, codec, int(quality))
+        found.append((float(payload.float().mean()), float(psnr(made, truth).mean()), float(ssim(made, truth).mean())))
+    return sorted(found)
+
+
+def read_off(line: list[tuple[float, float, float]], bits: float) -> list[float]:
+    """PSNR and SSIM at so many bits; NaN where the line does not reach."""
+    at, *values = (np.array(column) for column in zip(*line))
+    return [float(np.interp(np.log(bits), np.log(at), v, left=np.nan, right=np.nan)) for v in values]
+
+
+def main(size: int) -> None:
+    tokenizer = checkpoints.load(f"tubelet-fsq-{size}")
+    truth = held_out(open_store(film(), size=size))[::4]
+    tokens = torch.cat([tokenizer.encode(part) for part in truth.split(4)])
+    better = torch.cat([search(tokenizer, part, progress=False) for part in tqdm(truth.split(4), desc="searching")])
+    raw = tokens[0].numel() * tokenizer.quantizer.bits
+    rows = {"raw bits": raw}
+    if f"prior-{size}" in checkpoints.names():
+        prior = checkpoints.load(f"prior-{size}")
+        with torch.no_grad():
+            for name, indices in (("the prior's bits", tokens), ("the prior's bits, codes searched for", better)):
+                costs = torch.cat([prior.bits(part) for part in indices.split(4)])
+                rows[name] = float(costs.flatten(1).sum(1).mean())
+    lines = {codec: line_of(codec, truth) for codec in available()}
+    print(f"{len(truth)} clips of 16 frames at {size}x{size}; PSNR in dB and SSIM")
+    drawn = {"each clip's mean frame": mean_frame(truth)}
+    for name, indices in (("as encoded", tokens), ("codes searched for", better)):
+        drawn[f"tubelet-fsq-{size}, {name}"] = torch.cat([tokenizer.decode(part) for part in indices.split(4)])
+    for name, made in drawn.items():
+        print(f"  {name:40} {float(psnr(made, truth).mean()):6.2f} {float(ssim(made, truth).mean()):.3f}")
+    for name, bits in rows.items():
+        print(f"  at {bits:,.0f} bits a clip ({name})")
+        for codec, line in lines.items():
+            decibels, alike = read_off(line, bits)
+            print(f"    {codec:6} {decibels:6.2f} {alike:.3f}")
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]) if len(sys.argv) > 1 else 128)
