@@ -20,7 +20,7 @@ from vg.sampling import generate, sample_images
 
 HERE = Path(__file__).resolve().parent
 HOW = {"seed": 0, "temperature": 0.9, "top_p": 0.95}
-PROMPT, FRAMES = 16, 48
+PROMPT, FRAMES, LONG = 16, 48, 192
 TOKENIZERS = "video-vqvae-64", "video-fsqvae-64", "tubelet-fsq-64"
 
 
@@ -47,23 +47,35 @@ def images() -> None:
     Image.fromarray(pixels).resize(size, Image.Resampling.NEAREST).save(HERE / "images.png", optimize=True)
 
 
-def clips() -> None:
-    tokenizer, prior = checkpoints.load("tubelet-fsq-64"), checkpoints.load("prior-64")
-    window = checkpoints.card("prior-64").facts["window_in_tubelet_frames"]
-    store = open_store(film())
-    train, val = split_shots(store.shots)
+def reconstructed(store, large_store, val) -> Tensor:
+    """Two validation clips, each drawn by four tokenizers: (8, C, T, 128, 128), those of 64 pixels twice as large."""
     held = Clips(store, val, 32, stride=8)
-    some = held.take(torch.linspace(0, len(held) - 1, 4).long().tolist())
+    starts = held.starts[torch.linspace(0, len(held) - 1, 4).long()[1:3]].tolist()
+    made = []
+    for start in starts:
+        small, large = (each.clip(start, start + 32) for each in (store, large_store))
+        for tokenizer in map(checkpoints.load, TOKENIZERS):
+            drawn = tokenizer.decode(tokenizer.encode(small))
+            made.append(drawn.repeat_interleave(2, -1).repeat_interleave(2, -2))
+        tokenizer = checkpoints.load("tubelet-fsq-128")
+        made.append(tokenizer.decode(tokenizer.encode(large)))
+    return torch.cat(made)
+
+
+def clips() -> None:
+    tokenizer, prior = checkpoints.load("tubelet-fsq-128"), checkpoints.load("prior-128")
+    window = checkpoints.card("prior-128").facts["window_in_tubelet_frames"]
+    store = open_store(film(), size=128)
+    train, val = split_shots(store.shots)
+    some = torch.cat([prompts(store, val, 2), prompts(store, train, 2)])
     made = {
-        "reconstructed": torch.cat([each.decode(each.encode(some)) for each in map(checkpoints.load, TOKENIZERS)]),
+        "reconstructed": reconstructed(open_store(film()), store, val),
         "from-nothing": generate(prior, tokenizer, frames=FRAMES, batch=4, **HOW),
-        "continued": generate(
-            prior, tokenizer, torch.cat([prompts(store, val, 2), prompts(store, train, 2)]), FRAMES, **HOW
-        ),
-        "long": generate(prior, tokenizer, frames=160, batch=2, window=window, **HOW),
+        "continued": generate(prior, tokenizer, some, FRAMES, **HOW),
+        "long": generate(prior, tokenizer, some[2:3], frames=LONG, window=window, **HOW),
     }
     for name, video in made.items():
-        path = write_gif(HERE / f"{name}.gif", tiled(video, columns=4), fps=12, scale=2, colours=64)
+        path = write_gif(HERE / f"{name}.gif", tiled(video, columns=4), fps=12, colours=32)
         print(f"{path.name}: {tuple(video.shape)}, {path.stat().st_size:,} bytes")
 
 

@@ -10,12 +10,13 @@
 # - draw a token by hand, digit by digit, with temperature, top-k, top-p and the Gumbel trick;
 # - make video from nothing, from a still, from a clip, for a chosen scene, and longer than any training clip;
 # - say how teacher-forced and free-running prediction differ, and measure how errors grow;
+# - say how far a set of clips is from the film, by a Frechet distance, and what that number can and cannot see;
 # - ask whether a generated clip is new, or a training clip remembered;
 # - save what you make as GIF and MP4.
 #
-# **You need** Python, a little PyTorch, and the shipped weights `tubelet-fsq-64` and `prior-64`. The notebook runs alone.
+# **You need** Python, a little PyTorch, and the shipped weights: `tubelet-fsq-64` and `prior-64`, or those of 128 pixels. The notebook runs alone.
 #
-# **Minutes:** about 8 on a two-core laptop; two or three with a GPU. Nothing is trained here.
+# **Minutes:** about 10 on a two-core laptop; two or three with a GPU. Nothing is trained here.
 #
 # **Before:** [07 Transformer](07_transformer.ipynb). This is the last part of the course; its map is in
 # [00 Start here](00_start_here.ipynb).
@@ -46,12 +47,14 @@ print(source.describe())
 # ## The pair
 #
 # A prior speaks the language of one tokenizer. Its card holds the hash of the weights of the tokenizer it was trained
-# with, so a wrong pair can be noticed before it draws nonsense.
+# with, so a wrong pair can be noticed before it draws nonsense. There are two pairs. What is shown here is 64x64; set `SIZE`
+# to 128 for the larger pair, and run everything again. Near the end is a sheet of its clips.
 
 # %%
-tokenizer = checkpoints.load("tubelet-fsq-64")
-prior = checkpoints.load("prior-64")
-prior_card = checkpoints.card("prior-64")
+SIZE = 64  # or 128
+tokenizer = checkpoints.load(f"tubelet-fsq-{SIZE}")
+prior = checkpoints.load(f"prior-{SIZE}")
+prior_card = checkpoints.card(f"prior-{SIZE}")
 print("same levels:             ", tuple(prior.levels) == tuple(tokenizer.levels))
 print("made for this tokenizer: ", prior_card.facts["tokenizer"]["weights"] == weight_hash(tokenizer))
 print("frozen:                  ", tokenizer.frozen and prior.frozen)
@@ -79,7 +82,7 @@ for name, value in prior_card.facts.get("metrics", {}).items():
 # NBVAL_IGNORE_OUTPUT
 amount = profile().pick(smoke=240, laptop=None, gpu=None)  # frames; None: all of them
 share = profile().pick(smoke=0.35, laptop=0.1, gpu=0.1)  # of the frames, held out
-store = open_store(source, frames=amount)
+store = open_store(source, size=SIZE, frames=amount)
 train_shots, val_shots = split_shots(store.shots, share)
 same_film = prior_card.facts["data"]["sha256"] == store.source_sha256
 print(store)
@@ -636,7 +639,7 @@ print("tubelet-frames compared:", {len(points) for points in errors.values()} ==
 show.curves(errors, "distance from the film", x="frame", y="grey levels")
 
 # %% [markdown]
-# The same in tokens: the share that equals the film's. A code has three digits, and a neighbouring code draws nearly the
+# The same in tokens: the share that equals the film's. A code has several digits, and a neighbouring code draws nearly the
 # same, so digits are counted too. *Copied* repeats the last tubelet-frame of the prompt.
 #
 # And as the prior sees it: what do its own tokens cost, tubelet-frame by tubelet-frame, beside the film's? A line that falls
@@ -686,6 +689,69 @@ show.curves(
 )
 
 # %% [markdown]
+# ## How far from the film? A Frechet distance
+#
+# One clip can be compared with the film frame by frame only if it is meant to be that clip. A continuation is not; it should
+# be *like* the film. So compare sets. A small network was trained to name the film's shots, and to tell in which order a
+# clip's frames are: as filmed, backwards, shuffled, or one of them standing still. It turns each clip into 64 numbers
+# (`film-features`). Take the mean and the covariance of those numbers for each set, pretend that both sets are normal
+# distributions, and measure how far one is from the other (Frechet's distance). FVD (arXiv:1812.01717) is this with a
+# large network for colour video.
+#
+#     |m1 - m2|^2 + trace(S1 + S2 - 2 (S1 S2)^(1/2))
+#
+# The film is cut into stretches of 48 frames. Every second one is *real*; the others give the prompts, and what follows there
+# is the real half that shows how small the number can get. The further sets stand in for that half. A good measure puts
+# them in the order in which your eye would.
+
+# %%
+features = checkpoints.load("film-features", device=device())
+stretches = Clips(store, store.shots, frames=TOTAL, stride=TOTAL)
+stretches = stretches.take(range(len(stretches)))
+if profile().name == "smoke":
+    stretches = stretches[:6]
+real, halves = stretches[1::2], stretches[::2]
+
+
+@torch.no_grad()
+def describe(video):
+    """Features of every 16 new frames: (B * NEW / 16, 64)."""
+    clips = torch.cat([part for part in video[:, :, PROMPT:].split(16, dim=2)])
+    return torch.cat([features(part.to(device())).cpu() for part in clips.split(16)])
+
+
+def by_hand(a, b):
+    a, b = a.double(), b.double()
+    s, t = torch.cov(a.T), torch.cov(b.T)
+    root = torch.linalg.eigvals(s @ t).real.clamp(min=0).sqrt().sum()
+    return float((a.mean(0) - b.mean(0)).square().sum() + s.trace() + t.trace() - 2 * root)
+
+
+known = describe(real)
+ours = metrics.frechet_distance(describe(halves), known)
+print("by hand the same:", math.isclose(by_hand(describe(halves), known), ours, rel_tol=1e-3, abs_tol=1e-2))
+
+# %%
+# NBVAL_IGNORE_OUTPUT
+half_tokens = torch.cat([tokenizer.encode(part.to(device())) for part in halves.split(8)])
+made_tokens = generate_tokens(prior, half_tokens[:, :GIVEN], TOTAL // span, seed=SEED, batch=len(halves), **SAMPLING)
+order = torch.cat([torch.arange(PROMPT), PROMPT + torch.randperm(NEW, generator=torch.Generator().manual_seed(0))])
+sets = {
+    "the film's other half": halves,
+    "that, through the tokenizer": through_tokenizer(halves),
+    "continued by the prior": torch.cat([tokenizer.decode(part).cpu() for part in made_tokens.split(8)]),
+    "last frame, copied": halves[:, :, [min(k, PROMPT - 1) for k in range(TOTAL)]],
+    "frames shuffled": halves[:, :, order],
+}
+far = {name: metrics.frechet_distance(describe(video), known) for name, video in sets.items()}
+print(f"{len(describe(halves))} clips of 16 frames against {len(known)}")
+show.bars(far, "Frechet distance to the film")
+
+# %% [markdown]
+# Mind what it cannot see. It knows means and covariances of 64 numbers that were learned to tell shots apart: a set of copies
+# of one good clip would look bad, and a set with one impossible clip in it quite good. And few clips seem further apart than
+# many, so compare sets of one size only.
+#
 # ## New, or remembered?
 #
 # A model that plays back its training film passes every test above. So look for the nearest training clip: the smallest
@@ -726,6 +792,28 @@ sheet = {}
 for k, clip in enumerate(dreams):
     sheet[f"seed {k}"], sheet[f"nearest to {k}"] = clip, nearest["made from nothing"][k]
 show.strip(sheet, every=4, scale=1)
+
+# %% [markdown]
+# ## At 128 pixels
+#
+# The larger pair has four patches in each token (notebook 05), so a tubelet-frame is 256 tokens here too and the loop takes
+# about as long. The prompts are the beginnings of two validation shots and two training shots: the first of each that
+# are long enough. (With `SIZE = 128` above, these are the clips of that pair once more.)
+
+# %%
+# NBVAL_IGNORE_OUTPUT
+large, large_prior = (checkpoints.load(name, device=device()) for name in ("tubelet-fsq-128", "prior-128"))
+large_store = open_store(source, size=128, frames=profile().pick(smoke=240, laptop=None, gpu=None))
+begun = [[a for a, b in shots if b - a >= TOTAL][:2] for shots in (val_shots, train_shots)]
+names = [f"{kind} {a}" for kind, starts in zip(("validation", "training"), begun) for a in starts]
+large_truth = torch.cat([large_store.clip(a, a + TOTAL) for starts in begun for a in starts])
+start = time.perf_counter()
+made = generate(large_prior, large, large_truth[:, :, :PROMPT].to(device()), TOTAL, seed=0, **SAMPLING).cpu()
+print(f"{len(made)} clips of {TOTAL} frames at 128x128 in {time.perf_counter() - start:.0f} s")
+rows = {}
+for name, ours, film_clip in zip(names, made, large_truth):
+    rows[f"{name}"], rows[f"film {name.split()[-1]}"] = marked(ours, PROMPT), film_clip
+show.strip(rows, every=8, scale=1)
 
 # %% [markdown]
 # ## Your turn: the player beside the controls
@@ -939,6 +1027,8 @@ print(check_paint(paint))
 # - Holtzman et al., 2020, *The curious case of neural text degeneration*, arXiv:1904.09751 (nucleus sampling, top-p).
 # - Ho and Salimans, 2022, *Classifier-free diffusion guidance*, arXiv:2207.12598.
 # - Yan et al., 2021, *VideoGPT: Video generation using VQ-VAE and transformers*, arXiv:2104.10157.
+# - Heusel et al., 2017, *GANs trained by a two time-scale update rule* (the Frechet distance of images), arXiv:1706.08500;
+#   Unterthiner et al., 2018, *Towards accurate generative models of video* (FVD), arXiv:1812.01717.
 # - Bengio et al., 2015, *Scheduled sampling for sequence prediction with recurrent neural networks*, arXiv:1506.03099
 #   (exposure bias).
 # - Press et al., 2022, *Train short, test long*, arXiv:2108.12409 (ALiBi, and why a long video is possible at all).

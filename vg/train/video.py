@@ -1,7 +1,8 @@
 """``video-vqvae-64`` and ``video-fsqvae-64``: one Conv3D autoencoder of the film's clips, with either quantizer.
 
 Both have 1,024 and 1,000 codes for tokens of 4x8x8, the same networks, batches, steps and seed, so that they can be
-compared: 2,560 and 2,551 bits for 16 frames. FSQ has hidden layers beside it instead of a codebook, about as many weights.
+compared: 2,560 and 2,551 bits for 16 frames. FSQ has hidden layers beside it instead of a codebook: about as many
+weights.
 """
 
 from dataclasses import asdict
