@@ -89,6 +89,19 @@ def test_a_right_answer_lowers_the_loss_and_counts_as_accuracy(store):
     assert training.accuracy(Knows(False), clips, shots)["shot"] == 0
 
 
+def test_worn_clips_are_the_same_clips_in_another_light_and_sharpness():
+    torch.manual_seed(0)
+    video = 0.5 * torch.rand(64, 1, 2, 16, 16).round() - 0.25
+    made = training.worn(video)
+    assert made.shape == video.shape and made.abs().max() <= 1
+    flat, worn = (x.flatten(1) - x.flatten(1).mean(1, keepdim=True) for x in (video, made))
+    alike = torch.nn.functional.cosine_similarity(flat, worn)
+    assert alike.min() > 0.3 and 16 < int((alike > 0.97).sum()) < 48, "half of them blurred"
+    assert (made - video).flatten(1).mean(1).std() > 0.03
+    sharp = training.worn(video, coarsest=1.0, noise=0.0)
+    assert all(len(clip.unique()) <= 4 for clip in sharp), "two greys stay two greys, but for rounding"
+
+
 def test_a_clip_in_another_order_has_the_same_frames():
     clip = torch.arange(8.0).view(1, 8, 1, 1).expand(1, 8, 2, 2)
     assert torch.equal(training.ordered(clip, "as filmed"), clip)

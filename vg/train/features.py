@@ -16,7 +16,7 @@ from vg.train.shipping import run_folder, ship
 from vg.training import Recipe, Trained, fit
 
 NAME = "film-features"
-RECIPE = Recipe(steps=2000, lr=1e-3, muon=1e-2, warmup=50, ema=0.99)
+RECIPE = Recipe(steps=1800, lr=1e-3, muon=1e-2, warmup=50, ema=0.99)
 BATCH = 8
 
 
@@ -37,10 +37,29 @@ def ordered(clip: Tensor, order: str) -> Tensor:
     return clip
 
 
+def worn(video: Tensor, coarsest: float = 0.4, noise: float = 0.06) -> Tensor:
+    """Clips (B, C, T, H, W), each in another light, with more grain, and half of them blurred.
+
+    What tells a shot or an order should be what is seen, not how sharp it is or that film has grain: a reconstruction
+    has neither, and is still the same clip.
+    """
+    B, (H, W) = len(video), video.shape[-2:]
+    contrast, light = 0.15 * (2 * torch.rand(2, B, 1, 1, 1, 1, device=video.device) - 1)
+    made = []
+    for clip in video * (1 + contrast) + light:  # (C, T, H, W)
+        blurred, share = torch.rand(2).tolist()
+        if blurred < 0.5:
+            small = [max(1, round(n * (coarsest + (1 - coarsest) * share))) for n in (H, W)]
+            clip = F.interpolate(clip, size=small, mode="bilinear", antialias=True)
+            clip = F.interpolate(clip, size=(H, W), mode="bilinear")
+        made.append(clip + noise * torch.rand(()).to(clip) * torch.randn_like(clip))
+    return torch.stack(made).clamp(-1, 1)
+
+
 def features_loss(clips: Clips, shots: list):
     """Cross-entropy of the shot's name and of the frames' order, for batches of clip numbers.
 
-    Clips are mirrored half of the time, so that left and right do not tell the arrow of time; and in other lights.
+    Clips are mirrored half of the time, so that left and right do not tell the arrow of time; and ``worn``.
     """
     names = shot_numbers(clips, shots)
 
@@ -50,8 +69,7 @@ def features_loss(clips: Clips, shots: list):
         mirrored = torch.rand(B) < 0.5
         video = [ordered(clip, ORDERS[k]) for clip, k in zip(clips.take(numbers.tolist()), order.tolist())]
         video = torch.stack([clip.flip(-1) if turn else clip for clip, turn in zip(video, mirrored)]).to(where)
-        contrast, light = 0.15 * (2 * torch.rand(2, B, 1, 1, 1, 1, device=where) - 1)
-        shot, told = model.guess((video * (1 + contrast) + light).clamp(-1, 1))
+        shot, told = model.guess(worn(video))
         return F.cross_entropy(shot, names[numbers.cpu()].to(where)) + F.cross_entropy(told, order.to(where))
 
     return loss
