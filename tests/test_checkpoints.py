@@ -96,7 +96,7 @@ def test_shipped_checkpoints_load_and_their_cards_say_how_they_came_about(name):
     assert {"data", "seconds", "recipe", "metrics"} <= set(card.facts)
 
 
-@pytest.mark.skipif({"prior-64", "tubelet-fsq-64"} - set(checkpoints.names()) != set(), reason="not trained yet")
-def test_the_shipped_prior_belongs_to_the_shipped_tokenizer():
-    facts = checkpoints.card("prior-64").facts["tokenizer"]
+@pytest.mark.parametrize("size", [size for size in (64, 128) if f"prior-{size}" in checkpoints.names()])
+def test_a_shipped_prior_belongs_to_the_shipped_tokenizer(size):
+    facts = checkpoints.card(f"prior-{size}").facts["tokenizer"]
     assert facts["weights"] == weight_hash(checkpoints.load(facts["name"]))
