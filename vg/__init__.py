@@ -8,6 +8,8 @@
     prior = checkpoints.load("prior-64")
     clip = sampling.generate(prior, tokenizer, prompt=None, frames=32, seed=0)   # (B, C, T, H, W) in [-1, 1]
 
+``tubelet-fsq-128`` and ``prior-128`` are the same for 128 pixels; ``checkpoints.names()`` lists all.
+
 Video is ``(B, C, T, H, W)`` float in [-1, 1] everywhere but in ``vg.data``, which keeps frames as uint8; token grids
 are ``(B, t, h, w)`` int64. ``vg.show`` draws, for notebooks.
 """
