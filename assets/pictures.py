@@ -75,7 +75,7 @@ def clips() -> None:
         "long": generate(prior, tokenizer, some[2:3], frames=LONG, window=window, **HOW),
     }
     for name, video in made.items():
-        path = write_gif(HERE / f"{name}.gif", tiled(video, columns=4), fps=12, colours=32)
+        path = write_gif(HERE / f"{name}.gif", tiled(video, columns=4), fps=12, colours=64)
         print(f"{path.name}: {tuple(video.shape)}, {path.stat().st_size:,} bytes")
 
 
