@@ -45,6 +45,15 @@ def scene_number(name: str, scenes: list[str]) -> int:
     return scenes.index(name)
 
 
+def still_of(scene: int, scenes: list[str], size: int) -> Tensor | None:
+    """A frame from the middle of a scene, where the film is at hand: the label alone makes textures, no place."""
+    store = open_store(film(download=False), size=size)
+    if store.name != "film" or len(store.shots) != len(scenes):
+        return None
+    middle = sum(store.shots[scene]) // 2
+    return store.clip(middle, middle + 1)
+
+
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--size", type=int, choices=(64, 128), default=128, help="pixels of a side (128)")
@@ -52,7 +61,11 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--count", type=int, default=2, help="clips of each kind (2)")
     parser.add_argument("--prompt", type=Path, metavar="FILE", help="go on from the beginning of this video")
     parser.add_argument("--still", type=Path, metavar="FILE", help="go on from this picture, or a video's first frame")
-    parser.add_argument("--scene", metavar="NAME", help="in this scene of the film; a wrong name lists them")
+    parser.add_argument(
+        "--scene",
+        metavar="NAME",
+        help="in this scene, from a still if the film is there; a wrong name lists all",
+    )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--temperature", type=float, default=0.9)
     parser.add_argument("--top-p", type=float, default=0.95)
@@ -78,7 +91,8 @@ def main(arguments: list[str] | None = None) -> int:
             write("from-a-still", frames_of(options.still, options.size, 1))
         if options.scene:
             scenes = checkpoints.card(f"prior-{options.size}").facts.get("scenes", [])
-            write(options.scene, scene=scene_number(options.scene, scenes), guidance=GUIDANCE)
+            scene = scene_number(options.scene, scenes)
+            write(options.scene, still_of(scene, scenes, options.size), scene=scene, guidance=GUIDANCE)
     except (OSError, ValueError) as problem:
         parser.error(str(problem))
     if options.prompt or options.still or options.scene:
