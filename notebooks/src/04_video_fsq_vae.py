@@ -615,11 +615,13 @@ plt.show()
 # of FSQ go on rising? The dotted line on the right is all codes used equally; what lies below it is paid for in bits
 # and not used.
 #
-# On the film, half a minute each on one core: FSQ is ahead at 2^8 (22.60 dB against 22.30), at 2^10 (22.70, 22.59) and at
-# 2^12 (22.91, 22.58); VQ is ahead at 2^14 (23.15, 22.96). VQ does not bend down, it stands still up to 2^12, and its usage
-# says why: 48%, 12% and 3% of the codes, where FSQ uses 95%, 71% and 36%. Some 160 steps are too few for restarts to bring
-# a codebook to life. Why it leaps at 2^14 this run does not say. One guess: a batch has fewer vectors than that, so at first
-# each of them is a code, and the network begins as if nothing were quantized.
+# On the film, about half a minute each on one core: FSQ is ahead at 2^8 (22.48 dB against 22.22) and 2^12 (22.79, 22.62), VQ at
+# 2^10 (22.29, 22.22) and 2^14 (22.99, 22.90). The machine had other work too, and where minutes are the measure it is part
+# of the result: look at the steps. Two further runs of this cell had FSQ ahead at 2^10 by 0.11 and 0.39 dB. What does not move
+# from run to run: VQ does not bend down, it stands still up to 2^12, and its usage says why: 34%, 12% and 4% of the codes,
+# where FSQ uses 94%, 58% and 34%. Some 150 steps are too few for restarts to bring a codebook to life. Why it leaps at 2^14
+# this run does not say. One guess: a batch has fewer vectors than that, so at first each of them is a code, and the network
+# begins as if nothing were quantized.
 #
 # Two cautions. Half a minute is a glance: so early the decoder, more than the number of codes, may be what limits the
 # picture. And one seed each: a difference of a tenth of a dB is noise.
