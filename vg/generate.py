@@ -76,8 +76,8 @@ def main(arguments: list[str] | None = None) -> int:
     prior = checkpoints.load(f"prior-{options.size}")
     how = {"frames": options.frames, "seed": options.seed, "temperature": options.temperature, "top_p": options.top_p}
 
-    def write(kind: str, prompt: Tensor | None = None, **more) -> None:
-        clips = generate(prior, tokenizer, prompt, batch=options.count, **how, **more)
+    def write(kind: str, prompt: Tensor | None = None, batch: int = options.count, **more) -> None:
+        clips = generate(prior, tokenizer, prompt, batch=batch, **how, **more)
         for k, clip in enumerate(clips):
             for suffix in (".gif", ".mp4"):
                 name = f"{kind}-{options.size}-{options.seed + k}{suffix}"
@@ -101,9 +101,8 @@ def main(arguments: list[str] | None = None) -> int:
     store = open_store(film(download=False), size=options.size)
     given = prompts(store, options.count, GIVEN)
     if given is not None:
-        options.count = len(given)
-        write("continued", given)
-        write("from-a-still", given[:, :, -1:])
+        write("continued", given, len(given))
+        write("from-a-still", given[:, :, -1:], len(given))
     return 0
 
 

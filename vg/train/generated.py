@@ -8,8 +8,8 @@ from vg.data import Clips, FrameStore, split_shots
 from vg.metrics import frechet_distance, nearest_clip, psnr
 from vg.models import ClipFeatures, Prior, TubeletTokenizer
 from vg.sampling import generate
+from vg.train.film import FRAMES
 
-FRAMES = 16  # of a clip that features describe
 PROMPT, NEW = 16, 32
 LONG = 96
 SAMPLING = {"temperature": 0.9, "top_p": 0.95}
