@@ -306,6 +306,20 @@ def test_sdpa_gets_the_fast_kernel_of_the_cpu(grad, Lq, Lk):
         attention(q, k, v, alibi_slopes(2), "sdpa")
 
 
+@pytest.mark.parametrize("Lq, Lk", [(7, 7), (6, 6), (4, 11), (1, 5)])
+@pytest.mark.parametrize("window", [None, 2, 5])
+@pytest.mark.parametrize("block", [1, 3])
+def test_queries_in_blocks_get_the_numbers_and_gradients_of_the_whole(Lq, Lk, window, block, monkeypatch):
+    monkeypatch.setattr(module, "BLOCK", block)
+    results = []
+    for backend in ("sdpa", "reference"):
+        tensors = [x.requires_grad_() for x in qkv(Lq=Lq, Lk=Lk)]
+        out = attention(*tensors, alibi_slopes(2), backend=backend, window=window)
+        results.append([out, *torch.autograd.grad(out.sin().sum(), tensors)])
+    for ours, truth in zip(*results, strict=True):
+        torch.testing.assert_close(ours, truth, atol=1e-5, rtol=1e-5)
+
+
 def test_layers_share_one_mask():
     module._cached_mask.cache_clear()
     for _ in range(3):
