@@ -113,6 +113,8 @@ def test_the_prior_has_to_predict_true_tokens_and_sees_some_wrong_ones():
     assert 0.2 < told.float().mean() < 0.8 and torch.equal(scene[told], batch[told, -1])
     prior_loss(corrupt=0.0, drop_scene=0.0)(prior, batch)
     assert torch.equal(prior.seen[2], indices) and torch.equal(prior.seen[1], batch[:, -1])
+    unlabelled = prior_batches(windows(), batch=32, labelled=False)(seeded(1))
+    assert torch.equal(unlabelled[:, :-1], batch[:, :-1]) and bool((unlabelled[:, -1] == -1).all())
     plain = Watched(scenes=False)
     prior_loss()(plain, batch)
     assert plain.seen[1] is None

@@ -129,12 +129,20 @@ def test_scenes_and_guidance(models):
     assert make(models, scene=2, guidance=2.0, batch=3, prompt=torch.zeros(1, 8, 12)[None][None]).shape[0] == 3
 
 
+def test_every_clip_of_a_batch_may_have_a_scene_of_its_own(models):
+    mixed = make(models, scene=[2, 0], guidance=2.0, batch=2)
+    for b, scene in enumerate([2, 0]):
+        alone = make(models, scene=scene, guidance=2.0, seed=3 + b)
+        torch.testing.assert_close(mixed[b : b + 1], alone, atol=1e-5, rtol=0)
+
+
 WRONG = [
     ({"temperature": 0}, "temperature is 0"),
     ({"top_k": 0}, "top_k is 0"),
     ({"top_p": 0.0}, "top_p is 0.0"),
     ({"top_p": 1.5}, "top_p is 1.5"),
     ({"scene": 3}, "scenes 0 to 2"),
+    ({"scene": [0, 3], "batch": 2}, "scenes 0 to 2"),
     ({"guidance": 2.0}, "needs a scene"),
     ({"prompt": torch.zeros(1, 1, 8, 8, 12)}, "fills 8 of 8"),
     ({"prompt": torch.zeros(1, 1, 2, 12, 12)}, r"this prior makes \(8, 12\)"),

@@ -17,6 +17,8 @@ def prior(seed=0, **changes):
     model = Prior(PriorConfig(**(settings | changes))).eval()
     for weight in model.parameters():  # nothing at zero: every path has to carry something
         weight.data += 0.1 * torch.randn_like(weight)
+    if model.config.layouts:
+        model.learn_layouts(2, tokens(seed=9))
     return model
 
 
@@ -24,7 +26,15 @@ def tokens(batch=2, t=4, seed=1):
     return torch.randint(math.prod(LEVELS), (batch, t, 3, 4), generator=torch.Generator().manual_seed(seed))
 
 
-KINDS = [{}, {"positions": "plain"}, {"positions": "learned"}, {"context": 0}, {"context": 2}, {"scenes": 0}]
+KINDS = [
+    {},
+    {"positions": "plain"},
+    {"positions": "learned"},
+    {"context": 0},
+    {"context": 2},
+    {"scenes": 0},
+    {"layouts": True},
+]
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=str)
@@ -156,3 +166,34 @@ def test_dropout_leaves_out_in_training_and_nothing_in_evaluation():
         dropping.train()
         assert not torch.equal(dropping.bits(indices), dropping.bits(indices))
         assert torch.equal(plain.train().bits(indices), plain.bits(indices))
+
+
+@torch.no_grad()
+def test_a_layout_is_the_mean_code_of_every_place_and_belongs_to_its_label_alone():
+    model, clips = prior(layouts=True), tokens(batch=3)
+    before = model.layouts.clone()
+    model.learn_layouts(0, clips)
+    codes = FSQ(LEVELS).codes(clips).flatten(0, 1).mean(0)  # (h, w, digits)
+    torch.testing.assert_close(model.layouts[1], codes.flatten(0, 1))
+    assert torch.equal(model.layouts[[0, 2, 3]], before[[0, 2, 3]]) and not model.layouts[0].any()
+    assert model.laid_out() == [0, 2] and prior().laid_out() == []
+
+
+@torch.no_grad()
+def test_what_stands_at_a_place_is_told_to_the_token_there():
+    model = prior(layouts=True, depth=1)
+    digits, label = model.digits(tokens(batch=1)), torch.tensor([2])
+    contexts = model.contexts(digits)
+    before = model.inputs(digits, contexts, 0, 48, label)
+    model.layouts[3, 5] += 1
+    moved = (model.inputs(digits, contexts, 0, 48, label) - before).abs().amax((0, 2)) > 0
+    assert moved.nonzero().flatten().tolist() == [5, 17, 29, 41], "place 5 of each of the four tubelet-frames"
+    assert torch.equal(
+        model.inputs(digits, contexts, 7, 31, label), model.inputs(digits, contexts, 0, 48, label)[:, 7:31]
+    )
+
+
+def test_a_layout_for_no_label_is_refused():
+    for model, scene in ((prior(layouts=True), 3), (prior(layouts=True), -1), (prior(), 0)):
+        with pytest.raises(ValueError, match=f"no layout for scene {scene}"):
+            model.learn_layouts(scene, tokens())

@@ -1,7 +1,8 @@
 """Make new clips from the shipped weights: ``python -m vg.generate``, or ``make generate``.
 
-Writes GIF and MP4 under ``out/``. As it comes: some from nothing, some that go on from the beginning of a shot (of the
-film, or of the drawn cartoon where there is no film), some from a still. With --prompt, --still or --scene: that alone.
+Writes GIF and MP4 under ``out/``. As it comes: some from nothing but a scene's label, drawn at random, some that go on
+from the beginning of a shot (of the film, or of the drawn cartoon where there is no film), some from a still. With
+--prompt, --still or --scene: that alone.
 """
 
 import argparse
@@ -14,6 +15,7 @@ from torch import Tensor
 
 from vg import checkpoints, paths
 from vg.data import FrameStore, film, open_store, save, split_shots, video
+from vg.models import Prior
 from vg.sampling import generate
 
 GIVEN = 16  # frames of a prompt
@@ -45,8 +47,15 @@ def scene_number(name: str, scenes: list[str]) -> int:
     return scenes.index(name)
 
 
+def some_scenes(prior: Prior, count: int, seed: int) -> list[int] | None:
+    """Labels drawn at random, of those that say where things stand; None for a prior that has none."""
+    known = prior.laid_out()
+    draws = torch.Generator().manual_seed(seed)
+    return [known[i] for i in torch.randint(len(known), (count,), generator=draws)] if known else None
+
+
 def still_of(scene: int, scenes: list[str], size: int) -> Tensor | None:
-    """A frame from the middle of a scene, where the film is at hand: the label alone makes textures, no place."""
+    """A frame from the middle of a scene, where the film is at hand."""
     store = open_store(film(download=False), size=size)
     if store.name != "film" or len(store.shots) != len(scenes):
         return None
@@ -64,7 +73,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument(
         "--scene",
         metavar="NAME",
-        help="in this scene, from a still if the film is there; a wrong name lists all",
+        help="in this scene, from its label alone if that knows the place, else from a still; a wrong name lists all",
     )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--temperature", type=float, default=0.9)
@@ -92,12 +101,14 @@ def main(arguments: list[str] | None = None) -> int:
         if options.scene:
             scenes = checkpoints.card(f"prior-{options.size}").facts.get("scenes", [])
             scene = scene_number(options.scene, scenes)
-            write(options.scene, still_of(scene, scenes, options.size), scene=scene, guidance=GUIDANCE)
+            told = scene in prior.laid_out()  # otherwise a label alone makes textures, no place
+            still = None if told else still_of(scene, scenes, options.size)
+            write(options.scene, still, scene=scene, guidance=GUIDANCE)
     except (OSError, ValueError) as problem:
         parser.error(str(problem))
     if options.prompt or options.still or options.scene:
         return 0
-    write("from-nothing")
+    write("from-nothing", scene=some_scenes(prior, options.count, options.seed))
     store = open_store(film(download=False), size=options.size)
     given = prompts(store, options.count, GIVEN)
     if given is not None:

@@ -140,12 +140,17 @@ def image_tokenizer_loss(model: VQVAE | VQVAE2, images: Tensor) -> Tensor:
     return _log_error(model.reconstruct(codes), images) + extra
 
 
-def prior_batches(windows: Windows, batch: int) -> Draw:
-    """Random windows of the latent cache with their shots' numbers: int64 (B, t * h * w + 1), the number last."""
+def prior_batches(windows: Windows, batch: int, labelled: bool = True) -> Draw:
+    """Random windows of the latent cache with their shots' numbers: int64 (B, t * h * w + 1), the number last.
+
+    Without ``labelled`` the number is -1, unknown: for pictures that are not what a label stands for, such as parts of
+    the scene seen from nearer.
+    """
 
     def draw(generator: torch.Generator) -> Tensor:
         numbers = windows.draw(batch, generator)
-        return torch.cat([windows.take(numbers).flatten(1), windows.shots[numbers][:, None]], dim=1)
+        shots = windows.shots[numbers] if labelled else torch.full((batch,), -1)
+        return torch.cat([windows.take(numbers).flatten(1), shots[:, None]], dim=1)
 
     return draw
 

@@ -25,7 +25,7 @@ def generate(
     temperature: float = 1.0,
     top_k: int | None = None,
     top_p: float | None = None,
-    scene: int | None = None,
+    scene: int | Sequence[int] | None = None,
     guidance: float = 1.0,
     window: int | None = None,
     progress: bool = True,
@@ -45,7 +45,7 @@ def generate(
         top_k: draw each digit from its so many most probable values.
         top_p: draw each digit from the fewest values that hold this share of the probability (Holtzman et al.,
             2020, arXiv:1904.09751). Both are taken from the same distribution, independently of each other.
-        scene: a label, for a prior that has them.
+        scene: a label, or one for each of the batch, for a prior that has them.
         guidance: above 1, go further in the direction that the scene's label points to (Ho and Salimans,
             2022, arXiv:2207.12598).
         window: tubelet-frames that the prior looks back at most; default all. Without a bound a long video
@@ -59,7 +59,8 @@ def generate(
         ValueError: if the models do not fit each other or the prompt, or a number is out of its range.
     """
     _check_levels([prior.levels], [tokenizer.levels])
-    _check_numbers(prior, temperature, top_k, top_p, scene, guidance)
+    for label in _labels(scene):
+        _check_numbers(prior, temperature, top_k, top_p, label, guidance)
     t = tokenizer.tubelet[0]
     tokens = None if prompt is None else _prompt_tokens(prior, tokenizer, prompt)
     batch = batch or (1 if tokens is None else len(tokens))
@@ -167,7 +168,7 @@ def sample_images(
     parts = [prior.top, prior.bottom] if two else [prior]
     theirs = autoencoder.levels if isinstance(autoencoder, VQVAE2) else (autoencoder.levels,)
     _check_levels([part.levels for part in parts], list(theirs))
-    for label in [scene] if scene is None or isinstance(scene, int) else scene:
+    for label in _labels(scene):
         _check_numbers(parts[0], scene=label, **options)
     options |= dict(batch=batch, scene=scene, progress=progress)
     device = next(autoencoder.parameters()).device
@@ -232,6 +233,10 @@ def _prompt_tokens(prior: Prior, tokenizer: TubeletTokenizer, prompt: Tensor) ->
             f"Open the store with size=({h}, {w})."
         )
     return tokens
+
+
+def _labels(scene: int | Sequence[int] | None) -> Sequence[int | None]:
+    return [scene] if scene is None or isinstance(scene, int) else scene
 
 
 def _check_levels(ours: Sequence, theirs: Sequence) -> None:

@@ -42,6 +42,8 @@ class PriorConfig:
             ``plain`` ALiBi, or ``learned`` (an embedding of each position, no ALiBi).
         longest: positions that ``learned`` has, in tubelet-frames.
         scenes: scene labels; 0 for none.
+        layouts: whether a label also says what stands where in its scene, on average (``Prior.learn_layouts``).
+            Without it a label is one vector, the same at every place.
         guide_levels: of the tokenizer whose tokens guide these; empty for no guide.
         guide_grid: (h, w) of the guide; both divide those of ``grid`` by the same number.
         guide_depth: blocks of the network over the guide.
@@ -57,6 +59,7 @@ class PriorConfig:
     positions: str = "two_scale"
     longest: int = 32
     scenes: int = 0
+    layouts: bool = False
     guide_levels: tuple[int, ...] = ()
     guide_grid: tuple[int, int] = (4, 4)
     guide_depth: int = 2
@@ -181,6 +184,9 @@ class Prior(Freezable):
         self.nothing = nn.Parameter(torch.zeros(d))  # the context of the first tubelet-frame
         self.context = nn.ModuleList(Block(d) for _ in range(config.context))
         self.scene = nn.Embedding(config.scenes + 1, d) if config.scenes else None
+        if config.layouts:  # row 0: of an unknown scene
+            self.register_buffer("layouts", torch.zeros(config.scenes + 1, self.frame, len(self.levels)))
+            self.stands = nn.Linear(len(self.levels), d, bias=False)
         self.position = nn.Embedding(config.longest * self.frame, d) if config.positions == "learned" else None
         self.layers = nn.ModuleList(Layer(d, config.heads, config.dropout) for _ in range(config.depth))
         self.norm = nn.LayerNorm(d)
@@ -242,6 +248,35 @@ class Prior(Freezable):
         for layer in self.layers:
             x = layer(x, self.slopes, **options)
         return self.norm(x)
+
+    @torch.no_grad()
+    def learn_layouts(self, scene: int, indices: Tensor) -> None:
+        """Let a label say what stands where: for every place, the mean of all codes that were seen there.
+
+        As a codebook may begin with data instead of noise, so a label with what it stands for. Call it before training,
+        with training clips only.
+
+        Args:
+            scene: the label.
+            indices: (B, t, h, w) int64, clips of that scene.
+
+        Raises:
+            ValueError: if the prior has no layouts or no such label, or the grid is another.
+        """
+        if not (self.config.layouts and 0 <= scene < self.config.scenes):
+            raise ValueError(
+                f"Prior: no layout for scene {scene}. layouts is {self.config.layouts}, and there are "
+                f"{self.config.scenes} scenes."
+            )
+        width = self.quantizer.width
+        codes = (self.digits(indices) - width) / width  # (B, t * h * w, digits), in [-1, 1]
+        self.layouts[scene + 1] = codes.view(-1, self.frame, len(self.levels)).mean(0)
+
+    def laid_out(self) -> list[int]:
+        """The labels that say what stands where: those that ``learn_layouts`` was called with."""
+        if not self.config.layouts:
+            return []
+        return self.layouts[1:].abs().amax((1, 2)).nonzero().flatten().tolist()
 
     def contexts(self, digits: Tensor, past: Past | None = None) -> Tensor:
         """What whole tubelet-frames (B, L, digits) say about the places of the frames after them: (B, L, D)."""
@@ -306,6 +341,8 @@ class Prior(Freezable):
         if self.scene is not None:
             label = torch.full((B,), -1, device=device) if scene is None else scene
             x = x + self.scene(label + 1)[:, None]
+            if self.config.layouts:
+                x = x + self.stands(self.layouts[label + 1])[:, positions % self.frame]
         return x
 
     def advance(

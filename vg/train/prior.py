@@ -2,8 +2,8 @@
 
 import math
 import shutil
-from collections.abc import Iterable
-from dataclasses import asdict, replace
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import torch
@@ -15,7 +15,7 @@ from vg.hashing import weight_hash
 from vg.metrics import copy_bits, unigram_bits
 from vg.models import Prior, PriorConfig, TubeletTokenizer
 from vg.profiles import device
-from vg.recipes import prior_batches, prior_loss
+from vg.recipes import Draw, prior_batches, prior_loss
 from vg.train.features import NAME as FEATURES
 from vg.train.film import data_card, open_film
 from vg.train.generated import generated_facts
@@ -23,10 +23,10 @@ from vg.train.shipping import run_folder, ship
 from vg.training import Recipe, Trained, fit
 
 SHAPE = {"width": 192, "depth": 4, "dropout": 0.1}
+LARGE_SHAPE = SHAPE | {"layouts": True}
 RECIPE = Recipe(steps=1100, lr=1e-3, muon=1.5e-2, warmup=30, betas=(0.9, 0.95), decay=0.05, ema=0.99)
-LARGE_RECIPE = replace(RECIPE, steps=700)  # fewer steps, which take longer: twelve digits a token
+LARGE_RECIPE = replace(RECIPE, steps=1300, ema=0.995)
 WINDOW = 6  # tubelet-frames that the prior is trained on: 48 frames
-CLOSER = {64: 128, 128: 192}  # size of the frames whose corners are brought to a prior's size
 MEASURED = 4  # tubelet-frames of the windows in which it is measured: 32 frames
 
 # What there is to see in each shot of the film, for whoever wants to choose: the scene labels' names.
@@ -36,6 +36,29 @@ SCENES = [
     "hay", "minnie-runs", "goat-and-music", "minnie-aboard", "goat-crank", "goat-sings", "kitchen-drums", "duck",
     "pigs", "goat-sings-on", "cow-teeth", "captain-catches", "parrot-in-porthole", "potatoes",
 ]  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How one of the priors is trained.
+
+    Attributes:
+        tokens: the tokenizer's name.
+        size: of the film's frames in pixels.
+        closer: size of the frames whose corners are brought to ``size``.
+        recipe: steps and rates.
+        shape: of ``PriorConfig``, what the tokens leave open.
+        told: share of the labelled windows whose scene the prior is told.
+        draw: from the caches, the film as it is first, and the training shots to batches.
+    """
+
+    tokens: str
+    size: int
+    closer: int
+    recipe: Recipe
+    shape: dict
+    told: float
+    draw: Callable[[list[latents.LatentCache], list], Draw]
 
 
 def open_cache(
@@ -112,51 +135,86 @@ def corners(large: FrameStore, size: int, share: float = 0.75) -> list[FrameStor
     return made
 
 
+def all_alike(caches: list[latents.LatentCache], train: list) -> Draw:
+    """Windows of all ``caches`` with their labels; of the first, the film as it is, twice as many as of any other."""
+    draws = [prior_batches(each.windows(WINDOW, shots=train), batch=3) for each in (caches[0], *caches)]
+
+    def draw(generator: torch.Generator) -> torch.Tensor:
+        return draws[int(torch.randint(len(draws), (), generator=generator))](generator)
+
+    return draw
+
+
+def film_and_views(caches: list[latents.LatentCache], train: list) -> Draw:
+    """Half of the batches are the film as it is, with labels; the other half views of it, mirrored ones too, without.
+
+    A label is to say where things stand, and from nearer or in a mirror they stand elsewhere. Of the film every second
+    batch holds windows half as long and twice as many: they begin more often, and a video from nothing has to begin.
+    """
+    film = dict(shots=train, views=[view for view in caches[0].views if not view[1]])
+    long, short = (prior_batches(caches[0].windows(WINDOW // n, **film), batch=3 * n) for n in (1, 2))
+    views = [prior_batches(each.windows(WINDOW, shots=train), batch=3, labelled=False) for each in caches]
+
+    def draw(generator: torch.Generator) -> torch.Tensor:
+        kind, view = torch.randint(4, (), generator=generator), torch.randint(len(views), (), generator=generator)
+        return (long, short, views[view], views[view])[kind](generator)
+
+    return draw
+
+
+def learn_layouts(prior: Prior, cache: latents.LatentCache, shots: list) -> None:
+    """What stands where in each of the ``shots``, from the film as it is, not mirrored."""
+    for number, shot in enumerate(cache.shots):
+        known = [cache.indices(entry) for entry in cache.entries if entry.shot == number and not entry.mirrored]
+        if shot in shots and known:
+            prior.learn_layouts(number, torch.cat(known)[None].to(prior.start.device))
+
+
 def train_prior(
-    caches: list[latents.LatentCache], train: list, val: list, recipe: Recipe, folder: Path
+    caches: list[latents.LatentCache], train: list, val: list, plan: Plan, folder: Path
 ) -> tuple[Trained, dict]:
-    """Train on windows of all ``caches``, the first of which is the film as it is; it is drawn twice as often."""
+    """Train on windows of all ``caches``, the first of which is the film as it is, as the ``plan`` has it."""
     cache = caches[0]
     held = cache.windows(MEASURED, shots=val, views=[(0, False)], stride=2)
     truth = held.take(torch.arange(len(held)))
-    torch.manual_seed(recipe.seed)
-    prior = Prior(PriorConfig(cache.levels, cache.grid, scenes=len(cache.shots), **SHAPE)).to(device())
+    torch.manual_seed(plan.recipe.seed)
+    prior = Prior(PriorConfig(cache.levels, cache.grid, scenes=len(cache.shots), **plan.shape)).to(device())
+    if prior.config.layouts:
+        learn_layouts(prior, cache, train)
 
     def evaluate(model: Prior) -> dict[str, float]:
         return {
             "validation bits a token": float(torch.cat([model.bits(p.to(device())) for p in truth.split(4)]).mean())
         }
 
-    draws = [prior_batches(each.windows(WINDOW, shots=train), batch=3) for each in (cache, *caches)]
-
-    def draw(generator: torch.Generator) -> torch.Tensor:
-        return draws[int(torch.randint(len(draws), (), generator=generator))](generator)
-
-    trained = fit(prior, prior_loss(), draw, recipe, folder=folder, evaluate=evaluate, every=100)
+    loss, draw = prior_loss(drop_scene=1 - plan.told), plan.draw(caches, train)
+    trained = fit(prior, loss, draw, plan.recipe, folder=folder, evaluate=evaluate, every=100)
     how = {
-        "batch": 3,
+        "draw": plan.draw.__name__,
+        "told": plan.told,
         "window_in_tubelet_frames": WINDOW,
         "caches": [each.folder.name for each in caches],
-        "recipe": asdict(recipe),
+        "recipe": asdict(plan.recipe),
         "validation_bits": trained.history["validation bits a token"],
     }
     return trained, how
 
 
-def _train(name: str, tokens: str, size: int, recipe: Recipe, to: Path) -> None:
-    store = open_film(size=size)
+def _train(name: str, to: Path) -> None:
+    plan = PLANS[name]
+    store = open_film(size=plan.size)
     train, val = split_shots(store.shots)
-    tokenizer = checkpoints.load(tokens, to)
-    phases = range(0, tokenizer.tubelet[0], (size // 64) ** 2)  # four times the pixels take four times as long
-    closer = corners(open_film(size=CLOSER[size]), size)
+    tokenizer = checkpoints.load(plan.tokens, to)
+    phases = range(0, tokenizer.tubelet[0], (plan.size // 64) ** 2)  # four times the pixels take four times as long
+    closer = corners(open_film(size=plan.closer), plan.size)
     caches = [open_cache(each, tokenizer, phases=phases) for each in (store, *closer)]
-    trained, how = train_prior(caches, train, val, recipe, run_folder(name, store.name))
+    trained, how = train_prior(caches, train, val, plan, run_folder(name, store.name))
     scenes = SCENES if store.name == "film" and len(store.shots) == len(SCENES) else []
     facts = {
         "data": data_card(store),
         "scenes": scenes,
         **how,
-        "tokenizer": {"name": tokens, "weights": weight_hash(tokenizer)},
+        "tokenizer": {"name": plan.tokens, "weights": weight_hash(tokenizer)},
     }
 
     def measure(prior: Prior) -> dict:
@@ -168,11 +226,17 @@ def _train(name: str, tokens: str, size: int, recipe: Recipe, to: Path) -> None:
     ship(name, trained, facts, measure, to)
 
 
+PLANS = {
+    "prior-64": Plan("tubelet-fsq-64", 64, 128, RECIPE, SHAPE, told=0.5, draw=all_alike),
+    "prior-128": Plan("tubelet-fsq-128", 128, 192, LARGE_RECIPE, LARGE_SHAPE, told=0.8, draw=film_and_views),
+}
+
+
 def train_small(to: Path) -> None:
     """``prior-64``: the transformer over the tokens of the ``tubelet-fsq-64`` that lies in ``to``."""
-    _train("prior-64", "tubelet-fsq-64", 64, RECIPE, to)
+    _train("prior-64", to)
 
 
 def train_large(to: Path) -> None:
-    """``prior-128``: the same over those of ``tubelet-fsq-128``."""
-    _train("prior-128", "tubelet-fsq-128", 128, LARGE_RECIPE, to)
+    """``prior-128``: the same over those of ``tubelet-fsq-128``; its labels say where things stand in a scene."""
+    _train("prior-128", to)
