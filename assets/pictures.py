@@ -16,6 +16,7 @@ from torch import Tensor
 from vg import checkpoints
 from vg.data import Clips, film, open_store, split_shots, to_uint8
 from vg.data.writers import write_gif
+from vg.generate import GUIDANCE, some_scenes
 from vg.sampling import generate, sample_images
 
 HERE = Path(__file__).resolve().parent
@@ -70,7 +71,9 @@ def clips() -> None:
     some = torch.cat([prompts(store, val, 2), prompts(store, train, 2)])
     made = {
         "reconstructed": reconstructed(open_store(film()), store, val),
-        "from-nothing": generate(prior, tokenizer, frames=FRAMES, batch=4, seed=0),  # a lower temperature: empty walls
+        "from-nothing": generate(
+            prior, tokenizer, frames=FRAMES, batch=4, scene=some_scenes(prior, 4, 0), guidance=GUIDANCE, **HOW
+        ),
         "continued": generate(prior, tokenizer, some, FRAMES, **HOW),
         "long": generate(prior, tokenizer, some[:1], frames=LONG, window=window, **HOW),
     }

@@ -108,7 +108,8 @@ def main(arguments: list[str] | None = None) -> int:
         parser.error(str(problem))
     if options.prompt or options.still or options.scene:
         return 0
-    write("from-nothing", scene=some_scenes(prior, options.count, options.seed))
+    scenes = some_scenes(prior, options.count, options.seed)
+    write("from-nothing", scene=scenes, guidance=GUIDANCE if scenes else 1.0)
     store = open_store(film(download=False), size=options.size)
     given = prompts(store, options.count, GIVEN)
     if given is not None:

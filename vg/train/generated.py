@@ -49,6 +49,19 @@ def continued(prior: Prior, tokenizer: TubeletTokenizer, prompts: Tensor, frames
     return torch.cat(made)[:, :, PROMPT:]
 
 
+def from_labels(prior: Prior, tokenizer: TubeletTokenizer, count: int, frames: int) -> Tensor:
+    """Clips from nothing but a label, those that say what stands where in turn: (count, C, frames, H, W)."""
+    known = prior.laid_out()
+    labels = torch.tensor([known[k % len(known)] for k in range(count)])
+    made = [
+        generate(
+            prior, tokenizer, None, frames, 16 * k, batch=len(part), scene=part.tolist(), progress=False, **SAMPLING
+        )
+        for k, part in enumerate(tqdm(labels.split(16), desc="from labels", unit="batch"))
+    ]
+    return torch.cat(made)
+
+
 def generated_facts(prior: Prior, tokenizer: TubeletTokenizer, store: FrameStore, features: ClipFeatures) -> dict:
     """What a card says of the clips that a prior makes.
 
@@ -57,11 +70,12 @@ def generated_facts(prior: Prior, tokenizer: TubeletTokenizer, store: FrameStore
 
     Returns:
         "frechet": distance to the real clips of: the other real half; the same through the tokenizer; what the prior
-        made of their prompts; the prompt's last frame, copied; and the real half with its frames shuffled.
+        made of their prompts; what it made of labels alone, if these say what stands where; the prompt's last frame,
+        copied; and the real half with its frames shuffled.
         "drift": the same distance for the frames 0 to 31, 32 to 63 and 64 to 95 after a prompt, free-running, beside
         the film's own; in few clips, so that these are larger, and compare with each other alone.
         "novelty": how near the nearest training clip is, as PSNR, for what was made from validation prompts, from
-        training prompts, and for the film itself at those places.
+        training prompts, from labels, and for the film itself at the validation prompts.
     """
     train, val = split_shots(store.shots)
     stretches = windows(store, PROMPT + NEW)
@@ -75,6 +89,8 @@ def generated_facts(prior: Prior, tokenizer: TubeletTokenizer, store: FrameStore
         "last_frame_copied": prompts[:, :, -1:].expand_as(truth),
         "frames_shuffled": shuffled(truth),
     }
+    if prior.laid_out():
+        made["from_labels"] = from_labels(prior, tokenizer, len(prompts), NEW)
     whole = windows(store, PROMPT + LONG)[::2]
     far, known = continued(prior, tokenizer, whole[:, :, :PROMPT], LONG), describe(features, real)
     drift = {
@@ -82,6 +98,10 @@ def generated_facts(prior: Prior, tokenizer: TubeletTokenizer, store: FrameStore
         for name, video in (("generated", far), ("film", whole[:, :, PROMPT:]))
     }
     bank = Clips(store, train, NEW, stride=2)
+
+    def nearness(video: Tensor) -> float:
+        return round(float(psnr(nearest_clip(video, bank), video).mean()), 2)
+
     novelty = {}
     for name, shots in (("validation", val), ("training", train)):
         some = windows(store, PROMPT + NEW, shots)[:12]
@@ -90,5 +110,7 @@ def generated_facts(prior: Prior, tokenizer: TubeletTokenizer, store: FrameStore
         if name == "validation":
             sets["film_validation"] = some[:, :, PROMPT:]
         for key, video in sets.items():
-            novelty[key] = round(float(psnr(nearest_clip(video, bank), video).mean()), 2)
+            novelty[key] = nearness(video)
+    if "from_labels" in made:
+        novelty["generated_from_labels"] = nearness(made["from_labels"][: len(prior.laid_out())])
     return {"clips": len(prompts), "frechet": frechet_facts(made, real, features), "drift": drift, "novelty": novelty}
