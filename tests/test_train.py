@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 import torch
 
-from vg import checkpoints
+from vg import checkpoints, latents
 from vg.data import cartoon, open_store
-from vg.models import TubeletConfig, TubeletTokenizer
-from vg.train import TRAINERS, main, shipping, trainer
-from vg.train.prior import corners
+from vg.generate import some_scenes
+from vg.models import Prior, PriorConfig, TubeletConfig, TubeletTokenizer
+from vg.train import TRAINERS, generated, main, shipping, trainer
+from vg.train.prior import WINDOW, corners, film_and_views, learn_layouts
 from vg.training import Trained
 
 
@@ -65,3 +66,61 @@ def test_corners_are_the_four_corners_of_every_frame_under_names_of_their_own(tm
         assert corner.shots == store.shots and corner.source_sha256 == store.source_sha256
     assert len({corner.name for corner in made} | {corner.key for corner in made} | {store.name, store.key}) == 10
     assert {corner.frames.shape[-2:] for corner in corners(store, size=16)} == {(16, 16)}
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory):
+    """Two shots and more of the cartoon as tokens, two phases, mirrored too."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("VG_CACHE", str(tmp_path_factory.mktemp("cache")))
+        store = open_store(cartoon(), size=16, frames=240)
+        torch.manual_seed(0)
+        tokenizer = TubeletTokenizer(TubeletConfig((2, 8, 8), (5, 5), width=16, encoder_depth=1, decoder_depth=1))
+        folder = tmp_path_factory.mktemp("latents") / "film"
+        yield latents.write(folder, tokenizer.freeze(), store, name="tiny", mirrored=True, phases=(0, 1))
+
+
+def test_labels_are_of_the_film_as_it_is_and_views_of_it_come_without(cache):
+    train = [shot for shot in cache.shots if shot[1] - shot[0] >= 2 * WINDOW + 2][1:]
+    draw = film_and_views([cache, cache], train)
+    plain = [view for view in cache.views if not view[1]]
+    frame, kinds = cache.grid[0] * cache.grid[1], set()
+    for seed in range(40):
+        batch = draw(torch.Generator().manual_seed(seed))
+        tokens, labels = batch[:, :-1], batch[:, -1]
+        kinds.add((len(batch), tokens.shape[1] // frame, bool((labels >= 0).all())))
+        assert (labels >= 0).all() or (labels == -1).all()
+        for row, label in zip(tokens, labels.tolist()):
+            if label >= 0:
+                assert cache.shots[label] in train
+                known = cache.windows(len(row) // frame, shots=[label], views=plain)
+                assert (known.take(torch.arange(len(known))).flatten(1) == row).all(1).any(), "mirrored, or another's"
+    assert kinds == {(3, WINDOW, True), (6, WINDOW // 2, True), (3, WINDOW, False)}
+
+
+def test_layouts_are_learned_from_training_shots_not_mirrored(cache):
+    prior = Prior(PriorConfig(cache.levels, cache.grid, 16, 1, 2, scenes=len(cache.shots), layouts=True))
+    train = cache.shots[:-1]
+    learn_layouts(prior, cache, train)
+    assert prior.laid_out() == list(range(len(train))), "nothing is known of a validation shot"
+    seen = [cache.indices(entry) for entry in cache.entries if entry.shot == 0 and not entry.mirrored]
+    mean = prior.quantizer.codes(torch.cat(seen)).mean(0).flatten(0, 1)
+    torch.testing.assert_close(prior.layouts[1], mean)
+    drawn = some_scenes(prior, 50, seed=3)
+    assert drawn == some_scenes(prior, 50, seed=3) and set(drawn) == set(range(len(train)))
+    assert some_scenes(Prior(PriorConfig(cache.levels, cache.grid, 16, 1, 2, scenes=3)), 2, seed=0) is None
+
+
+def test_clips_from_labels_take_every_label_that_has_a_layout_in_turn(cache, monkeypatch):
+    prior = Prior(PriorConfig(cache.levels, cache.grid, 16, 1, 2, scenes=5, layouts=True))
+    for scene in (1, 4):
+        prior.learn_layouts(scene, cache.indices(cache.entries[0])[None])
+    asked = []
+
+    def generate(prior, tokenizer, prompt, frames, seed, *, batch, scene, **options):
+        asked.extend((seed + b, label) for b, label in enumerate(scene))
+        return torch.zeros(batch, 1, frames, 16, 16)
+
+    monkeypatch.setattr(generated, "generate", generate)
+    assert generated.from_labels(prior, None, 19, 8).shape == (19, 1, 8, 16, 16)
+    assert asked == [(k, (1, 4)[k % 2]) for k in range(19)], "each with a seed of its own"
