@@ -26,6 +26,7 @@ SHAPE = {"width": 192, "depth": 4, "dropout": 0.1}
 LARGE_SHAPE = SHAPE | {"layouts": True}
 RECIPE = Recipe(steps=1100, lr=1e-3, muon=1.5e-2, warmup=30, betas=(0.9, 0.95), decay=0.05, ema=0.99)
 LARGE_RECIPE = replace(RECIPE, steps=1300, ema=0.995)
+BATCH = 3  # windows
 WINDOW = 6  # tubelet-frames that the prior is trained on: 48 frames
 MEASURED = 4  # tubelet-frames of the windows in which it is measured: 32 frames
 
@@ -137,7 +138,7 @@ def corners(large: FrameStore, size: int, share: float = 0.75) -> list[FrameStor
 
 def all_alike(caches: list[latents.LatentCache], train: list) -> Draw:
     """Windows of all ``caches`` with their labels; of the first, the film as it is, twice as many as of any other."""
-    draws = [prior_batches(each.windows(WINDOW, shots=train), batch=3) for each in (caches[0], *caches)]
+    draws = [prior_batches(each.windows(WINDOW, shots=train), batch=BATCH) for each in (caches[0], *caches)]
 
     def draw(generator: torch.Generator) -> torch.Tensor:
         return draws[int(torch.randint(len(draws), (), generator=generator))](generator)
@@ -152,8 +153,8 @@ def film_and_views(caches: list[latents.LatentCache], train: list) -> Draw:
     batch holds windows half as long and twice as many: they begin more often, and a video from nothing has to begin.
     """
     film = dict(shots=train, views=[view for view in caches[0].views if not view[1]])
-    long, short = (prior_batches(caches[0].windows(WINDOW // n, **film), batch=3 * n) for n in (1, 2))
-    views = [prior_batches(each.windows(WINDOW, shots=train), batch=3, labelled=False) for each in caches]
+    long, short = (prior_batches(caches[0].windows(WINDOW // n, **film), batch=BATCH * n) for n in (1, 2))
+    views = [prior_batches(each.windows(WINDOW, shots=train), batch=BATCH, labelled=False) for each in caches]
 
     def draw(generator: torch.Generator) -> torch.Tensor:
         kind, view = torch.randint(4, (), generator=generator), torch.randint(len(views), (), generator=generator)
@@ -191,6 +192,7 @@ def train_prior(
     trained = fit(prior, loss, draw, plan.recipe, folder=folder, evaluate=evaluate, every=100)
     how = {
         "draw": plan.draw.__name__,
+        "batch": BATCH,
         "told": plan.told,
         "window_in_tubelet_frames": WINDOW,
         "caches": [each.folder.name for each in caches],
