@@ -765,7 +765,8 @@ for name, label in {"not told": None, "told": scene, "told the wrong one": wrong
 
 # %% [markdown]
 # A label should help most where there is nothing else to go by: in the first tubelet-frame. Later the tokens
-# themselves say which scene it is. After so short a training the differences may be small.
+# themselves say which scene it is. After so short a training the differences may be small. One vector for a whole scene
+# cannot say what stands where; notebook 08 has a label that can.
 #
 # ## Exercises
 #

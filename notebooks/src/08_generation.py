@@ -34,6 +34,7 @@ from IPython.display import display
 from vg import checkpoints, metrics, paths, show
 from vg.data import Clips, film, open_store, save, split_shots
 from vg.hashing import weight_hash
+from vg.models import Prior, PriorConfig
 from vg.models.transformer import State
 from vg.profiles import device, profile
 from vg.sampling import generate, generate_tokens, restrict
@@ -426,7 +427,9 @@ plt.show()
 
 # %% [markdown]
 # Now whole clips from nothing but a label. The top row of each sheet is the film's shot with that number (if the prior was
-# trained on the film that you use). With more guidance, does the picture come closer to the shot? What does it pay?
+# trained on the film that you use). With more guidance, does the picture come closer to the shot? What does it pay? Not
+# much comes of it at 64 pixels: there a label is one vector, the same at every place. Near the end of this notebook is a
+# label that says more.
 
 # %%
 # NBVAL_IGNORE_OUTPUT
@@ -816,6 +819,73 @@ for name, ours, film_clip in zip(names, made, large_truth):
 show.strip(rows, every=8, scale=1)
 
 # %% [markdown]
+# ### A label that says what stands where
+#
+# A scene is a place before it is anything else: here the wall, there the window. One vector for a whole scene cannot say
+# that. So each label of `prior-128` has a *layout* besides: for every place of the grid the mean of all codes that were
+# seen there in training, twelve numbers in [-1, 1]. It is computed once, before training, from training shots alone, as a
+# codebook may begin with data instead of noise (notebook 02). The transformer reads it at the place that it is about to
+# write. In training only the film as it is had labels; its corners and mirrored copies came without.
+#
+# By hand on a toy: three places, one digit of five values (codes -1, -0.5, 0, 0.5, 1), two tubelet-frames.
+
+# %%
+toy_prior = Prior(PriorConfig(levels=(5,), grid=(1, 3), width=8, depth=1, heads=2, scenes=2, layouts=True))
+toy_tokens = torch.tensor([[[[0, 2, 4]], [[4, 2, 3]]]])  # (1, t=2, h=1, w=3)
+toy_prior.learn_layouts(1, toy_tokens)
+means = [sum((index - 2) / 2 for index in place) / 2 for place in ((0, 4), (2, 2), (4, 3))]
+print("mean code of each place:", means)
+print("the label's layout:     ", toy_prior.layouts[1 + 1].flatten().tolist())
+print("labels that have one:   ", toy_prior.laid_out())
+
+# %% [markdown]
+# The tokenizer can draw a layout: a mean of codes is a code that nobody rounded. Under each layout is what the prior makes
+# of it: new clips from nothing but the label. The labels were drawn with a seed before anybody looked.
+
+# %%
+# NBVAL_IGNORE_OUTPUT
+known = large_prior.laid_out()
+draws = torch.randperm(len(known), generator=torch.Generator().manual_seed(0))
+chosen = [known[i] for i in draws[: profile().pick(smoke=1, laptop=4, gpu=4)].tolist()]
+begins = large_prior.layouts[torch.tensor(chosen) + 1].view(len(chosen), 1, *large_prior.grid, -1)
+with torch.no_grad():
+    drawn = large.reconstruct(begins).clamp(-1, 1).cpu()
+told = generate(
+    large_prior, large, frames=NEW, batch=len(chosen), seed=0, scene=chosen, guidance=2.0, progress=False, **SAMPLING
+).cpu()
+names = checkpoints.card("prior-128").facts["scenes"]
+rows = {}
+for label, layout, clip in zip(chosen, drawn, told):
+    rows[f"layout: {names[label]}"] = layout[:, :1].expand(-1, NEW, -1, -1)
+    rows[f"made: {names[label]}"] = clip
+show.strip(rows, every=8, scale=1)
+
+# %% [markdown]
+# What is the label worth? Bits a token of the first tubelet-frame, which has no past to go on: with the shot's own label,
+# with none, and with another's. The shots are training shots, for only they have a layout. So this is memory, not
+# foresight: from a label the prior plays a place that it knows. Compare the clips with the nearest training clips, as
+# above, beside the distance of real unseen clips: the place is the film's, and how much of the motion is new?
+
+# %%
+# NBVAL_IGNORE_OUTPUT
+if len(large_store.shots) == large_prior.config.scenes:  # the film it was trained on
+    print("bits a token, first tubelet-frame        own label    none   another's")
+    for label, other in zip(chosen, chosen[1:] + chosen[:1]):
+        begin = large_store.shots[label][0]
+        first = large.encode(large_store.clip(begin, begin + span).to(device()))
+        costs = [float(large_prior.bits(first, torch.tensor([n], device=device())).mean()) for n in (label, -1, other)]
+        print(f"{names[label]:38}" + "".join(f"{value:11.2f}" for value in costs))
+large_bank = Clips(large_store, train_shots, frames=NEW, stride=4)
+near = metrics.nearest_clip(told, large_bank)
+print("root mean squared distance to the nearest training clip, grey levels")
+for label, far_away in zip(chosen, distance(told, near).tolist()):
+    print(f"{names[label]:38}{far_away:11.1f}")
+unseen = large_truth[: len(begun[0]), :, PROMPT:]
+far_away = float(distance(unseen, metrics.nearest_clip(unseen, large_bank)).mean())
+print(f"{'validation clips of the film':38}{far_away:11.1f}")
+show.player({f"from a label: {names[n]}": clip for n, clip in zip(chosen[:2], told)}, fps=store.fps)
+
+# %% [markdown]
 # ## Your turn: the player beside the controls
 #
 # Set seed, temperature, top-p, where to start and which scene, then press the button; it takes a few seconds. (On a
@@ -867,7 +937,8 @@ for path in kept:
 # - *Dissolving.* Do limbs or faces melt when they move fast? A tubelet of eight frames has little room for fast motion.
 # - *Seams.* Do edges break where two tubelets meet, in space or every eighth frame?
 # - *No events.* Does anybody enter, is anything ever finished? The prior looks back a few seconds and has no plan.
-# - *A small world.* It has seen a few minutes of one film. From nothing, does it leave that film's own shots?
+# - *A small world.* It has seen a few minutes of one film. From nothing, does it leave that film's own shots? A label with a
+#   layout gives it a place to begin in, one that it has seen; of a place of its own it knows nothing.
 #
 # What helps is known in kind: more film, more bits for what moves, more width, more steps.
 #
