@@ -104,17 +104,15 @@ def main(arguments: list[str] | None = None) -> int:
             told = scene in prior.laid_out()  # otherwise a label alone makes textures, no place
             still = None if told else still_of(scene, scenes, options.size)
             write(options.scene, still, scene=scene, guidance=GUIDANCE)
+        if not (options.prompt or options.still or options.scene):
+            scenes = some_scenes(prior, options.count, options.seed)
+            write("from-nothing", scene=scenes, guidance=GUIDANCE if scenes else 1.0)
+            given = prompts(open_store(film(download=False), size=options.size), options.count, GIVEN)
+            if given is not None:
+                write("continued", given, len(given))
+                write("from-a-still", given[:, :, -1:], len(given))
     except (OSError, ValueError) as problem:
         parser.error(str(problem))
-    if options.prompt or options.still or options.scene:
-        return 0
-    scenes = some_scenes(prior, options.count, options.seed)
-    write("from-nothing", scene=scenes, guidance=GUIDANCE if scenes else 1.0)
-    store = open_store(film(download=False), size=options.size)
-    given = prompts(store, options.count, GIVEN)
-    if given is not None:
-        write("continued", given, len(given))
-        write("from-a-still", given[:, :, -1:], len(given))
     return 0
 
 
