@@ -514,7 +514,7 @@ for name, options in settings.items():
     sheet[name], moves[name] = marked(clips[0], PROMPT), float(motion(clips[:, :, PROMPT - 1 :]).mean())
     cost[name] = float(bits_by_frame(some)[GIVEN:].mean())
 real = through_tokenizer(val_clip)[:, :, PROMPT - 1 :]
-display(show.strip(sheet, every=6, scale=1))
+display(show.strip(sheet, every=8, scale=1))
 display(show.bars(cost, "cost of what was drawn", "bits a token", {"film": float(bits_by_frame(truth)[GIVEN:].mean())}))
 display(show.bars(moves, "motion", "grey levels a frame", {"film, through the tokenizer": float(motion(real)[0])}))
 
