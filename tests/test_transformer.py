@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from vg.models import FSQ, Prior, PriorConfig, available_backends
-from vg.models.transformer import KeysValues, State
+from vg.models.keys_values import KeysValues
+from vg.models.transformer import State
 
 LEVELS, FRAME = (5, 4, 3), 12
 
