@@ -164,7 +164,7 @@ def _sdpa(q: Tensor, k: Tensor, v: Tensor, slopes: Tensor, window: int | None) -
     """torch's own kernel. Its ``is_causal`` is aligned top-left, hence a mask of our own, always.
 
     A CPU's kernel is slower in half precision than in float32, and works on keys that the mask hides; so it gets
-    float32, and queries in blocks, each with the keys up to its own end. Both together halve its time.
+    float32, and queries in blocks, each with the keys up to its own end (benchmarks/LOG.md).
     """
     dtype, mask = q.dtype, _sdpa_mask(q, k.shape[1], slopes, window)
     block = q.shape[1] if q.device.type != "cpu" or torch.compiler.is_compiling() else BLOCK
