@@ -122,5 +122,6 @@ def test_clips_from_labels_take_every_label_that_has_a_layout_in_turn(cache, mon
         return torch.zeros(batch, 1, frames, 16, 16)
 
     monkeypatch.setattr(generated, "generate", generate)
-    assert generated.from_labels(prior, None, 19, 8).shape == (19, 1, 8, 16, 16)
+    assert generated.clips(prior, None, generated.labels_in_turn(prior, 19), 8).shape == (19, 1, 8, 16, 16)
     assert asked == [(k, (1, 4)[k % 2]) for k in range(19)], "each with a seed of its own"
+    assert len(generated.labels_in_turn(Prior(PriorConfig(cache.levels, cache.grid, 16, 1, 2, scenes=5)), 19)) == 0

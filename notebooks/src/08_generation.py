@@ -337,7 +337,7 @@ sheet = {}
 for k, (name, original) in enumerate({"training": train_clip, "validation": val_clip}.items()):
     sheet[f"{name}: film"] = marked(original[0, :, :still_frames], 1)
     sheet["from its first frame"] = marked(from_still[k], span)
-    display(show.strip(sheet, every=4, scale=1))
+    display(show.strip(sheet, every=8, scale=1))
     sheet = {}
 moves = motion(from_still[:, :, span - 1 :])
 print(f"motion after the still: training {moves[0]:.2f}, validation {moves[1]:.2f} grey levels a frame")
@@ -383,9 +383,27 @@ show.strip(futures, every=6, scale=1)
 # %% [markdown]
 # ## A chosen scene, and guidance
 #
-# In training, half of the windows came with the number of their shot, half without. So the prior knows two distributions:
-# with the label and without. *Classifier-free guidance* (arXiv:2207.12598) goes from the second towards the first, and
-# beyond it:
+# A scene is a place before it is anything else: here the wall, there the window. One vector for a whole scene cannot say
+# that. So each label has a *layout* besides: for every place of the grid the mean of all codes that were seen there in
+# training, as many numbers in [-1, 1] as a token has digits. It is computed once, before training, from training shots
+# alone, as a codebook may begin with data instead of noise (notebook 02). The transformer reads it at the place that it is
+# about to write. In training only the film as it is had labels, the number of its shot, and in four of five windows; its
+# corners and mirrored copies came without, for there things stand elsewhere.
+#
+# By hand on a toy: three places, one digit of five values (codes -1, -0.5, 0, 0.5, 1), two tubelet-frames.
+
+# %%
+toy_prior = Prior(PriorConfig(levels=(5,), grid=(1, 3), width=8, depth=1, heads=2, scenes=2, layouts=True))
+toy_tokens = torch.tensor([[[[0, 2, 4]], [[4, 2, 3]]]])  # (1, t=2, h=1, w=3)
+toy_prior.learn_layouts(1, toy_tokens)
+means = [sum((index - 2) / 2 for index in place) / 2 for place in ((0, 4), (2, 2), (4, 3))]
+print("mean code of each place:", means)
+print("the label's layout:     ", toy_prior.layouts[1 + 1].flatten().tolist())
+print("labels that have one:   ", toy_prior.laid_out())
+
+# %% [markdown]
+# So the prior knows two distributions: with the label and without. *Classifier-free guidance* (arXiv:2207.12598) goes from
+# the second towards the first, and beyond it:
 #
 #     logits = without + guidance * (with - without)
 #
@@ -427,9 +445,7 @@ plt.show()
 
 # %% [markdown]
 # Now whole clips from nothing but a label. The top row of each sheet is the film's shot with that number (if the prior was
-# trained on the film that you use). With more guidance, does the picture come closer to the shot? What does it pay? Not
-# much comes of it at 64 pixels: there a label is one vector, the same at every place. Near the end of this notebook is a
-# label that says more.
+# trained on the film that you use). With more guidance, does the picture come closer to the shot? What does it pay?
 
 # %%
 # NBVAL_IGNORE_OUTPUT
@@ -445,6 +461,10 @@ for scene in scenes[:amount]:
     display(show.strip(sheet, every=4, scale=1))
 
 # %% [markdown]
+# On the film both places can be told: the pans that hang on the wall, the line along the top. The figures are blots, and
+# more guidance makes them darker, not truer. A layout is a mean over all frames of a shot: what stands still is in it, and
+# who walks through is not.
+#
 # ## Longer than any training clip
 #
 # The prior was trained on windows of a few tubelet-frames. ALiBi has no last position, so nothing stops the loop there.
@@ -819,26 +839,8 @@ for name, ours, film_clip in zip(names, made, large_truth):
 show.strip(rows, every=8, scale=1)
 
 # %% [markdown]
-# ### A label that says what stands where
+# ### From labels alone
 #
-# A scene is a place before it is anything else: here the wall, there the window. One vector for a whole scene cannot say
-# that. So each label of `prior-128` has a *layout* besides: for every place of the grid the mean of all codes that were
-# seen there in training, twelve numbers in [-1, 1]. It is computed once, before training, from training shots alone, as a
-# codebook may begin with data instead of noise (notebook 02). The transformer reads it at the place that it is about to
-# write. In training only the film as it is had labels; its corners and mirrored copies came without.
-#
-# By hand on a toy: three places, one digit of five values (codes -1, -0.5, 0, 0.5, 1), two tubelet-frames.
-
-# %%
-toy_prior = Prior(PriorConfig(levels=(5,), grid=(1, 3), width=8, depth=1, heads=2, scenes=2, layouts=True))
-toy_tokens = torch.tensor([[[[0, 2, 4]], [[4, 2, 3]]]])  # (1, t=2, h=1, w=3)
-toy_prior.learn_layouts(1, toy_tokens)
-means = [sum((index - 2) / 2 for index in place) / 2 for place in ((0, 4), (2, 2), (4, 3))]
-print("mean code of each place:", means)
-print("the label's layout:     ", toy_prior.layouts[1 + 1].flatten().tolist())
-print("labels that have one:   ", toy_prior.laid_out())
-
-# %% [markdown]
 # The tokenizer can draw a layout: a mean of codes is a code that nobody rounded. Under each layout is what the prior makes
 # of it: new clips from nothing but the label. The labels were drawn with a seed before anybody looked.
 

@@ -40,26 +40,29 @@ def frechet_facts(made: dict[str, Tensor], real: Tensor, features: ClipFeatures)
     return {name: round(frechet_distance(describe(features, video), known), 2) for name, video in made.items()}
 
 
-def continued(prior: Prior, tokenizer: TubeletTokenizer, prompts: Tensor, frames: int) -> Tensor:
-    """``frames`` new frames after each prompt: (B, C, frames, H, W)."""
-    made = [
-        generate(prior, tokenizer, part, PROMPT + frames, seed=16 * k, progress=False, **SAMPLING)
-        for k, part in enumerate(tqdm(prompts.split(16), desc="continuing", unit="batch"))
-    ]
-    return torch.cat(made)[:, :, PROMPT:]
+def clips(prior: Prior, tokenizer: TubeletTokenizer, given: Tensor, frames: int) -> Tensor:
+    """``frames`` new frames, 16 clips at a time: (B, C, frames, H, W).
 
-
-def from_labels(prior: Prior, tokenizer: TubeletTokenizer, count: int, frames: int) -> Tensor:
-    """Clips from nothing but a label, those that say what stands where in turn: (count, C, frames, H, W)."""
-    known = prior.laid_out()
-    labels = torch.tensor([known[k % len(known)] for k in range(count)])
-    made = [
-        generate(
-            prior, tokenizer, None, frames, 16 * k, batch=len(part), scene=part.tolist(), progress=False, **SAMPLING
-        )
-        for k, part in enumerate(tqdm(labels.split(16), desc="from labels", unit="batch"))
-    ]
+    Args:
+        given: prompts (B, C, T, H, W) to go on from; or scenes (B,) int64, for clips from nothing but a label.
+        frames: after the prompts, or in all.
+    """
+    made = []
+    for k, part in enumerate(tqdm(given.split(16), desc="generating", unit="batch")):
+        options = {"seed": 16 * k, "progress": False, **SAMPLING}
+        if part.ndim == 1:
+            options |= {"batch": len(part), "scene": part.tolist()}
+            made.append(generate(prior, tokenizer, None, frames, **options))
+        else:
+            video = generate(prior, tokenizer, part, part.shape[2] + frames, **options)
+            made.append(video[:, :, part.shape[2] :])
     return torch.cat(made)
+
+
+def labels_in_turn(prior: Prior, count: int) -> Tensor:
+    """The scenes whose labels say what stands where, over and over: (count,) int64, or none if there are none."""
+    known = prior.laid_out()
+    return torch.tensor([known[k % len(known)] for k in range(count if known else 0)], dtype=torch.long)
 
 
 def generated_facts(prior: Prior, tokenizer: TubeletTokenizer, store: FrameStore, features: ClipFeatures) -> dict:
@@ -85,14 +88,15 @@ def generated_facts(prior: Prior, tokenizer: TubeletTokenizer, store: FrameStore
     made = {
         "real_half": truth,
         "through_the_tokenizer": smooth,
-        "generated": continued(prior, tokenizer, prompts, NEW),
+        "generated": clips(prior, tokenizer, prompts, NEW),
         "last_frame_copied": prompts[:, :, -1:].expand_as(truth),
         "frames_shuffled": shuffled(truth),
     }
-    if prior.laid_out():
-        made["from_labels"] = from_labels(prior, tokenizer, len(prompts), NEW)
+    labels = labels_in_turn(prior, len(prompts))
+    if len(labels):
+        made["from_labels"] = clips(prior, tokenizer, labels, NEW)
     whole = windows(store, PROMPT + LONG)[::2]
-    far, known = continued(prior, tokenizer, whole[:, :, :PROMPT], LONG), describe(features, real)
+    far, known = clips(prior, tokenizer, whole[:, :, :PROMPT], LONG), describe(features, real)
     drift = {
         name: [round(frechet_distance(describe(features, part), known), 2) for part in video.split(NEW, dim=2)]
         for name, video in (("generated", far), ("film", whole[:, :, PROMPT:]))
@@ -105,7 +109,7 @@ def generated_facts(prior: Prior, tokenizer: TubeletTokenizer, store: FrameStore
     novelty = {}
     for name, shots in (("validation", val), ("training", train)):
         some = windows(store, PROMPT + NEW, shots)[:12]
-        ours = continued(prior, tokenizer, some[:, :, :PROMPT], NEW)
+        ours = clips(prior, tokenizer, some[:, :, :PROMPT], NEW)
         sets = {f"generated_from_{name}_prompts": ours}
         if name == "validation":
             sets["film_validation"] = some[:, :, PROMPT:]

@@ -2,8 +2,8 @@
 
 import math
 import shutil
-from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Iterable
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import torch
@@ -22,10 +22,9 @@ from vg.train.generated import generated_facts
 from vg.train.shipping import run_folder, ship
 from vg.training import Recipe, Trained, fit
 
-SHAPE = {"width": 192, "depth": 4, "dropout": 0.1}
-LARGE_SHAPE = SHAPE | {"layouts": True}
-RECIPE = Recipe(steps=1100, lr=1e-3, muon=1.5e-2, warmup=30, betas=(0.9, 0.95), decay=0.05, ema=0.99)
-LARGE_RECIPE = replace(RECIPE, steps=1300, ema=0.995)
+SHAPE = {"width": 192, "depth": 4, "dropout": 0.1, "layouts": True}
+TOLD = 0.8  # share of the labelled windows whose scene the prior is told
+RECIPE = Recipe(steps=1300, lr=1e-3, muon=1.5e-2, warmup=30, betas=(0.9, 0.95), decay=0.05, ema=0.995)
 BATCH = 3  # windows
 WINDOW = 6  # tubelet-frames that the prior is trained on: 48 frames
 MEASURED = 4  # tubelet-frames of the windows in which it is measured: 32 frames
@@ -37,29 +36,6 @@ SCENES = [
     "hay", "minnie-runs", "goat-and-music", "minnie-aboard", "goat-crank", "goat-sings", "kitchen-drums", "duck",
     "pigs", "goat-sings-on", "cow-teeth", "captain-catches", "parrot-in-porthole", "potatoes",
 ]  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Plan:
-    """How one of the priors is trained.
-
-    Attributes:
-        tokens: the tokenizer's name.
-        size: of the film's frames in pixels.
-        closer: size of the frames whose corners are brought to ``size``.
-        recipe: steps and rates.
-        shape: of ``PriorConfig``, what the tokens leave open.
-        told: share of the labelled windows whose scene the prior is told.
-        draw: from the caches, the film as it is first, and the training shots to batches.
-    """
-
-    tokens: str
-    size: int
-    closer: int
-    recipe: Recipe
-    shape: dict
-    told: float
-    draw: Callable[[list[latents.LatentCache], list], Draw]
 
 
 def open_cache(
@@ -136,16 +112,6 @@ def corners(large: FrameStore, size: int, share: float = 0.75) -> list[FrameStor
     return made
 
 
-def all_alike(caches: list[latents.LatentCache], train: list) -> Draw:
-    """Windows of all ``caches`` with their labels; of the first, the film as it is, twice as many as of any other."""
-    draws = [prior_batches(each.windows(WINDOW, shots=train), batch=BATCH) for each in (caches[0], *caches)]
-
-    def draw(generator: torch.Generator) -> torch.Tensor:
-        return draws[int(torch.randint(len(draws), (), generator=generator))](generator)
-
-    return draw
-
-
 def film_and_views(caches: list[latents.LatentCache], train: list) -> Draw:
     """Half of the batches are the film as it is, with labels; the other half views of it, mirrored ones too, without.
 
@@ -171,52 +137,48 @@ def learn_layouts(prior: Prior, cache: latents.LatentCache, shots: list) -> None
             prior.learn_layouts(number, torch.cat(known)[None].to(prior.start.device))
 
 
-def train_prior(
-    caches: list[latents.LatentCache], train: list, val: list, plan: Plan, folder: Path
-) -> tuple[Trained, dict]:
-    """Train on windows of all ``caches``, the first of which is the film as it is, as the ``plan`` has it."""
+def train_prior(caches: list[latents.LatentCache], train: list, val: list, folder: Path) -> tuple[Trained, dict]:
+    """Train on windows of all ``caches``, the first of which is the film as it is. Goes on in ``folder``."""
     cache = caches[0]
     held = cache.windows(MEASURED, shots=val, views=[(0, False)], stride=2)
     truth = held.take(torch.arange(len(held)))
-    torch.manual_seed(plan.recipe.seed)
-    prior = Prior(PriorConfig(cache.levels, cache.grid, scenes=len(cache.shots), **plan.shape)).to(device())
-    if prior.config.layouts:
-        learn_layouts(prior, cache, train)
+    torch.manual_seed(RECIPE.seed)
+    prior = Prior(PriorConfig(cache.levels, cache.grid, scenes=len(cache.shots), **SHAPE)).to(device())
+    learn_layouts(prior, cache, train)
 
     def evaluate(model: Prior) -> dict[str, float]:
         return {
             "validation bits a token": float(torch.cat([model.bits(p.to(device())) for p in truth.split(4)]).mean())
         }
 
-    loss, draw = prior_loss(drop_scene=1 - plan.told), plan.draw(caches, train)
-    trained = fit(prior, loss, draw, plan.recipe, folder=folder, evaluate=evaluate, every=100)
+    loss, draw = prior_loss(drop_scene=1 - TOLD), film_and_views(caches, train)
+    trained = fit(prior, loss, draw, RECIPE, folder=folder, evaluate=evaluate, every=100)
     how = {
-        "draw": plan.draw.__name__,
         "batch": BATCH,
-        "told": plan.told,
+        "told": TOLD,
         "window_in_tubelet_frames": WINDOW,
         "caches": [each.folder.name for each in caches],
-        "recipe": asdict(plan.recipe),
+        "recipe": asdict(RECIPE),
         "validation_bits": trained.history["validation bits a token"],
     }
     return trained, how
 
 
-def _train(name: str, to: Path) -> None:
-    plan = PLANS[name]
-    store = open_film(size=plan.size)
+def _train(name: str, tokens: str, size: int, closer: int, to: Path) -> None:
+    """Train a prior on a tokenizer's ``tokens`` of ``size`` pixels, and of corners of frames of ``closer`` pixels."""
+    store = open_film(size=size)
     train, val = split_shots(store.shots)
-    tokenizer = checkpoints.load(plan.tokens, to)
-    phases = range(0, tokenizer.tubelet[0], (plan.size // 64) ** 2)  # four times the pixels take four times as long
-    closer = corners(open_film(size=plan.closer), plan.size)
-    caches = [open_cache(each, tokenizer, phases=phases) for each in (store, *closer)]
-    trained, how = train_prior(caches, train, val, plan, run_folder(name, store.name))
+    tokenizer = checkpoints.load(tokens, to)
+    phases = range(0, tokenizer.tubelet[0], (size // 64) ** 2)  # four times the pixels take four times as long
+    views = [store, *corners(open_film(size=closer), size)]
+    caches = [open_cache(view, tokenizer, phases=phases) for view in views]
+    trained, how = train_prior(caches, train, val, run_folder(name, store.name))
     scenes = SCENES if store.name == "film" and len(store.shots) == len(SCENES) else []
     facts = {
         "data": data_card(store),
         "scenes": scenes,
         **how,
-        "tokenizer": {"name": plan.tokens, "weights": weight_hash(tokenizer)},
+        "tokenizer": {"name": tokens, "weights": weight_hash(tokenizer)},
     }
 
     def measure(prior: Prior) -> dict:
@@ -228,17 +190,11 @@ def _train(name: str, to: Path) -> None:
     ship(name, trained, facts, measure, to)
 
 
-PLANS = {
-    "prior-64": Plan("tubelet-fsq-64", 64, 128, RECIPE, SHAPE, told=0.5, draw=all_alike),
-    "prior-128": Plan("tubelet-fsq-128", 128, 192, LARGE_RECIPE, LARGE_SHAPE, told=0.8, draw=film_and_views),
-}
-
-
 def train_small(to: Path) -> None:
     """``prior-64``: the transformer over the tokens of the ``tubelet-fsq-64`` that lies in ``to``."""
-    _train("prior-64", to)
+    _train("prior-64", "tubelet-fsq-64", 64, 128, to)
 
 
 def train_large(to: Path) -> None:
-    """``prior-128``: the same over those of ``tubelet-fsq-128``; its labels say where things stand in a scene."""
-    _train("prior-128", to)
+    """``prior-128``: the same over those of ``tubelet-fsq-128``."""
+    _train("prior-128", "tubelet-fsq-128", 128, 192, to)
