@@ -615,11 +615,12 @@ plt.show()
 # of FSQ go on rising? The dotted line on the right is all codes used equally; what lies below it is paid for in bits
 # and not used.
 #
-# On the film, about half a minute each on one core: FSQ is ahead at 2^8 (22.48 dB against 22.22) and 2^12 (22.79, 22.62), VQ at
-# 2^10 (22.29, 22.22) and 2^14 (22.99, 22.90). The machine had other work too, and where minutes are the measure it is part
-# of the result: look at the steps. Two further runs of this cell had FSQ ahead at 2^10 by 0.11 and 0.39 dB. What does not move
-# from run to run: VQ does not bend down, it stands still up to 2^12, and its usage says why: 34%, 12% and 4% of the codes,
-# where FSQ uses 94%, 58% and 34%. Some 150 steps are too few for restarts to bring a codebook to life. Why it leaps at 2^14
+# On the film, about half a minute each on one core: FSQ is ahead at 2^8 (22.47 dB against 22.29), 2^10 (22.63, 22.55) and
+# 2^12 (22.90, 22.48), VQ at 2^14 (23.03, 22.80). The machine had other work too, and where minutes are the measure it is
+# part of the result: look at the steps. Of three earlier runs of this cell FSQ was ahead at 2^10 in two, by 0.11 and
+# 0.39 dB, and behind in one, by 0.07. What does not move from run to run: VQ does not bend down, it stands still from 2^10
+# to 2^12, and its usage says why: 49%, 14% and 4% of the codes,
+# where FSQ uses 91%, 66% and 35%. Some 150 steps are too few for restarts to bring a codebook to life. Why it leaps at 2^14
 # this run does not say. One guess: a batch has fewer vectors than that, so at first each of them is a code, and the network
 # begins as if nothing were quantized.
 #
@@ -629,9 +630,9 @@ plt.show()
 # ## Three tokenizers that had more time
 #
 # The course ships one of each: `video-vqvae-64` and `video-fsqvae-64`, with the same networks but for FSQ's hidden layers,
-# the same batches, steps and seed. (FSQ's was trained in mixed precision, so its minutes are fewer.) Beside them stands `tubelet-fsq-64` of notebook 05, which the transformer will use: FSQ as well,
-# but with tubelets of another shape, and no convolutions on the way down to the grid. The cell prints what a token is
-# to each.
+# and the same batches, steps, precision and seed, on one core each. Beside them stands `tubelet-fsq-64` of notebook 05,
+# which the transformer will use: FSQ as well, but with tubelets of another shape, and no convolutions on the way down to
+# the grid. The cell prints what a token is to each.
 #
 # Below, validation clips, spread over the film, as they are and as the three draw them. Then the clip that moves most,
 # with errors: black is none, bright is a quarter of the range from black to white. Look at the thin lines first, then
@@ -686,9 +687,13 @@ for name, model in shipped.items():
 table(rows, ["bits a clip", "bits a pixel", "PSNR dB", "SSIM", "moving dB", "still dB"])
 
 # %% [markdown]
-# With the time that the shipped ones had, the codebook is 0.08 dB ahead of FSQ (24.32 dB and 24.24; SSIM 0.702 and 0.698),
-# and both use practically all of their codes. Neither reaches the mean frame's 25.91 dB. The tubelets do, with 1.6 times
-# the bits: 26.42 dB. Where it moves they are 3 dB better than the mean frame, where it stands still 8 dB worse.
+# With the time that the shipped ones had, 2,800 steps each, the codebook is 0.16 dB ahead of FSQ (24.55 dB and 24.38; SSIM
+# 0.711 and 0.707), and both use practically all of their codes. After half as many steps it was ahead by 0.06 dB; after 250
+# it was behind by as much (`benchmarks/LOG.md`). A grid is there from the first step, and a codebook has to be grown; once it
+# has grown, 16 numbers that go where the data is are worth more than four that stay where they are.
+#
+# Neither reaches the mean frame's 25.91 dB. The tubelets do, with 1.6 times the bits: 26.42 dB. Where it moves they are 3 dB
+# better than the mean frame, where it stands still 8 dB worse.
 #
 # The codes over the whole film. *Entropy* is how many of its bits a token carries if its frequencies are known.
 # *Stability* is the share of tokens that repeat the one before, where the picture stands still. It can be compared
@@ -852,9 +857,10 @@ show.bars(changes, "change of the tubelet when its token is replaced", unit="gre
 # notebook 07 makes use of it: it embeds digits, not codes, so that neighbouring codes start out alike, and predicts a
 # digit at a time.
 #
-# On the film: one step of a digit changes the tubelet by 5.7 grey levels on average, two steps by 11.4, any other code by
-# 34. VQ's next index changes it by 35, nearly as much as any code (41). Its nearest code, 5.9, is as near as a step of FSQ: a
-# codebook has neighbours too, but somebody has to look for them.
+# On the film: one step of a digit changes the tubelet by 5.3 grey levels on average, two steps by 11, any other code by 36.
+# VQ's next index changes it by 40, as much as any code (34; the mean of 34 clips, so a few grey levels either way say
+# nothing). Its nearest code, 5.5, is as near as a step of FSQ: a codebook has neighbours too, but somebody has to look for
+# them.
 #
 # ## Rate against quality, beside real codecs
 #
@@ -1008,8 +1014,8 @@ for column, what in ((2, "PSNR dB"), (3, "SSIM")):
 # %% [markdown]
 # On the film's validation clips, payload alone: at the tubelets' raw bits H.264 draws as well as they do (26.59 dB against
 # 26.60), AV1 and VP9 less so (26.00, 24.97); in SSIM the tubelets are ahead of all (0.830, H.264 0.775). The two Conv3D
-# models are 0.3 dB ahead of H.264 at their bits. At the bits that the prior needs, 2,960 for a clip instead of 4,048, H.264 falls
-# to 24.92 dB: the tubelets are 1.7 dB ahead. With headers counted H.264 never comes so low, and the others lose further.
+# models are 0.6 (VQ) and 0.4 dB (FSQ) ahead of H.264 at their bits. At the bits that the prior needs, 2,960 for a clip
+# instead of 4,048, H.264 falls to 24.92 dB: the tubelets are 1.7 dB ahead. With headers counted H.264 never comes so low, and the others lose further.
 #
 # Look at the pictures too, since codecs fail differently. For each codec the setting whose payload is nearest to
 # the bits of the tubelets. A codec copies what it has once drawn, so backgrounds stand still; a tokenizer draws each
@@ -1346,7 +1352,7 @@ print(check_bits_at(bits_at))
 # - A codec varies its bits, predicts, and codes by probability; a raw token does none of that. The prior's bits are
 #   the fair number to set beside it, with the weights not counted.
 #
-# On this film: 24.32 dB with a codebook and 24.24 dB with FSQ at 10 bits a token; tubelets with FSQ 26.4 dB, level with
+# On this film: 24.55 dB with a codebook and 24.38 dB with FSQ at 10 bits a token; tubelets with FSQ 26.4 dB, level with
 # H.264 at raw bits and 1.7 dB ahead of it at the prior's.
 #
 # **Next:** [05 Tubelet FSQ-VAE](05_tubelet_fsq_vae.ipynb) keeps the grid and changes what a token stands for.
