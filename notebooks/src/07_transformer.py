@@ -582,10 +582,11 @@ show.curves(
 #
 # ## The shipped prior
 #
-# In the `laptop` profile the same shape, trained for longer and on more: beside the film also its four corners, each brought
-# to the full size, as if the camera had stood closer. Twenty-two shots are few, and a prior that sees nothing else learns them
-# by heart. The card of the shipped weights says how they came about, and what they reached on the shots that were held out:
-# in windows of 32 frames, and in whole shots, where the first tubelet-frame, which has nothing to go on, is a smaller part.
+# In the `laptop` profile the same shape, trained for longer and on more: beside the film also its four corners, each
+# brought to the full size, as if the camera had stood closer. Twenty-two shots are few, and a prior that sees nothing
+# else learns them by heart. Its labels say more than one vector can, too (notebook 08). The card of the shipped weights
+# says how they came about, and what they reached on the shots that were held out: in windows of 32 frames, and in whole
+# shots, where the first tubelet-frame, which has nothing to go on, is a smaller part.
 
 # %%
 # NBVAL_IGNORE_OUTPUT
