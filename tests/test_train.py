@@ -125,3 +125,16 @@ def test_clips_from_labels_take_every_label_that_has_a_layout_in_turn(cache, mon
     assert generated.clips(prior, None, generated.labels_in_turn(prior, 19), 8).shape == (19, 1, 8, 16, 16)
     assert asked == [(k, (1, 4)[k % 2]) for k in range(19)], "each with a seed of its own"
     assert len(generated.labels_in_turn(Prior(PriorConfig(cache.levels, cache.grid, 16, 1, 2, scenes=5)), 19)) == 0
+
+
+def test_clips_from_prompts_are_what_comes_after_them_each_with_a_seed_of_its_own(monkeypatch):
+    prompts = torch.arange(19.0).view(19, 1, 1, 1, 1).expand(19, 1, 4, 8, 8)
+
+    def generate(prior, tokenizer, prompt, frames, seed, **options):
+        new = torch.stack([torch.full((1, frames - 4, 8, 8), 100.0 + seed + b) for b in range(len(prompt))])
+        return torch.cat([prompt, new], dim=2)
+
+    monkeypatch.setattr(generated, "generate", generate)
+    made = generated.clips(None, None, prompts, 6)
+    assert made.shape == (19, 1, 6, 8, 8)
+    assert torch.equal(made[:, 0, :, 0, 0], (100.0 + torch.arange(19))[:, None].expand(19, 6))
