@@ -337,7 +337,7 @@ sheet = {}
 for k, (name, original) in enumerate({"training": train_clip, "validation": val_clip}.items()):
     sheet[f"{name}: film"] = marked(original[0, :, :still_frames], 1)
     sheet["from its first frame"] = marked(from_still[k], span)
-    display(show.strip(sheet, every=8, scale=1))
+    display(show.strip(sheet, every=4, scale=1))
     sheet = {}
 moves = motion(from_still[:, :, span - 1 :])
 print(f"motion after the still: training {moves[0]:.2f}, validation {moves[1]:.2f} grey levels a frame")
@@ -416,10 +416,17 @@ longest = sorted(train_shots, key=lambda shot: shot[0] - shot[1])[:2]
 scenes = [store.shots.index(shot) for shot in longest]  # the label is the shot's number
 if max(scenes) >= prior.config.scenes:
     raise ValueError(f"This prior has {prior.config.scenes} scene labels; choose shots below that.")
+
+
+def cost_by_label(model, clip, *labels):
+    """Bits a token of tokens (1, t, h, w), told each of the labels; -1 is none."""
+    return [float(model.bits(clip, torch.tensor([label], device=device())).mean()) for label in labels]
+
+
 for mine, other in (scenes, scenes[::-1]):
     start = store.shots[mine][0]
     clip = tokenizer.encode(store.clip(start, start + TOTAL).to(device()))
-    costs = [float(prior.bits(clip, torch.tensor([label], device=device())).mean()) for label in (mine, -1, other)]
+    costs = cost_by_label(prior, clip, mine, -1, other)
     print(
         f"shot {mine:2}: own label {costs[0]:.3f}, no label {costs[1]:.3f}, label {other} {costs[2]:.3f} bits a token"
     )
@@ -458,7 +465,7 @@ for scene in scenes[:amount]:
             prior, tokenizer, frames=NEW, seed=0, scene=scene, guidance=guidance, progress=False, **SAMPLING
         )
         sheet[f"guidance {guidance:g}"] = clip[0].cpu()
-    display(show.strip(sheet, every=4, scale=1))
+    display(show.strip(sheet, every=8, scale=1))
 
 # %% [markdown]
 # On the film both places can be told: the pans that hang on the wall, the line along the top. The figures are blots, and
@@ -875,7 +882,7 @@ if len(large_store.shots) == large_prior.config.scenes:  # the film it was train
     for label, other in zip(chosen, chosen[1:] + chosen[:1]):
         begin = large_store.shots[label][0]
         first = large.encode(large_store.clip(begin, begin + span).to(device()))
-        costs = [float(large_prior.bits(first, torch.tensor([n], device=device())).mean()) for n in (label, -1, other)]
+        costs = cost_by_label(large_prior, first, label, -1, other)
         print(f"{names[label]:38}" + "".join(f"{value:11.2f}" for value in costs))
 large_bank = Clips(large_store, train_shots, frames=NEW, stride=4)
 near = metrics.nearest_clip(told, large_bank)
