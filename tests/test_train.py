@@ -122,7 +122,7 @@ def test_clips_from_labels_take_every_label_that_has_a_layout_in_turn(cache, mon
         return torch.zeros(batch, 1, frames, 16, 16)
 
     monkeypatch.setattr(generated, "generate", generate)
-    assert generated.clips(prior, None, generated.labels_in_turn(prior, 19), 8).shape == (19, 1, 8, 16, 16)
+    assert generated.new_clips(prior, None, generated.labels_in_turn(prior, 19), 8).shape == (19, 1, 8, 16, 16)
     assert asked == [(k, (1, 4)[k % 2]) for k in range(19)], "each with a seed of its own"
     assert len(generated.labels_in_turn(Prior(PriorConfig(cache.levels, cache.grid, 16, 1, 2, scenes=5)), 19)) == 0
 
@@ -135,6 +135,6 @@ def test_clips_from_prompts_are_what_comes_after_them_each_with_a_seed_of_its_ow
         return torch.cat([prompt, new], dim=2)
 
     monkeypatch.setattr(generated, "generate", generate)
-    made = generated.clips(None, None, prompts, 6)
+    made = generated.new_clips(None, None, prompts, 6)
     assert made.shape == (19, 1, 6, 8, 8)
     assert torch.equal(made[:, 0, :, 0, 0], (100.0 + torch.arange(19))[:, None].expand(19, 6))

@@ -40,7 +40,7 @@ def frechet_facts(made: dict[str, Tensor], real: Tensor, features: ClipFeatures)
     return {name: round(frechet_distance(describe(features, video), known), 2) for name, video in made.items()}
 
 
-def clips(prior: Prior, tokenizer: TubeletTokenizer, given: Tensor, frames: int) -> Tensor:
+def new_clips(prior: Prior, tokenizer: TubeletTokenizer, given: Tensor, frames: int) -> Tensor:
     """``frames`` new frames, 16 clips at a time: (B, C, frames, H, W).
 
     Args:
@@ -88,15 +88,15 @@ def generated_facts(prior: Prior, tokenizer: TubeletTokenizer, store: FrameStore
     made = {
         "real_half": truth,
         "through_the_tokenizer": smooth,
-        "generated": clips(prior, tokenizer, prompts, NEW),
+        "generated": new_clips(prior, tokenizer, prompts, NEW),
         "last_frame_copied": prompts[:, :, -1:].expand_as(truth),
         "frames_shuffled": shuffled(truth),
     }
     labels = labels_in_turn(prior, len(prompts))
     if len(labels):
-        made["from_labels"] = clips(prior, tokenizer, labels, NEW)
+        made["from_labels"] = new_clips(prior, tokenizer, labels, NEW)
     whole = windows(store, PROMPT + LONG)[::2]
-    far, known = clips(prior, tokenizer, whole[:, :, :PROMPT], LONG), describe(features, real)
+    far, known = new_clips(prior, tokenizer, whole[:, :, :PROMPT], LONG), describe(features, real)
     drift = {
         name: [round(frechet_distance(describe(features, part), known), 2) for part in video.split(NEW, dim=2)]
         for name, video in (("generated", far), ("film", whole[:, :, PROMPT:]))
@@ -109,7 +109,7 @@ def generated_facts(prior: Prior, tokenizer: TubeletTokenizer, store: FrameStore
     novelty = {}
     for name, shots in (("validation", val), ("training", train)):
         some = windows(store, PROMPT + NEW, shots)[:12]
-        ours = clips(prior, tokenizer, some[:, :, :PROMPT], NEW)
+        ours = new_clips(prior, tokenizer, some[:, :, :PROMPT], NEW)
         sets = {f"generated_from_{name}_prompts": ours}
         if name == "validation":
             sets["film_validation"] = some[:, :, PROMPT:]
