@@ -43,7 +43,7 @@ def main(size: int) -> None:
     truth = held_out(open_store(film(), size=size))[::4]
     tokens = torch.cat([tokenizer.encode(part) for part in truth.split(4)])
     better = torch.cat([search(tokenizer, part, progress=False) for part in tqdm(truth.split(4), desc="searching")])
-    raw = tokens[0].numel() * tokenizer.quantizer.bits
+    raw = tokenizer.bits(*tokens.shape[1:])
     rows = {"raw bits": raw}
     if f"prior-{size}" in checkpoints.names():
         prior = checkpoints.load(f"prior-{size}")

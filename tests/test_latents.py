@@ -409,8 +409,12 @@ def test_windows_longer_than_every_shot_shots_and_views_not_held_are_refused(who
         cache.windows(0)
 
 
-@pytest.mark.parametrize(("levels", "dtype"), [((256, 256), "uint16"), ((256, 257), "uint32"), ((8,) * 10, "uint32")])
-def test_indices_are_16_bits_up_to_65536_codes_and_32_above_and_survive_either(levels, dtype, tmp_path):
+WIDTHS = [((256, 256), "uint16"), ((256, 257), "uint32"), ((8,) * 10, "uint32"), ((8,) * 11, "uint64")]
+WIDTHS += [((8,) * 21, "uint64")]  # 2^63 codes: the last of them is the largest int64
+
+
+@pytest.mark.parametrize(("levels", "dtype"), WIDTHS)
+def test_indices_are_no_wider_than_they_have_to_be_and_survive(levels, dtype, tmp_path):
     class Highest(FakeTokenizer):
         def encode(self, video):
             return super().encode(video) * 0 + math.prod(self.levels) - 1
@@ -437,8 +441,8 @@ def test_what_cannot_be_stored_is_refused(tmp_path):
     ]:
         with pytest.raises(ValueError, match=message):
             write(tmp_path / "a", Gives(change))
-    with pytest.raises(ValueError, match="more than 32 bits"):
-        write(tmp_path / "a", FakeTokenizer(levels=(8,) * 11))
+    with pytest.raises(ValueError, match="more than 63 bits"):
+        write(tmp_path / "a", FakeTokenizer(levels=(8,) * 22))
     with pytest.raises(ValueError, match="phases 0 to 2"):
         write(tmp_path / "a", phases=[0, 3])
     with pytest.raises(ValueError, match="none of the 2 shots of 'film' is as long as one tubelet of 3 frames"):

@@ -68,3 +68,13 @@ def test_the_tokenizer_stays_as_it_is_and_a_ragged_clip_fits(tokenizer):
 def test_a_negative_number_of_steps_is_named(tokenizer, video):
     with pytest.raises(ValueError, match="steps is -1"):
         search(tokenizer, video, -1)
+
+
+def test_details_stay_where_the_encoder_may_have_them(video):
+    torch.manual_seed(0)
+    config = TubeletConfig((2, 4, 4), (8, 5), (2, 2), width=16, detail_levels=(5, 5), detail_share=0.25)
+    model = TubeletTokenizer(config).freeze()
+    tokens = search(model, video, 30, progress=False)
+    free = model.quantizer.digits(tokens)[~model.used(video)]
+    assert (free == 2).all(), "the search gave details to patches that have none"
+    assert not torch.equal(tokens, model.encode(video))

@@ -1,5 +1,7 @@
 """Laws of the tubelet tokenizer: one token a tubelet, causal in time, any size, streams, frozen when frozen."""
 
+import math
+
 import pytest
 import torch
 from torch import nn
@@ -7,6 +9,7 @@ from torch import nn
 from vg.hashing import weight_hash
 from vg.models import TubeletConfig, TubeletTokenizer
 from vg.models.frozen import Freezable
+from vg.models.quantizers import FSQ
 
 SHAPES = [((4, 8, 8), 1), ((2, 4, 8), 3), ((8, 4, 4), 1), ((1, 8, 4), 1)]
 
@@ -163,3 +166,61 @@ def test_grouped_patches_take_any_size_and_stream():
     past = {}
     pieces = [model.encode(part, past) for part in (video[:, :, :4], video[:, :, 4:])]
     assert torch.equal(torch.cat(pieces, dim=1), tokens)
+
+
+def detailed(group=(2, 2), share=0.25, seed=0):
+    torch.manual_seed(seed)
+    more = dict(detail_levels=(5, 3, 7), detail_share=share)
+    return TubeletTokenizer(TubeletConfig((4, 4, 4), (8, 5), group, width=16, decoder_depth=2, **more)).eval()
+
+
+def patch_digits(model, tokens):
+    """(B, t, h, w, digits of a patch)"""
+    return FSQ(model.patch_levels).digits(model.patch_indices(tokens))
+
+
+@pytest.mark.parametrize("group", [(1, 1), (2, 2)])
+def test_only_the_busiest_patches_of_each_tubelet_frame_have_details(group):
+    model = detailed(group)
+    video = torch.rand(2, 1, 12, 16, 32) * 2 - 1
+    video *= torch.linspace(0.1, 1, 32)  # the further right, the busier
+    video[1, :, 4:8] *= torch.linspace(1, 0.01, 32)  # but not there
+    digits = patch_digits(model, model.encode(video))  # (2, 3, 4, 8, 5)
+    plain = (digits[..., 2:] == torch.tensor([2, 1, 3])).all(-1)  # the middles
+    busiest = video.unfold(2, 4, 4).unfold(3, 4, 4).unfold(4, 4, 4).flatten(5).var(-1)[:, 0].flatten(2)
+    chosen = torch.zeros_like(busiest, dtype=torch.bool).scatter(-1, busiest.topk(8).indices, True)  # 8 of 32
+    assert plain.flatten(2)[~chosen].all(), "details where none are allowed"
+    assert not plain.flatten(2)[chosen].all(), "no details at all"
+    used = model.used(video)
+    assert used.shape == (2, 3, 4 // group[0], 8 // group[1], len(model.levels)) and used.dtype == torch.bool
+    assert (used.sum((2, 3, 4)) == 2 * 32 + 3 * 8).all()
+    assert torch.equal(model.vectors(video) == 0, ~used)
+
+
+def test_details_stream_know_no_later_frame_and_go_there_and_back():
+    model = detailed()
+    video = torch.rand(2, 1, 16, 16, 16) * 2 - 1
+    tokens = model.encode(video)
+    changed = video.clone()
+    changed[:, :, 8:] *= -0.3
+    assert torch.equal(model.encode(changed)[:, :2], tokens[:, :2])
+    past = {}
+    assert torch.equal(torch.cat([model.encode(part, past) for part in video.split(8, dim=2)], dim=1), tokens)
+    torch.testing.assert_close(model(video)[0].clamp(-1, 1), model.decode(tokens))
+    small = video[..., :13, :9]  # padded
+    assert model.decode(model.encode(small), small.shape[2:]).shape == small.shape
+
+
+def test_bits_are_the_digits_and_the_choice_of_patches():
+    assert tokenizer().bits(3, 2, 5) == pytest.approx(30 * math.log2(240))
+    model = detailed()  # of 2 x 3 tokens of 4 patches 6 are busy, in C(24, 6) ways
+    ways = 40**24 * 105**6 * math.comb(24, 6)
+    assert model.bits(1, 2, 3) == pytest.approx(math.log2(ways))
+    assert model.bits(5, 2, 3) == pytest.approx(5 * math.log2(ways))
+    assert detailed(share=1.0).bits(1, 2, 3) == pytest.approx(24 * math.log2(40 * 105))
+
+
+@pytest.mark.parametrize(("levels", "share"), [((5, 4), 0.2), ((5,), 0.0), ((), 0.2), ((5,), 1.5), ((5,), -0.1)])
+def test_details_without_a_middle_or_a_share_are_refused(levels, share):
+    with pytest.raises(ValueError, match="odd levels and a share"):
+        TubeletTokenizer(TubeletConfig(detail_levels=levels, detail_share=share))

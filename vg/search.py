@@ -35,7 +35,7 @@ def search(
     if steps < 0:
         raise ValueError(f"search: steps is {steps}, expected 0 or more.")
     with torch.no_grad():
-        z = tokenizer.vectors(video)
+        z, used = tokenizer.vectors(video), tokenizer.used(video)
     z = z.detach().clone().requires_grad_()
     adam = torch.optim.Adam([z], lr=lr)
     best_indices, best = tokenizer.quantizer(z)[1], torch.full((len(video),), -torch.inf, device=video.device)
@@ -50,6 +50,7 @@ def search(
         if step < steps:
             adam.param_groups[0]["lr"] = lr * (1 - step / steps)
             error = (made - video).square().flatten(1).mean(1)
-            (z.grad,) = torch.autograd.grad((error + 1e-6).log().sum(), z)
+            (gradient,) = torch.autograd.grad((error + 1e-6).log().sum(), z)
+            z.grad = gradient * used
             adam.step()
     return best_indices

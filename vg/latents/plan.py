@@ -118,11 +118,11 @@ def lay_out(shots: list[list[int]], views: list[View], span: int, shard_frames: 
 
 
 def dtype_of(levels: Sequence[int]) -> np.dtype:
-    """The smallest unsigned integer, of 16 or 32 bits, that holds every code."""
+    """The smallest unsigned integer, of 16, 32 or 64 bits, that holds every code."""
     codes = math.prod(levels)
-    if codes > 2**32:
-        raise ValueError(f"levels {list(levels)} name {codes:,} codes, more than 32 bits hold: use fewer.")
-    return np.dtype(np.uint16 if codes <= 2**16 else np.uint32)
+    if codes > 2**63:
+        raise ValueError(f"levels {list(levels)} name {codes:,} codes, more than 63 bits hold: use fewer.")
+    return np.dtype(np.uint16 if codes <= 2**16 else np.uint32 if codes <= 2**32 else np.uint64)
 
 
 def require(folder: Path, found: dict, wanted: dict) -> None:

@@ -36,7 +36,7 @@ class LatentCache:
         grid: (h, w), tokens in a tubelet-frame.
         levels: the tokenizer's levels; an index is in [0, prod(levels)).
         tubelet: (frames, height, width) in pixels.
-        tokens: uint16 or uint32 (sum of all t, h, w), the entries one after another.
+        tokens: uint16, uint32 or uint64 (sum of all t, h, w), the entries one after another.
     """
 
     def __init__(self, folder: Path, manifest: dict, tokens: np.ndarray):

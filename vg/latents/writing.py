@@ -223,10 +223,12 @@ def write(
     Raises:
         CacheMismatch: if the folder holds a cache of other weights, source, store, shots, views or format.
         TimeoutError: if the other processes' shards or the manifest do not come.
-        ValueError: if no shot is as long as a tubelet, or ``encode`` gives what cannot be stored.
+        ValueError: if no shot is as long as a tubelet, there are more codes than 63 bits hold, or ``encode`` gives what
+            cannot be stored.
     """
     if not 0 <= rank < world_size:
         raise ValueError(f"rank {rank} of world_size {world_size}: ranks are 0 to {world_size - 1}.")
+    dtype_of(tokenizer.levels)  # raises where no integer is wide enough, before anything is encoded
     span = int(tokenizer.tubelet[0])
     shots, views = shots_of(store), all_views(phases, mirrored, span)
     shards = lay_out(shots, views, span, shard_frames)

@@ -28,6 +28,8 @@ class TubeletConfig:
         decoder_depth: blocks after it; drawing is harder than describing, so more.
         time_kernel: tubelet-frames that the encoder's last block and the decoder's first one see, their own and earlier
             ones; the other blocks see their own alone. Clips of two tubelet-frames then teach all that a stream needs.
+        detail_levels: of further digits that only the busiest patches have; all odd, so that there is a middle.
+        detail_share: the share of a tubelet-frame's patches that are the busiest, 0 to 1.
     """
 
     tubelet: tuple[int, int, int] = (8, 4, 4)
@@ -38,6 +40,8 @@ class TubeletConfig:
     encoder_depth: int = 2
     decoder_depth: int = 4
     time_kernel: int = 2
+    detail_levels: tuple[int, ...] = ()
+    detail_share: float = 0.0
 
 
 class TubeletTokenizer(Freezable):
@@ -48,10 +52,17 @@ class TubeletTokenizer(Freezable):
     Causal in time: a token depends on its own frames and earlier ones, a frame on its own
     tubelet's token and earlier ones.
 
+    A wall needs fewer bits than a running figure. So the patches whose pixels vary most may have more digits; those of
+    the others stay in the middle, which is 0. Which patches these are is an importance map (Li et al., 2018,
+    arXiv:1703.10553; Mentzer et al., 2018, arXiv:1801.04260, section 3.2), computed from the pixels instead of learned.
+
     Attributes:
         tubelet: frames, height and width of one token: a patch's, times ``group``.
         levels: a token's; it is one of ``prod(levels)`` codes.
         patch, patch_levels: the same of one patch. They differ only where patches are grouped.
+
+    Raises:
+        ValueError: if a level of the details is even, or if there are details and no share, or the other way round.
 
     Example:
         >>> tokenizer = TubeletTokenizer(TubeletConfig())
@@ -64,7 +75,13 @@ class TubeletTokenizer(Freezable):
     def __init__(self, config: TubeletConfig = TubeletConfig()):
         super().__init__()
         self.config = config
-        self.patch, self.patch_levels = tuple(config.tubelet), tuple(config.levels)
+        self.patch, self.patch_levels = tuple(config.tubelet), (*config.levels, *config.detail_levels)
+        share_is_right = 0 < config.detail_share <= 1 if config.detail_levels else config.detail_share == 0
+        if not share_is_right or any(n % 2 == 0 for n in config.detail_levels):
+            raise ValueError(
+                f"TubeletConfig: detail_levels is {list(config.detail_levels)} and detail_share {config.detail_share}; "
+                "expected odd levels and a share above 0 and up to 1, or neither."
+            )
         t, h, w = self.patch
         down, across = config.group
         self.tubelet, self.levels = (t, h * down, w * across), self.patch_levels * (down * across)
@@ -73,8 +90,8 @@ class TubeletTokenizer(Freezable):
         self.embed = nn.Linear(pixels, d)
         last = config.encoder_depth - 1
         self.encoder = nn.ModuleList(Block(d, config.time_kernel if k == last else 1) for k in range(last + 1))
-        self.to_code = nn.Sequential(nn.LayerNorm(d), *hidden_layer(d, d, len(config.levels)))
-        self.from_code = hidden_layer(len(config.levels), d, d)
+        self.to_code = nn.Sequential(nn.LayerNorm(d), *hidden_layer(d, d, len(self.patch_levels)))
+        self.from_code = hidden_layer(len(self.patch_levels), d, d)
         self.decoder = nn.ModuleList(Block(d, 1 if k else config.time_kernel) for k in range(config.decoder_depth))
         self.to_pixels = nn.Sequential(nn.LayerNorm(d), nn.Linear(d, pixels))
         self.to(memory_format=torch.channels_last_3d)
@@ -114,17 +131,53 @@ class TubeletTokenizer(Freezable):
 
     def vectors(self, video: Tensor, past: Past | None = None) -> Tensor:
         """What FSQ is given to round: ``(B, C, T, H, W)`` -> ``(B, t, h, w, digits)``, any real values."""
+        x = self.embed(self._patches(video))
+        for block in self.encoder:
+            x = block(x, past)
+        z = self._tokens(self.to_code(x))
+        return z * self.used(video) if self.config.detail_levels else z
+
+    def used(self, video: Tensor) -> Tensor:
+        """Which digits of its tokens a clip may use: ``(B, C, T, H, W)`` -> ``(B, t, h, w, digits)`` bool.
+
+        All of them, but for the details of patches that are not among the busiest of their tubelet-frame: those whose
+        pixels have the largest variance. Always as many, so that every tubelet-frame costs as many bits.
+        """
+        spread = self._patches(video).float().var(-1)  # (B, t, h, w), by patch
+        flat = spread.flatten(2)
+        busiest = flat.topk(self._busy(flat.shape[-1]), dim=-1).indices
+        details = torch.zeros_like(flat, dtype=torch.bool).scatter(-1, busiest, True).view(spread.shape)
+        everywhere = torch.ones_like(details)
+        by_digit = [everywhere] * len(self.config.levels) + [details] * len(self.config.detail_levels)
+        return self._tokens(torch.stack(by_digit, dim=-1))
+
+    def bits(self, t: int, h: int, w: int) -> float:
+        """What t x h x w tokens cost, in bits, if nothing is known about them (no prior).
+
+        Where some patches have more digits, which ones these are is written down too: the logarithm of the number of
+        ways to choose so many.
+        """
+        patches = h * w * math.prod(self.config.group)
+        busy = self._busy(patches)
+        a_patch, details = (math.log2(math.prod(n)) for n in (self.config.levels, self.config.detail_levels))
+        return t * (patches * a_patch + busy * details + math.log2(math.comb(patches, busy)))
+
+    def _busy(self, patches: int) -> int:
+        return round(self.config.detail_share * patches)
+
+    def _patches(self, video: Tensor) -> Tensor:
+        """``(B, C, T, H, W)``, padded to whole tubelets -> ``(B, t, h, w, C * patch)``, a row of pixels each."""
         if video.ndim != 5 or video.shape[1] != self.config.channels or 0 in video.shape:
             raise ValueError(
                 f"TubeletTokenizer: got {tuple(video.shape)}, expected (B, {self.config.channels}, T, H, W)"
             )
         t, h, w = self.patch
-        x = pad_to(video, self.tubelet)
-        x = self.embed(rearrange(x, "b c (T t) (H h) (W w) -> b T H W (c t h w)", t=t, h=h, w=w))
-        for block in self.encoder:
-            x = block(x, past)
+        return rearrange(pad_to(video, self.tubelet), "b c (T t) (H h) (W w) -> b T H W (c t h w)", t=t, h=h, w=w)
+
+    def _tokens(self, x: Tensor) -> Tensor:
+        """Numbers of each patch ``(B, t, h, w, d)`` -> of each token: those of its patches one after another."""
         down, across = self.config.group
-        return rearrange(self.to_code(x), "b t (H h) (W w) d -> b t H W (h w d)", h=down, w=across)
+        return rearrange(x, "b t (H h) (W w) d -> b t H W (h w d)", h=down, w=across)
 
     def reconstruct(self, codes: Tensor, size: tuple[int, int, int] | None = None, past: Past | None = None) -> Tensor:
         """Codes ``(B, t, h, w, digits)`` -> video ``(B, C, T, H, W)``, not clamped, with gradients."""

@@ -75,11 +75,12 @@ def tokenizer_facts(tokenizer: TubeletTokenizer | VideoAutoencoder, store: Frame
     codes = torch.cat(codes)
     size = math.prod(tokenizer.patch_levels if grouped else tokenizer.levels)
     stable = [(share, frames) for share, frames in stable if not math.isnan(share)]
-    tokens = tokenizer.encode(truth[:1]).numel()
+    tokens = tokenizer.encode(truth[:1])
+    bits = tokenizer.bits(*tokens.shape[1:]) if grouped else tokens.numel() * tokenizer.quantizer.bits
     return {
         "clips": len(truth),
-        "tokens_a_clip": tokens,
-        "bits_a_clip": round(tokens * math.log2(math.prod(tokenizer.levels)), 1),
+        "tokens_a_clip": tokens.numel(),
+        "bits_a_clip": round(bits, 1),
         "psnr": round(float(psnr(made, truth).mean()), 2),
         "ssim": round(float(ssim(made, truth).mean()), 4),
         "psnr_mean_frame": round(float(psnr(mean_frame(truth), truth).mean()), 2),

@@ -57,7 +57,7 @@ def prior_facts(prior: Prior, tokenizer: TubeletTokenizer, cache: latents.Latent
 
     The baselines count codes of patches: where a token holds several, they take them for independent of each other.
     """
-    bits_of = math.log2(math.prod(cache.levels))
+    raw = tokenizer.bits(1, *cache.grid) / math.prod(cache.grid)
     codes, patches = math.prod(tokenizer.patch_levels), math.prod(tokenizer.config.group)
     seen = cache.windows(MEASURED, shots=train)
     known = tokenizer.patch_indices(seen.take(torch.arange(0, len(seen), 7)))
@@ -80,16 +80,16 @@ def prior_facts(prior: Prior, tokenizer: TubeletTokenizer, cache: latents.Latent
         "windows": len(held),
         "bits_a_token": round(float(bits.mean()), 3),
         "bits_a_token_after_the_first_frame": round(float(bits[:, 1:].mean()), 3),
-        "uniform": round(bits_of, 3),
+        "uniform": round(raw, 3),
         "unigram": round(patches * float(unigram_bits(known, tokenizer.patch_indices(truth), codes).mean()), 3),
         "copy_last_frame": round(float(copy.mean()), 3),
         "copy_last_frame_after_the_first_frame": round(float(copy[:, 1:].mean()), 3),
-        "share_of_raw_bits": round(float(bits.mean()) / bits_of, 4),
+        "share_of_raw_bits": round(float(bits.mean()) / raw, 4),
         "whole_shots": {
             "shots": len(shots),
             "bits_a_token": round(float(whole.mean()), 3),
             "copy_last_frame": round(float(whole_copy.mean()), 3),
-            "share_of_raw_bits": round(float(whole.mean()) / bits_of, 4),
+            "share_of_raw_bits": round(float(whole.mean()) / raw, 4),
         },
     }
 
