@@ -102,6 +102,22 @@ def test_worn_clips_are_the_same_clips_in_another_light_and_sharpness():
     assert all(len(clip.unique()) <= 4 for clip in sharp), "two greys stay two greys, but for rounding"
 
 
+def test_shaken_clips_tremble_less_or_more_and_what_moves_far_still_does():
+    torch.manual_seed(0)
+    video = torch.zeros(64, 1, 8, 16, 16)
+    video[:, :, 4:, :8] = 1.0  # half of the picture changes by much
+    video[:, :, ::2, 8:] = 0.02  # the other half trembles
+    made = training.shaken(video)
+    assert made.shape == video.shape
+    still = training.shaken(video, shake=0.0)
+    trembles = (still[:, :, 1:, 8:] - still[:, :, :-1, 8:]).abs().amax((1, 2, 3, 4))
+    assert 16 < int((trembles < 0.019).sum()) < 48, "half of them calmed"
+    assert (trembles < 0.021).all() and (trembles < 1e-6).any()
+    assert (still[:, :, 4:, :8].mean((1, 2, 3, 4)) - still[:, :, :4, :8].mean((1, 2, 3, 4)) > 0.8).all()
+    calm = training.shaken(video, calm=0.0)
+    assert 16 < int(((calm - video).abs().amax((1, 2, 3, 4)) > 1e-4).sum()) < 48, "half of them shaken"
+
+
 def test_a_clip_in_another_order_has_the_same_frames():
     clip = torch.arange(8.0).view(1, 8, 1, 1).expand(1, 8, 2, 2)
     assert torch.equal(training.ordered(clip, "as filmed"), clip)
@@ -121,6 +137,12 @@ def test_windows_lie_side_by_side_within_shots_and_shuffling_keeps_frames(store)
     assert describe(network(size=64), video).shape == (3 * len(video), 64)
 
 
+def smeared(video, frames):
+    """Every frame the mean of so many around it."""
+    padded = torch.nn.functional.pad(video, (0, 0, 0, 0, frames // 2, frames // 2), mode="replicate")
+    return torch.nn.functional.avg_pool3d(padded, (frames, 1, 1), 1)
+
+
 @pytest.mark.parametrize("source", ["cartoon", "film"])
 def test_the_distance_orders_sets_of_clips_as_an_eye_does(source, tmp_path, monkeypatch):
     """On the film, where it is at hand, and on the drawn cartoon, which the network has never seen."""
@@ -136,11 +158,15 @@ def test_the_distance_orders_sets_of_clips_as_an_eye_does(source, tmp_path, monk
     features, tokenizer = checkpoints.load("film-features"), checkpoints.load("tubelet-fsq-64")
     stretches = windows(store, 48)
     halves, real = stretches[::2], stretches[1::2, :, 16:]
+    drawn = torch.cat([tokenizer.decode(tokenizer.encode(part)) for part in halves.split(8)])
     sets = {
         "real": halves,
-        "tokenizer": torch.cat([tokenizer.decode(tokenizer.encode(part)) for part in halves.split(8)]),
+        "tokenizer": drawn,
+        "smeared": smeared(halves, 7),
         "copied": halves[:, :, 15:16].expand_as(halves),
         "shuffled": shuffled(halves),
+        "trembling": drawn + 2 * (drawn - smeared(drawn, 3)),  # sharpened in time: white ghosts round what moves
     }
-    far = list(frechet_facts({name: video[:, :, 16:] for name, video in sets.items()}, real, features).values())
-    assert far == sorted(far), dict(zip(sets, far))
+    far = frechet_facts({name: video[:, :, 16:].clamp(-1, 1) for name, video in sets.items()}, real, features)
+    assert far["real"] < far["tokenizer"] < far["smeared"] < min(far["copied"], far["shuffled"]), far
+    assert far["tokenizer"] < far["trembling"], far
