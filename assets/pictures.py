@@ -50,11 +50,11 @@ def images() -> None:
 
 def reconstructed(store, large_store, val) -> Tensor:
     """Two validation clips, each drawn by four tokenizers: (8, C, T, 128, 128), those of 64 pixels twice as large."""
-    held = Clips(store, val, 32, stride=8)
+    held = Clips(store, val, 24, stride=8)
     starts = held.starts[torch.linspace(0, len(held) - 1, 4).long()[1:3]].tolist()
     made = []
     for start in starts:
-        small, large = (each.clip(start, start + 32) for each in (store, large_store))
+        small, large = (each.clip(start, start + 24) for each in (store, large_store))
         for tokenizer in map(checkpoints.load, TOKENIZERS):
             drawn = tokenizer.decode(tokenizer.encode(small))
             made.append(drawn.repeat_interleave(2, -1).repeat_interleave(2, -2))
@@ -78,7 +78,7 @@ def clips() -> None:
         "long": generate(prior, tokenizer, some[:1], frames=LONG, window=window, **HOW),
     }
     for name, video in made.items():
-        path = write_gif(HERE / f"{name}.gif", tiled(video, columns=4), fps=12, colours=64)
+        path = write_gif(HERE / f"{name}.gif", tiled(video, columns=4), fps=12, colours=48)
         print(f"{path.name}: {tuple(video.shape)}, {path.stat().st_size:,} bytes")
 
 

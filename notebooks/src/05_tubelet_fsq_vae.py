@@ -229,10 +229,11 @@ table(rows, ["PSNR all", "fastest quarter"])
 
 # %%
 # NBVAL_IGNORE_OUTPUT
-def small(tubelet=(8, 4, 4), levels=FSQ_LEVELS[8]):
+def small(tubelet=(8, 4, 4), levels=FSQ_LEVELS[8], **more):
     torch.manual_seed(0)
     width = profile().pick(smoke=16, laptop=96, gpu=96)
-    return TubeletTokenizer(TubeletConfig(tubelet, levels, width=width, encoder_depth=1, decoder_depth=2)).to(device())
+    config = TubeletConfig(tubelet, levels, width=width, encoder_depth=1, decoder_depth=2, **more)
+    return TubeletTokenizer(config).to(device())
 
 
 @torch.no_grad()
@@ -699,10 +700,10 @@ table(found, ["PSNR dB", "stability", "seconds"])
 # At twice the side a clip has four times the patches, 2,048 of them. The networks do not mind: they look at each patch and
 # its neighbours, wherever they are. A transformer does, for its attention compares every token with every other. But
 # an FSQ token is a row of digits, and a longer row costs nothing: no table has to hold its codes. So let 2x2 patches share
-# a token, whose digits are theirs one after another: 512 tokens again, of twelve digits each. `tubelet-fsq-128` does
-# that; its networks began with the weights of `tubelet-fsq-64`, and went on learning on crops of 128-pixel clips.
+# a token, whose digits are theirs one after another: 512 tokens again. `tubelet-fsq-128` does that; its networks began
+# with the weights of `tubelet-fsq-64`, and went on learning on crops of 128-pixel clips.
 #
-# By hand: take a token's twelve digits apart, and lay each patch's three where the patch lies.
+# By hand: take a token's digits apart, and lay each patch's where the patch lies.
 
 # %%
 large = checkpoints.load("tubelet-fsq-128", device=device())
@@ -710,15 +711,78 @@ large_store = open_store(source, size=128, frames=amount)
 large_clips = Clips(large_store, val_shots, frames=16, stride=profile().pick(smoke=48, laptop=32, gpu=32))
 large_truth = large_clips.take(range(len(large_clips)))
 large_tokens = torch.cat([large.encode(part.to(device())) for part in large_truth.split(4)])
-digits = large.quantizer.digits(large_tokens)  # (B, t, h, w, 12)
-patches = rearrange(digits, "b t h w (p q d) -> b t (h p) (w q) d", p=2, q=2, d=3)
-numbers = FSQ(large.patch_levels).indices(patches.cpu())
-print("a token:", large.tubelet, "of which a patch:", large.patch)
+large_digits = large.quantizer.digits(large_tokens).cpu()  # (B, t, h, w, digits of four patches)
+by_patch = rearrange(large_digits, "b t h w (p q d) -> b t (h p) (w q) d", p=2, q=2)
+numbers = FSQ(large.patch_levels).indices(by_patch)
+print("a token:", large.tubelet, "of which a patch:", large.patch, "with levels", large.patch_levels)
 print("tokens of a clip:", tuple(large_tokens.shape[1:]), "patches:", tuple(numbers.shape[1:]))
 print("by hand as vg does it:", torch.equal(numbers, large.patch_indices(large_tokens).cpu()))
-print(f"a token is one of {math.prod(large.levels):,} codes, a patch one of {math.prod(large.patch_levels)}")
 
 # %% [markdown]
+# ## More digits where there is more to draw
+#
+# That is six digits for a patch, where the small tokenizer has three. Not every patch uses them. A wall says less than a
+# wheel; a codec gives its bits to what is busy, and a tokenizer can do so too and keep its grid. Every patch has two
+# digits, of 8 and 5 levels. The fifth of a tubelet-frame's patches whose pixels vary most have four more, the *details*.
+# Five levels have a middle, and its code is 0. The details of all other patches stay there: "nothing more to say".
+# Papers on image codecs call such a choice an *importance map*.
+#
+# By hand: the variance of each patch's pixels, over its 8 frames, 4 rows and 4 columns; the largest fifth; and a look at
+# the digits of the others. Then the picture with those patches left as they are, and the others dark.
+
+# %%
+cells = rearrange(large_truth, "b c (t p) (h q) (w r) -> b t h w (c p q r)", p=8, q=4, r=4)
+spread = cells.var(-1).flatten(2)  # (B, t, patches of a tubelet-frame)
+count = round(large.config.detail_share * spread.shape[-1])
+busiest = torch.zeros_like(spread, dtype=torch.bool).scatter(-1, spread.topk(count).indices, True)
+busiest = busiest.view(by_patch.shape[:-1])
+details = by_patch[..., len(large.config.levels) :]
+print(f"{count} of {spread.shape[-1]} patches of a tubelet-frame have details")
+print("all others stay in the middle:", bool((details[~busiest] == 2).all()))
+used = (details[busiest] != 2).any(-1).float().mean()
+print("most of those that have them use them:", bool(used > 0.9))
+
+# %%
+# NBVAL_IGNORE_OUTPUT
+light = busiest[:, None].repeat_interleave(8, 2).repeat_interleave(4, 3).repeat_interleave(4, 4)  # (B, 1, T, H, W)
+lit = (large_truth + 1) * torch.where(light, 1.0, 0.25) - 1
+some = [0, len(large_truth) // 2]
+pairs = {f"original {k}": large_truth[k] for k in some} | {f"has details {k}": lit[k] for k in some}
+show.strip(pairs, every=5, scale=1)
+
+# %% [markdown]
+# What it costs: two digits for every patch, four more for the chosen ones, and which ones were chosen. That last part is
+# one number too, for there are so many ways to choose 205 patches of 1,024, and no more. Together it is what
+# three digits for every patch would cost.
+
+# %%
+patches = spread.shape[-1]
+a_tubelet_frame = patches * math.log2(8 * 5) + count * math.log2(5**4) + math.log2(math.comb(patches, count))
+print(f"digits everywhere  {2 * patches * math.log2(8 * 5):8,.0f} bits a clip")
+print(f"details            {2 * count * math.log2(5**4):8,.0f}")
+print(f"which patches      {2 * math.log2(math.comb(patches, count)):8,.0f}")
+print(f"together           {2 * a_tubelet_frame:8,.0f}   three digits everywhere {2 * patches * math.log2(240):8,.0f}")
+print("as vg counts them: ", math.isclose(2 * a_tubelet_frame, large.bits(*large_tokens.shape[1:])))
+
+# %% [markdown]
+# Does it help? Two small tokenizers at 64 pixels, as above: the one with hidden layers from before, three digits
+# everywhere, and one with details, at as many bits and steps. The last two columns are what moves and what does not.
+
+# %%
+# NBVAL_IGNORE_OUTPUT
+detailed = small(levels=(8, 5), detail_levels=(5, 5, 5, 5), detail_share=0.2)
+detailed = fit(detailed, tubelet_loss, draw, short).model
+pair = {"three digits everywhere": runs["hidden layers"].model, "details for a fifth": detailed}
+grid = tokens.shape[1:]
+table(
+    {name: [model.bits(*grid), *quality(rebuild(model, truth))] for name, model in pair.items()},
+    ["bits a clip", "PSNR dB", "SSIM", "moving dB", "still dB"],
+)
+
+# %% [markdown]
+# In the run stored here what moves gains half a decibel, and what stands still loses nothing: it had bits to spare. Only
+# `tubelet-fsq-128` does it so far.
+#
 # Is it worth it? The table has clips at 128 pixels: as encoded, and with codes searched for (fewer clips than above, so
 # the card's numbers, over all of them, differ a little). *64, enlarged* is the other way to the same size, a quarter of
 # the bits: the small tokenizer's clip, made larger.
@@ -739,9 +803,7 @@ rows = {
     "tubelet-fsq-128": quality(large_rebuilt, large_truth),
     "tubelet-fsq-128, searched": quality(large_found, large_truth),
 }
-print(
-    f"{len(large_truth)} clips; {large_tokens[0].numel() * large.quantizer.bits:,.0f} bits a clip of 16 frames at 128x128"
-)
+print(f"{len(large_truth)} clips; {large.bits(*large_tokens.shape[1:]):,.0f} bits a clip of 16 frames at 128x128")
 table(rows, ["PSNR dB", "SSIM", "moving dB", "still dB"])
 pick = [0, len(large_truth) // 2]
 pairs = {f"original {k}": large_truth[k] for k in pick} | {f"searched {k}": large_found[k] for k in pick}
@@ -1016,6 +1078,7 @@ print(check_digits(same_digits))
 # - FSQ rounds a few squashed numbers. The index is their digits; a level is a step on a scale. Its grid
 #   does not bend, so the networks beside it must: a hidden layer on either side.
 # - A token can hold several patches: its digits are theirs. The networks stay as fine, the transformer reads less.
+# - Busy patches may have more digits than walls, at the same bits. What they do not use stays in the middle.
 # - An encoder guesses. A search through the decoder finds better codes, at a price in time and stability.
 # - Time is causal: no token knows the future, so a film is coded in pieces, with the same numbers.
 # - PSNR alone does not choose a tokenizer. Beside it stand the mean frame (strong), the nearest clip, and what the
@@ -1028,6 +1091,8 @@ print(check_digits(same_digits))
 # - Arnab, Dehghani, Heigold, Sun, Lučić, Schmid: *ViViT: A Video Vision Transformer*, 2021, arXiv:2103.15691, section
 #   3.2.
 # - Mentzer, Minnen, Agustsson, Tschannen: *Finite Scalar Quantization: VQ-VAE Made Simple*, 2023, arXiv:2309.15505.
+# - Mentzer, Agustsson, Tschannen, Timofte, Van Gool: *Conditional Probability Models for Deep Image Compression*, 2018,
+#   arXiv:1801.04260 (importance maps).
 # - Campos, Meierhans, Djelouah, Schroers: *Content Adaptive Optimization for Neural Image Compression*, 2019,
 #   arXiv:1906.01223.
 # - Jordan and others: *Muon: an optimizer for hidden layers in neural networks*, 2024.

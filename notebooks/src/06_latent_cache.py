@@ -157,11 +157,12 @@ show.bars({name: math.log10(size) for name, size in sizes.items()}, title="bytes
 
 # %%
 def dtype_for(levels):
-    return np.dtype(np.uint16 if math.prod(levels) <= 2**16 else np.uint32)
+    codes = math.prod(levels)
+    return np.dtype(np.uint16 if codes <= 2**16 else np.uint32 if codes <= 2**32 else np.uint64)
 
 
 print(np.array([0, 239, 65535, 65536, 70000]).astype(np.uint16).tolist())
-for levels in [(8, 6, 5), (8, 8, 8, 6, 5), (8, 8, 8, 5, 5, 5), (8, 8, 8, 8, 8, 8)]:
+for levels in [(8, 6, 5), (8, 8, 8, 6, 5), (8, 8, 8, 5, 5, 5), (8,) * 6, (8,) * 12]:
     print(levels, f"{math.prod(levels):,}", dtype_for(levels))
 
 # %% [markdown]
@@ -848,7 +849,7 @@ print(check_bytes(bytes_needed))
 #
 # - A frozen tokenizer gives the same integers for the same frames, so they are computed once. Reading a window is far cheaper than
 #   encoding it; the cell above says by how much here.
-# - Indices are stored as uint16 (uint32 above 65,536 codes), in safetensors, with a manifest that says what they are.
+# - Indices are stored as uint16 (wider above 65,536 codes), in safetensors, with a manifest that says what they are.
 # - Files appear by an atomic rename, the manifest last. A stopped run goes on and ends with the same bytes.
 # - The hash of the weights, not a name, says whether cache and tokenizer belong together.
 # - A shot is one stream, never across a cut; eight phases and two sides give sixteen views of it.

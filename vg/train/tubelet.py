@@ -22,6 +22,8 @@ SMALL, LARGE = "tubelet-fsq-64", "tubelet-fsq-128"
 RECIPE = Recipe(steps=9600, lr=2e-3, muon=2e-2, warmup=50, clip=5.0, ema=0.99)
 ZOOMED_RECIPE = Recipe(steps=3300, lr=1e-3, muon=1e-2, warmup=50, clip=5.0, ema=0.99)
 LARGE_RECIPE = Recipe(steps=9000, lr=2e-3, muon=1.5e-2, warmup=50, clip=5.0, ema=0.995)
+DETAIL_RECIPE = Recipe(steps=6000, lr=2e-3, muon=1.5e-2, warmup=50, clip=5.0, ema=0.995)
+DETAILS = {"levels": (8, 5), "detail_levels": (5, 5, 5, 5), "detail_share": 0.2}
 CROP = 96  # pixels of 128
 SEARCH_STEPS = 20
 
@@ -68,26 +70,42 @@ def train_small(store: FrameStore, large: FrameStore, folder: Path) -> tuple[Tra
     return Trained(second.model, second.history, first.seconds + second.seconds), how
 
 
-def train_large(store: FrameStore, small: TubeletTokenizer, folder: Path) -> tuple[Trained, dict]:
-    """Train on crops of 128-pixel clips, from the ``small`` one's weights on, four patches to a token."""
+def train_large(store: FrameStore, larger: FrameStore, small: TubeletTokenizer, folder: Path) -> tuple[Trained, dict]:
+    """Train in two parts at 128 pixels, from the ``small`` one's weights on, four patches to a token.
+
+    In the first part every patch has the same digits, as in ``small``, and clips are crops. In the second the busiest
+    patches have more digits than the others: the layers beside FSQ begin anew, all others go on. Which patches are
+    the busiest depends on the whole picture, so clips are whole ones now, at many scales out of the ``larger`` store.
+    """
     train, _ = split_shots(store.shots)
+    evaluate = validation_psnr(store)
+    share = CROP / store.frames.shape[-1]
+    draw = zoomed_batches(Clips(store, train, FRAMES), batch=2, size=CROP, least=share, most=share, whole=0)
     torch.manual_seed(LARGE_RECIPE.seed)
     tokenizer = TubeletTokenizer(replace(small.config, group=(2, 2))).to(device())
     tokenizer.load_state_dict(small.state_dict())
-    share = CROP / store.frames.shape[-1]
-    draw = zoomed_batches(Clips(store, train, FRAMES), batch=2, size=CROP, least=share, most=share, whole=0)
-    trained = fit(
-        tokenizer, tubelet_loss, draw, LARGE_RECIPE, folder=folder, evaluate=validation_psnr(store), every=1000
-    )
+    first = fit(tokenizer, tubelet_loss, draw, LARGE_RECIPE, folder=folder, evaluate=evaluate, every=1000)
+    torch.manual_seed(DETAIL_RECIPE.seed)
+    tokenizer = TubeletTokenizer(replace(tokenizer.config, **DETAILS)).to(device())
+    known = {k: v for k, v in first.model.state_dict().items() if not k.startswith(("to_code", "from_code"))}
+    tokenizer.load_state_dict(known, strict=False)
+    again = folder.with_name(f"{folder.name}-details")
+    size = store.frames.shape[-1]
+    least = size / larger.frames.shape[-1]
+    draw = zoomed_batches(Clips(larger, train, FRAMES), batch=1, size=size, least=least)
+    second = fit(tokenizer, tubelet_loss, draw, DETAIL_RECIPE, folder=again, evaluate=evaluate, every=500)
     how = {
         "begins_with": {"name": small.name, "weights": weight_hash(small)},
-        "batch": 2,
+        "batch": {"all alike": 2, "details": 1},
         "frames": FRAMES,
-        "crop": CROP,
-        "recipe": asdict(LARGE_RECIPE),
-        "validation_psnr": trained.history["validation PSNR"],
+        "size": {"all alike": CROP, "details": size},
+        "recipe": {"all alike": asdict(LARGE_RECIPE), "details": asdict(DETAIL_RECIPE)},
+        "validation_psnr": {
+            "all alike": first.history["validation PSNR"],
+            "details": second.history["validation PSNR"],
+        },
     }
-    return trained, how
+    return Trained(second.model, second.history, first.seconds + second.seconds), how
 
 
 def train_tubelet(to: Path) -> None:
@@ -100,5 +118,5 @@ def train_tubelet(to: Path) -> None:
 def train_large_tubelet(to: Path) -> None:
     """``tubelet-fsq-128``: 128 pixels, from the ``tubelet-fsq-64`` that lies in ``to`` on."""
     store = open_film(size=128)
-    trained, how = train_large(store, checkpoints.load(SMALL, to), run_folder(LARGE, store.name))
+    trained, how = train_large(store, open_film(size=192), checkpoints.load(SMALL, to), run_folder(LARGE, store.name))
     ship(LARGE, trained, {"data": data_card(store), **how}, lambda model: facts(model, store), to)
