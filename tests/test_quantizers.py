@@ -81,3 +81,12 @@ def test_nan_and_wrong_shapes_and_levels_are_named():
     for levels in [(), (8, 2), (1,)]:
         with pytest.raises(ValueError, match="at least"):
             FSQ(levels)
+
+
+def test_as_many_codes_as_an_int64_holds_and_no_more():
+    quantizer = FSQ((8,) * 21)  # 2^63
+    last = torch.full((21,), 7)
+    assert int(quantizer.indices(last)) == 2**63 - 1
+    assert torch.equal(quantizer.digits(torch.tensor(2**63 - 1)), last)
+    with pytest.raises(ValueError, match="more than 63 bits"):
+        FSQ((8,) * 20 + (9,))

@@ -31,7 +31,8 @@ class FSQ(nn.Module):
         levels: values per channel, each at least 3.
 
     Raises:
-        ValueError: if there are no levels or one is below 3 (with two, one value is unreachable).
+        ValueError: if there are no levels, one is below 3 (with two, one value is unreachable), or an index would not
+            fit 64 bits with a sign.
     """
 
     def __init__(self, levels: Sequence[int]):
@@ -40,6 +41,8 @@ class FSQ(nn.Module):
         if not self.levels or min(self.levels) < 3:
             raise ValueError(f"FSQ: levels are {list(levels)}, expected at least one and each at least 3")
         self.size, self.channels = math.prod(self.levels), len(self.levels)
+        if self.size > 2**63:
+            raise ValueError(f"FSQ: levels {list(levels)} name {self.size:,} codes, more than 63 bits hold: use fewer")
         self.bits = math.log2(self.size)
         count = torch.tensor(self.levels, dtype=torch.float32)
         half = (count - 1) * (1 + 1e-3) / 2
