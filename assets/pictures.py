@@ -17,10 +17,10 @@ from vg import checkpoints
 from vg.data import Clips, film, open_store, split_shots, to_uint8
 from vg.data.writers import write_gif
 from vg.generate import GUIDANCE, some_scenes
-from vg.sampling import generate, sample_images
+from vg.sampling import SAMPLING, generate, sample_images
 
 HERE = Path(__file__).resolve().parent
-HOW = {"seed": 0, "temperature": 0.9, "top_p": 0.95}
+HOW = {"seed": 0, **SAMPLING}
 PROMPT, FRAMES, LONG = 16, 48, 192
 TOKENIZERS = "video-vqvae-64", "video-fsqvae-64", "tubelet-fsq-64"
 

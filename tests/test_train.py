@@ -1,6 +1,8 @@
 """Laws of training by name: every name leads to a function, and what is measured is what ships."""
 
 import inspect
+import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,7 +13,7 @@ from vg.data import cartoon, open_store
 from vg.generate import some_scenes
 from vg.models import Prior, PriorConfig, TubeletConfig, TubeletTokenizer
 from vg.train import TRAINERS, generated, main, shipping, trainer
-from vg.train.prior import WINDOW, corners, film_and_views, learn_layouts
+from vg.train.prior import WINDOW, closer, corners, film_and_views, learn_layouts
 from vg.training import Trained
 
 
@@ -66,6 +68,29 @@ def test_corners_are_the_four_corners_of_every_frame_under_names_of_their_own(tm
         assert corner.shots == store.shots and corner.source_sha256 == store.source_sha256
     assert len({corner.name for corner in made} | {corner.key for corner in made} | {store.name, store.key}) == 10
     assert {corner.frames.shape[-2:] for corner in corners(store, size=16)} == {(16, 16)}
+
+
+def test_views_from_nearer_are_squares_of_every_frame_and_every_second_runs_backwards(tmp_path, monkeypatch):
+    monkeypatch.setenv("VG_CACHE", str(tmp_path))
+    store = open_store(cartoon(), size=32, frames=240)
+    assert len(store.shots) > 1
+    slope = 2 * np.arange(32) + 4 * np.arange(32)[:, None]  # says where a pixel was
+    store = replace(store, frames=np.broadcast_to(slope.astype(np.uint8), store.frames.shape).copy())
+    store.frames[...] += (np.arange(240) % 50).astype(np.uint8)[:, None, None, None]  # and when
+    made = list(closer(store, size=16, count=8))
+    assert [view.key for view in made] == [view.key for view in closer(store, size=16, count=8)]
+    assert len({view.name for view in made}) == len({view.key for view in made}) == 8
+    squares = set()
+    for k, view in enumerate(made):
+        cut, y, x = map(int, re.search(r"(\d+) pixels from \((\d+), (\d+)\)", view.key).groups())
+        squares.add((cut, y, x))
+        assert 21 <= cut <= 30 and 0 <= y <= 32 - cut and 0 <= x <= 32 - cut
+        assert view.shots == store.shots and view.frames.shape == (240, 1, 16, 16)
+        middle = 2 * (x + cut / 2 - 0.5) + 4 * (y + cut / 2 - 0.5)
+        for start, stop in view.shots:
+            times = np.arange(start, stop)[:: -1 if k % 2 else 1] % 50
+            assert np.abs(view.frames[start:stop].mean((1, 2, 3)) - middle - times).max() < 1
+    assert len(squares) == 8
 
 
 @pytest.fixture(scope="module")

@@ -16,7 +16,7 @@ from torch import Tensor
 from vg import checkpoints, paths
 from vg.data import FrameStore, film, open_store, save, split_shots, video
 from vg.models import Prior
-from vg.sampling import generate
+from vg.sampling import SAMPLING, generate
 
 GIVEN = 16  # frames of a prompt
 GUIDANCE = 2.0  # towards a scene
@@ -76,8 +76,8 @@ def main(arguments: list[str] | None = None) -> int:
         help="in this scene, from its label alone if that knows the place, else from a still; a wrong name lists all",
     )
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--temperature", type=float, default=0.9)
-    parser.add_argument("--top-p", type=float, default=0.95)
+    parser.add_argument("--temperature", type=float, default=SAMPLING["temperature"])
+    parser.add_argument("--top-p", type=float, default=SAMPLING["top_p"])
     parser.add_argument("--to", type=Path, default=paths.out_dir(), help="folder (out/)")
     options = parser.parse_args(arguments)
     begin = time.monotonic()

@@ -12,6 +12,9 @@ from vg.models.tubelet import TubeletTokenizer
 from vg.models.two_level import TwoLevelPrior
 from vg.models.vqvae import VQVAE, VQVAE2
 
+# What the shipped priors are shown and measured with, settled by measurement (benchmarks/LOG.md).
+SAMPLING = {"temperature": 0.95, "top_p": 0.97}
+
 
 @torch.no_grad()
 def generate(

@@ -582,11 +582,13 @@ show.curves(
 #
 # ## The shipped prior
 #
-# In the `laptop` profile the same shape, trained for longer and on more: beside the film also its four corners, each
-# brought to the full size, as if the camera had stood closer. Twenty-two shots are few, and a prior that sees nothing
-# else learns them by heart. Its labels say more than one vector can, too (notebook 08). The card of the shipped weights
-# says how they came about, and what they reached on the shots that were held out: in windows of 32 frames, and in whole
-# shots, where the first tubelet-frame, which has nothing to go on, is a smaller part.
+# In the `laptop` profile the same shape, trained for longer and on more. Twenty-two shots are few, and a prior that sees
+# nothing else learns them by heart. So half of its windows are views of the film: first its mirror image and its four
+# corners, each brought to the full size, as if the camera had stood closer; then, in a second part, also twenty squares of
+# random size and place, every second one run backwards. To your eye all that is one film. To the prior a few
+# pixels to the side are other tokens. Its labels say more than one vector can, too (notebook 08). The card of the shipped
+# weights says how they came about, and what they reached on the shots that were held out: in windows of 32 frames, and in
+# whole shots, where the first tubelet-frame, which has nothing to go on, is a smaller part.
 
 # %%
 # NBVAL_IGNORE_OUTPUT
@@ -598,6 +600,7 @@ for name in ("seconds", "batch", "window_in_tubelet_frames"):
     print(f"{name}: {card.facts.get(name, 'not on the card')}")
 for name, value in card.facts.get("metrics", {}).items():
     print(f"    {name:42} {value}")
+show.curves(card.facts["validation_bits"], "the two parts of its training", y="bits a token, validation")
 
 # %% [markdown]
 # Now the same measure for everyone: bits a token on the validation windows. The first tubelet-frame of a window has

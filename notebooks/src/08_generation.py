@@ -38,7 +38,7 @@ from vg.hashing import weight_hash
 from vg.models import Prior, PriorConfig
 from vg.models.transformer import State
 from vg.profiles import device, profile
-from vg.sampling import generate, generate_tokens, restrict
+from vg.sampling import SAMPLING, generate, generate_tokens, restrict
 
 show.style()
 source = film()
@@ -77,8 +77,8 @@ for name, value in prior_card.facts.get("metrics", {}).items():
 # continuation of a validation shot cannot, so wherever one is shown below, the other stands beside it.
 #
 # The cell ends with a few amounts for the whole notebook. A prompt has 16 frames, two tubelet-frames; a continued clip has
-# `TOTAL` frames, the prompt included. `SAMPLING` are the knobs used wherever nothing else is said: change them here and
-# run again.
+# `TOTAL` frames, the prompt included. `SAMPLING`, from `vg.sampling`, are the knobs used wherever nothing else is said: set
+# your own in this cell and run again.
 
 # %%
 # NBVAL_IGNORE_OUTPUT
@@ -96,7 +96,7 @@ GIVEN = 2  # tubelet-frames of a prompt
 PROMPT = GIVEN * span  # frames of a prompt
 TOTAL = profile().pick(smoke=PROMPT + span, laptop=48, gpu=48)
 NEW = TOTAL - PROMPT
-SAMPLING = {"temperature": 0.9, "top_p": 0.95}
+print("SAMPLING:", SAMPLING)
 
 # %% [markdown]
 # ## One token by hand
@@ -389,7 +389,7 @@ show.strip(futures, every=6, scale=1)
 # training, as many numbers in [-1, 1] as a token has digits. It is computed once, before training, from training shots
 # alone, as a codebook may begin with data instead of noise (notebook 02). The transformer reads it at the place that it is
 # about to write. In training only the film as it is had labels, the number of its shot, and in four of five windows; its
-# corners and mirrored copies came without, for there things stand elsewhere.
+# views from nearer, backwards and in a mirror came without, for there things stand elsewhere.
 #
 # By hand on a toy: three places, one digit of five values (codes -1, -0.5, 0, 0.5, 1), two tubelet-frames.
 

@@ -7,12 +7,11 @@ from tqdm.auto import tqdm
 from vg.data import Clips, FrameStore, split_shots
 from vg.metrics import frechet_distance, nearest_clip, psnr
 from vg.models import ClipFeatures, Prior, TubeletTokenizer
-from vg.sampling import generate
+from vg.sampling import SAMPLING, generate
 from vg.train.film import FRAMES
 
 PROMPT, NEW = 16, 32
 LONG = 96
-SAMPLING = {"temperature": 0.9, "top_p": 0.95}
 
 
 @torch.no_grad()

@@ -2,7 +2,7 @@
 
 import math
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -25,8 +25,11 @@ from vg.training import Recipe, Trained, fit
 SHAPE = {"width": 192, "depth": 4, "dropout": 0.1, "layouts": True}
 TOLD = 0.8  # share of the labelled windows whose scene the prior is told
 RECIPE = Recipe(steps=1300, lr=1e-3, muon=1.5e-2, warmup=30, betas=(0.9, 0.95), decay=0.05, ema=0.995)
+CLOSER_RECIPE = replace(RECIPE, steps=2400, seed=1)
 BATCH = 3  # windows
 WINDOW = 6  # tubelet-frames that the prior is trained on: 48 frames
+VIEWS = 20  # from somewhere nearer, for the second part
+NEAREST = 0.95  # of the side at most: nearer than the film itself
 MEASURED = 4  # tubelet-frames of the windows in which it is measured: 32 frames
 
 # What there is to see in each shot of the film, for whoever wants to choose: the scene labels' names.
@@ -103,13 +106,40 @@ def corners(large: FrameStore, size: int, share: float = 0.75) -> list[FrameStor
     """
     side = large.frames.shape[-1]
     cut = round(share * side)
-    made = []
-    for y, x in ((0, 0), (0, side - cut), (side - cut, 0), (side - cut, side - cut)):
-        frames = torch.from_numpy(large.frames[..., y : y + cut, x : x + cut].copy())
-        small = [resize(part, [size, size], antialias=True) for part in frames.split(256)]
-        name, key = f"{large.name}-{y}-{x}", f"{large.key}, {cut} pixels from ({y}, {x})"
-        made.append(replace(large, frames=torch.cat(small).numpy(), name=name, key=key))
-    return made
+    ends = (0, side - cut)
+    return [part_of(large, y, x, cut, size) for y in ends for x in ends]
+
+
+def part_of(large: FrameStore, y: int, x: int, cut: int, size: int) -> FrameStore:
+    """A square of ``cut`` pixels of every frame, from (y, x) on, brought to ``size``."""
+    frames = torch.from_numpy(large.frames[..., y : y + cut, x : x + cut].copy())
+    small = [resize(part, [size, size], antialias=True) for part in frames.split(256)]
+    name, key = f"{large.name}-{y}-{x}", f"{large.key}, {cut} pixels from ({y}, {x})"
+    return replace(large, frames=torch.cat(small).numpy(), name=name, key=key)
+
+
+def closer(large: FrameStore, size: int, count: int = VIEWS, seed: int = 0) -> Iterator[FrameStore]:
+    """The film seen ``count`` times from somewhere nearer, each brought to ``size``; every second one runs backwards.
+
+    Each is a square of random side, two thirds of the frame or more, at a random place. A few pixels to the side are
+    other tokens, and so are other sizes: to a prior, which has to foretell tokens, a short film is longer then.
+
+    Args:
+        large: of square frames, larger than ``size``.
+    """
+    side = large.frames.shape[-1]
+    draws = torch.Generator().manual_seed(seed)
+    for k in range(count):
+        share, down, right = torch.rand(3, generator=draws).tolist()
+        cut = round(side * (2 / 3 + (NEAREST - 2 / 3) * share))
+        y, x = (int(place * (side - cut + 1)) for place in (down, right))
+        view = part_of(large, y, x, cut, size)
+        if k % 2:
+            frames = view.frames.copy()
+            for start, stop in view.shots:
+                frames[start:stop] = frames[start:stop][::-1]
+            view = replace(view, frames=frames, key=f"{view.key}, backwards")
+        yield replace(view, name=f"{large.name}-closer-{k}")
 
 
 def film_and_views(caches: list[latents.LatentCache], train: list) -> Draw:
@@ -137,8 +167,13 @@ def learn_layouts(prior: Prior, cache: latents.LatentCache, shots: list) -> None
             prior.learn_layouts(number, torch.cat(known)[None].to(prior.start.device))
 
 
-def train_prior(caches: list[latents.LatentCache], train: list, val: list, folder: Path) -> tuple[Trained, dict]:
-    """Train on windows of all ``caches``, the first of which is the film as it is. Goes on in ``folder``."""
+def train_prior(
+    caches: list[latents.LatentCache], nearer: list[latents.LatentCache], train: list, val: list, folder: Path
+) -> tuple[Trained, dict]:
+    """Train on windows of all ``caches``, the first of which is the film as it is; then on those of ``nearer`` too.
+
+    Goes on in ``folder``.
+    """
     cache = caches[0]
     held = cache.windows(MEASURED, shots=val, views=[(0, False)], stride=2)
     truth = held.take(torch.arange(len(held)))
@@ -151,28 +186,39 @@ def train_prior(caches: list[latents.LatentCache], train: list, val: list, folde
             "validation bits a token": float(torch.cat([model.bits(p.to(device())) for p in truth.split(4)]).mean())
         }
 
-    loss, draw = prior_loss(drop_scene=1 - TOLD), film_and_views(caches, train)
-    trained = fit(prior, loss, draw, RECIPE, folder=folder, evaluate=evaluate, every=100)
+    def part(recipe: Recipe, caches: list[latents.LatentCache], folder: Path) -> Trained:
+        loss, draw = prior_loss(drop_scene=1 - TOLD), film_and_views(caches, train)
+        return fit(prior, loss, draw, recipe, folder=folder, evaluate=evaluate, every=100)
+
+    first = part(RECIPE, caches, folder)
+    prior.load_state_dict(first.model.state_dict())
+    second = part(CLOSER_RECIPE, [*caches, *nearer], folder.with_name(f"{folder.name}-closer"))
     how = {
         "batch": BATCH,
         "told": TOLD,
         "window_in_tubelet_frames": WINDOW,
-        "caches": [each.folder.name for each in caches],
-        "recipe": asdict(RECIPE),
-        "validation_bits": trained.history["validation bits a token"],
+        "caches": {"corners": [each.folder.name for each in caches], "closer": [each.folder.name for each in nearer]},
+        "recipe": {"corners": asdict(RECIPE), "closer": asdict(CLOSER_RECIPE)},
+        "validation_bits": {
+            "corners": first.history["validation bits a token"],
+            "closer": second.history["validation bits a token"],
+        },
     }
-    return trained, how
+    return Trained(second.model, second.history, first.seconds + second.seconds), how
 
 
-def _train(name: str, tokens: str, size: int, closer: int, to: Path) -> None:
-    """Train a prior on a tokenizer's ``tokens`` of ``size`` pixels, and of corners of frames of ``closer`` pixels."""
+def _train(name: str, tokens: str, size: int, larger: int, to: Path) -> None:
+    """Train a prior on a tokenizer's ``tokens`` of ``size`` pixels, and of parts of frames of ``larger`` pixels."""
     store = open_film(size=size)
     train, val = split_shots(store.shots)
     tokenizer = checkpoints.load(tokens, to)
     phases = range(0, tokenizer.tubelet[0], (size // 64) ** 2)  # four times the pixels take four times as long
-    views = [store, *corners(open_film(size=closer), size)]
-    caches = [open_cache(view, tokenizer, phases=phases) for view in views]
-    trained, how = train_prior(caches, train, val, run_folder(name, store.name))
+    large = open_film(size=larger)
+    caches = [open_cache(view, tokenizer, phases=phases) for view in (store, *corners(large, size))]
+    nearer = [
+        open_cache(view, tokenizer, phases=[k % tokenizer.tubelet[0]]) for k, view in enumerate(closer(large, size))
+    ]
+    trained, how = train_prior(caches, nearer, train, val, run_folder(name, store.name))
     scenes = SCENES if store.name == "film" and len(store.shots) == len(SCENES) else []
     facts = {
         "data": data_card(store),
