@@ -16,7 +16,7 @@ import torch
 from PIL import Image, ImageDraw
 from torch import Tensor
 
-from vg.data.cartoon_cast import INK, Pen, swing
+from vg.data.cartoon_pen import INK, Pen, swing
 from vg.data.cartoon_scenes import SCENES
 
 FINER = 4  # drawn this many times larger each way, then averaged

@@ -11,32 +11,9 @@ import math
 from collections.abc import Callable
 from random import Random
 
-from vg.data.cartoon_cast import (
-    BEAT,
-    INK,
-    WHITE,
-    Pen,
-    along,
-    bird,
-    boat,
-    cloud,
-    duck,
-    eye,
-    foam,
-    frog,
-    frog_head,
-    funnel,
-    hills,
-    hop,
-    house,
-    notes,
-    paddle_wheel,
-    smoke,
-    swing,
-    tree,
-    turn,
-    water,
-)
+from vg.data.cartoon_cast import boat, duck, eye, frog, frog_head, funnel, paddle_wheel
+from vg.data.cartoon_pen import BEAT, INK, WHITE, Pen, along, hop, swing, turn
+from vg.data.cartoon_props import bird, cloud, foam, hills, house, notes, smoke, tree, water
 
 Paint = Callable[[Pen, float], None]
 Scene = Callable[[Random, complex, float], Paint]
