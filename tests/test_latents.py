@@ -4,6 +4,7 @@ import math
 import os
 import shutil
 import threading
+from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -21,11 +22,17 @@ class Killed(BaseException):
     """Not an Exception, so that no clean-up of the code under test runs, as none would at a kill."""
 
 
+@dataclass(frozen=True)
+class FakeConfig:
+    share: float = 0.5
+
+
 class FakeTokenizer(nn.Module):
     """A linear map of each tubelet, rounded: a token sees its tubelet alone."""
 
-    def __init__(self, levels=(8, 5, 5), tubelet=(3, 4, 4), seed=0):
+    def __init__(self, levels=(8, 5, 5), tubelet=(3, 4, 4), seed=0, share=0.5):
         super().__init__()
+        self.config = FakeConfig(share)
         self.levels, self.tubelet = levels, tubelet
         weights = torch.randn(math.prod(tubelet), generator=torch.Generator().manual_seed(seed))
         self.register_buffer("weights", weights)
@@ -253,6 +260,7 @@ OTHERS = {
         r"by tokenizer 'fake-8' \(weights \w{8}\.\.\.\), but you",
     ),
     "levels": ({"tokenizer": FakeTokenizer(levels=(8, 5, 6))}, r"levels \[8, 5, 5\]\).*levels \[8, 5, 6\]\)"),
+    "config": ({"tokenizer": FakeTokenizer(share=0.2)}, r"config {'share': 0.5}\).*config {'share': 0.2}\)"),
     "tubelet": (
         {"tokenizer": FakeTokenizer(tubelet=(3, 2, 8))},
         r"tubelet \[3, 4, 4\]\).*tubelet \[3, 2, 8\]",
@@ -301,10 +309,10 @@ def test_a_cache_of_something_else_is_not_written_into(other, finished, copy):
 
 def test_another_format_is_refused(copy, monkeypatch):
     for module in (reading, writing):
-        monkeypatch.setattr(module, "FORMAT", 2)
-    with pytest.raises(CacheMismatch, match="written in format 1, but this version of vg knows format 2"):
+        monkeypatch.setattr(module, "FORMAT", 3)
+    with pytest.raises(CacheMismatch, match="written in format 2, but this version of vg knows format 3"):
         LatentCache.open(copy)
-    with pytest.raises(CacheMismatch, match="format 1"):
+    with pytest.raises(CacheMismatch, match="format 2"):
         write(copy)
 
 

@@ -34,10 +34,11 @@ def test_digits_count_up_with_the_first_one_fastest(levels):
     assert fsq.bits == pytest.approx(math.log2(math.prod(levels)))
 
 
-@pytest.mark.parametrize("level", range(3, 17))
+@pytest.mark.parametrize("level", [*range(3, 17), 1001, 4096])
 def test_each_value_of_a_level_is_reached_and_no_other(level):
     fsq = FSQ((level,))
-    codes, indices = fsq(torch.linspace(-50, 50, 4001)[:, None])
+    z = torch.cat([torch.linspace(-50, 50, 401), torch.atanh(torch.linspace(-1, 1, 20 * level + 1))])
+    codes, indices = fsq(z[:, None])
     assert sorted(indices.unique().tolist()) == list(range(level))
     assert len(codes.unique()) == level
 

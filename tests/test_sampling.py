@@ -130,7 +130,8 @@ def test_scenes_and_guidance(models):
 
 
 def test_every_clip_of_a_batch_may_have_a_scene_of_its_own(models):
-    mixed = make(models, scene=[2, 0], guidance=2.0, batch=2)
+    mixed = make(models, scene=[2, 0], guidance=2.0)  # as many clips as scenes
+    assert len(mixed) == 2
     for b, scene in enumerate([2, 0]):
         alone = make(models, scene=scene, guidance=2.0, seed=3 + b)
         torch.testing.assert_close(mixed[b : b + 1], alone, atol=1e-5, rtol=0)
@@ -148,6 +149,9 @@ WRONG = [
     ({"prompt": torch.zeros(1, 1, 2, 12, 12)}, r"this prior makes \(8, 12\)"),
     ({"prompt": torch.zeros(1, 1, 0, 8, 12)}, "T from 1"),
     ({"prompt": torch.zeros(2, 1, 2, 8, 12), "batch": 3}, "2 prompts for a batch of 3"),
+    ({"scene": [0, 1], "batch": 3}, "2 scenes for a batch of 3"),
+    ({"scene": []}, "0 scenes"),
+    ({"batch": 0}, "batch of 0"),
 ]
 
 

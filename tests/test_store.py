@@ -254,11 +254,13 @@ def test_of_two_processes_that_build_one_store_both_get_it(tmp_path, cache, monk
     def slower(*args):
         build(*args)
         monkeypatch.setattr(stores, "_build", build)
-        open_store(source, 16)  # the other one is done first
+        first = open_store(source, 16).folder  # the other one is done first
+        (first / "mine").touch()
 
     monkeypatch.setattr(stores, "_build", slower)
     assert numbers(open_store(source, 16).frames) == list(range(20))
-    assert len(list((cache / "frames").iterdir())) == 1
+    [folder] = (cache / "frames").iterdir()
+    assert (folder / "mine").exists(), "what is finished, and may be read already, stays"
 
 
 def test_a_cache_folder_that_cannot_be_made_is_named(tmp_path, monkeypatch):

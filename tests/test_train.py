@@ -1,6 +1,7 @@
 """Laws of training by name: every name leads to a function, and what is measured is what ships."""
 
 import inspect
+import math
 import re
 from dataclasses import replace
 
@@ -12,8 +13,9 @@ from vg import checkpoints, latents
 from vg.data import cartoon, open_store
 from vg.generate import some_scenes
 from vg.models import Prior, PriorConfig, TubeletConfig, TubeletTokenizer
-from vg.train import TRAINERS, generated, main, shipping, trainer
+from vg.train import TRAINERS, film, generated, main, shipping, tokenizer_facts, trainer
 from vg.train.prior import WINDOW, closer, corners, film_and_views, learn_layouts
+from vg.train.shipping import run_folder
 from vg.training import Trained
 
 
@@ -91,6 +93,26 @@ def test_views_from_nearer_are_squares_of_every_frame_and_every_second_runs_back
             times = np.arange(start, stop)[:: -1 if k % 2 else 1] % 50
             assert np.abs(view.frames[start:stop].mean((1, 2, 3)) - middle - times).max() < 1
     assert len(squares) == 8
+
+
+def test_a_run_that_is_made_from_something_else_has_another_folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("VG_RUNS", str(tmp_path))
+    made = [({"store": "a"}, "0f", 4), ({"store": "b"}, "0f", 4), ({"store": "a"}, "1e", 4), ({"store": "a"}, "0f", 3)]
+    folders = [run_folder("small", "film", *parts) for parts in made]
+    assert len(set(folders)) == len(made) and folders[0] == run_folder("small", "film", *made[0])
+    assert all(folder.parent == tmp_path and folder.name.startswith("small-film-") for folder in folders)
+
+
+def test_codes_and_bits_of_a_tokenizer_are_counted_by_patch(tmp_path, monkeypatch):
+    monkeypatch.setenv("VG_CACHE", str(tmp_path))
+    store = open_store(cartoon(), size=32, frames=120)
+    torch.manual_seed(0)
+    tokenizer = TubeletTokenizer(TubeletConfig((2, 8, 8), (5, 5), (2, 2), width=16)).freeze()
+    monkeypatch.setattr(film, "device", lambda: torch.device("meta"), raising=False)  # it is measured where it is
+    facts = tokenizer_facts(tokenizer, store)
+    assert (facts["tokens_a_clip"], facts["codes"]) == (8 * 2 * 2, 25)
+    assert facts["bits_a_clip"] == pytest.approx(8 * 4 * 4 * math.log2(25), abs=0.1)
+    assert 0 < facts["usage"] <= 1 and 1 <= facts["perplexity"] <= 25
 
 
 @pytest.fixture(scope="module")

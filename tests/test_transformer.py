@@ -53,6 +53,24 @@ def test_no_state_before_token_k_moves_when_token_k_does_and_the_next_one_does(k
         assert k + 1 == len(moved) or moved[k + 1]
 
 
+@pytest.mark.parametrize("grid", [(1, 1), (1, 4), (4, 1), (4, 2), (2, 3)])
+@torch.no_grad()
+def test_nor_on_narrow_grids_and_the_cache_agrees_there_too(grid):
+    model, state = prior(grid=grid), State()
+    draws = torch.Generator().manual_seed(1)
+    digits = model.digits(torch.randint(math.prod(LEVELS), (2, 3, *grid), generator=draws))
+    before = model.hidden(digits)
+    outs = [model.advance(state, digits[:, :0])]
+    for k in range(digits.shape[1]):
+        changed = digits.clone()
+        changed[:, k] = (changed[:, k] + 1) % torch.tensor(LEVELS)
+        moved = (model.hidden(changed) - before).abs().amax((0, 2)) > 0
+        assert not moved[: k + 1].any(), f"state {int(moved.nonzero()[0])} knows token {k}"
+        assert k + 1 == len(moved) or moved[k + 1]
+        outs.append(model.advance(state, digits[:, k : k + 1]))
+    torch.testing.assert_close(torch.stack(outs[:-1], 1), before, atol=1e-5, rtol=0)
+
+
 @pytest.mark.parametrize("kind", KINDS, ids=str)
 @pytest.mark.parametrize("given", [0, 1, 11, 12, 13, 30])
 @pytest.mark.parametrize("window", [None, 1, 12, 30])

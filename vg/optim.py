@@ -14,8 +14,8 @@ class Muon(torch.optim.Optimizer):
 
     A gradient matrix is dominated by a few directions. Muon keeps its directions and makes them equally strong, so
     that the rare ones are learned too. Here it takes a third of the steps that AdamW takes. It is meant for matrices
-    and kernels inside a network; a kernel's places are taken as matrices of their own. ``torch.optim.Muon`` (from
-    torch 2.9 on) does the same for plain matrices.
+    and kernels inside a network; a kernel is taken as one matrix (out, in * places). ``torch.optim.Muon`` (from torch
+    2.9 on) does the same for plain matrices.
 
     A step moves the entries of a matrix by ``0.2 lr`` in the root mean square, whatever its shape (Liu et al., 2025,
     arXiv:2502.16982, section 2.2); those of a kernel with k places by ``0.2 lr / sqrt(k)``.

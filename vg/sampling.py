@@ -43,7 +43,7 @@ def generate(
         frames: T of the result, the prompt's frames included.
         seed: the same arguments and seed give the same video. Sample ``b`` of a batch is seeded with
             ``seed + b``, whatever the others are.
-        batch: how many to make; default as many as there are prompts, or one.
+        batch: how many to make; default as many as there are prompts or scenes, or one.
         temperature: the logits are divided by it, above 0: below 1 is safer, above 1 wilder.
         top_k: draw each digit from its so many most probable values.
         top_p: draw each digit from the fewest values that hold this share of the probability (Holtzman et al.,
@@ -66,7 +66,8 @@ def generate(
         _check_numbers(prior, temperature, top_k, top_p, label, guidance)
     t = tokenizer.tubelet[0]
     tokens = None if prompt is None else _prompt_tokens(prior, tokenizer, prompt)
-    batch = batch or (1 if tokens is None else len(tokens))
+    if batch is None:
+        batch = max(len(_labels(scene)), 1 if tokens is None else len(tokens))
     given = 0 if tokens is None else tokens.shape[1]
     if frames <= given * t:
         raise ValueError(f"generate: the prompt fills {given * t} of {frames} frames. Ask for more than that.")
@@ -101,6 +102,11 @@ def generate_tokens(
     int64, for a prior that takes one.
     """
     device, n = prior.start.device, len(prior.levels)
+    scenes = len(_labels(scene))
+    if batch < 1 or scenes not in (1, batch):
+        raise ValueError(
+            f"generate: {scenes} scenes for a batch of {batch}. Make one or more; give one scene, or as many."
+        )
     digits = torch.zeros(batch, 0, n, dtype=torch.long, device=device)
     if tokens is not None:
         digits = prior.digits(tokens.to(device))
@@ -154,7 +160,7 @@ def sample_images(
     Args:
         prior: a ``Prior`` over the tokens of a ``VQVAE``, or a ``TwoLevelPrior`` over those of a ``VQVAE2``.
         autoencoder: the one whose tokens the prior was trained on.
-        batch: how many images.
+        batch: how many images; as many as there are scenes, if these are several.
         seed: the same arguments and seed give the same images; image ``b`` is seeded with ``seed + b``.
         scene: the class, or one for each image; None for whatever comes.
         temperature, top_k, top_p, guidance: as in ``generate``.

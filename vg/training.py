@@ -2,8 +2,8 @@
 
     trained = fit(model, loss, draw, Recipe(steps=2000, lr=2e-3), folder=runs_dir() / "tubelet")
 
-Runs on one device, or on many under ``torchrun``: every process draws its own batches and the gradients are
-averaged, which is all that data parallelism is.
+Runs on one device, or on many under ``torchrun``: every process begins with the same weights and draws its own
+batches, and the gradients are averaged, which is all that data parallelism is.
 """
 
 import copy
@@ -145,6 +145,7 @@ def fit(
     """
     run = _Run(model, recipe, Path(folder) if folder else None)
     run.resume()
+    _share_weights(model, run.average)
     rank, device = _rank(), next(model.parameters()).device
     bar = tqdm(total=recipe.steps, initial=run.step, unit="step", disable=not progress or rank > 0, mininterval=1)
     last_save = begin = time.monotonic()
@@ -316,7 +317,7 @@ class _Run:
             keys = ("momentum",) if isinstance(optimizer, Muon) else ("step", "exp_avg", "exp_avg_sq")
             for parameter in (p for group in optimizer.param_groups for p in group["params"]):
                 state = {
-                    key: tensors[full].to("cpu" if key == "step" else parameter.device)
+                    key: tensors[full].to("cpu" if key == "step" else parameter.device, copy=True)
                     for key in keys
                     if (full := f"optimizer.{key}.{names[id(parameter)]}") in tensors
                 }
@@ -356,6 +357,15 @@ def _seed(seed: int, step: int, rank: int) -> None:
 
 def _rank() -> int:
     return dist.get_rank() if dist.is_available() and dist.is_initialized() else 0
+
+
+def _share_weights(*models: nn.Module) -> None:
+    """Begin with the first process's weights everywhere."""
+    if not (dist.is_available() and dist.is_initialized()) or dist.get_world_size() == 1:
+        return
+    for model in models:
+        for tensor in (*model.parameters(), *model.buffers()):
+            dist.broadcast(tensor.data, src=0)
 
 
 def _share_gradients(model: nn.Module) -> None:

@@ -129,8 +129,9 @@ def _finished(folder: Path) -> bool:
 
 def _move(temporary: Path, folder: Path) -> None:
     try:
-        if folder.exists():
-            shutil.rmtree(folder)
+        if _finished(folder):  # another process was faster, and somebody may be reading already
+            return
+        shutil.rmtree(folder, ignore_errors=True)
         os.replace(temporary, folder)
     except OSError as problem:
         if not _finished(folder):  # another process may have been faster: then all is well

@@ -148,8 +148,9 @@ def _in_place(folder: Path):
     temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
     try:
         yield temporary
-        if folder.exists():
-            shutil.rmtree(folder)
+        if _finished(folder):  # another process was faster, and somebody may be reading already
+            return
+        shutil.rmtree(folder, ignore_errors=True)
         os.replace(temporary, folder)
     except OSError as problem:
         if not _finished(folder):  # another process may have been faster: then all is well
@@ -172,6 +173,7 @@ def _build(source: Source, settings: dict, folder: Path) -> None:
     if settings["restored"]:
         pixels = _restored(pixels, shots, size)
     np.save(folder / "frames.npy", pixels)
+    del pixels  # it may be a view of work.npy, and Windows deletes no file that is in use
     (folder / "work.npy").unlink(missing_ok=True)
     card = {"settings": settings, "fps": fps, "shots": shots, "bytes": (folder / "frames.npy").stat().st_size}
     (folder / "store.json").write_text(json.dumps(card, indent=1))

@@ -4,7 +4,7 @@ import hashlib
 import json
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, is_dataclass
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +12,7 @@ from torch import nn
 
 from vg.hashing import weight_hash
 
-FORMAT = 1
+FORMAT = 2
 MANIFEST = "manifest.json"
 View = tuple[int, bool]  # (phase in frames, mirrored left-right)
 
@@ -50,10 +50,12 @@ class Entry:
 
 
 def tokenizer_card(tokenizer: nn.Module, name: str) -> dict:
-    """What the manifest says of a tokenizer: name, hash of its weights, levels, tubelet."""
+    """What the manifest says of a tokenizer: name, hash of its weights, shape, levels, tubelet."""
+    config = getattr(tokenizer, "config", None)
     return {
         "name": name,
         "weights": weight_hash(tokenizer),
+        "config": json.loads(json.dumps(asdict(config))) if is_dataclass(config) else None,
         "levels": [int(n) for n in tokenizer.levels],
         "tubelet": [int(n) for n in tokenizer.tubelet],
     }
@@ -139,7 +141,7 @@ def require(folder: Path, found: dict, wanted: dict) -> None:
         a, b = found[kind], wanted[kind]
         differs = {k for k in b if k != "name" and a[k] != b[k]}
         if kind == "tokenizer" and differs:
-            tell = [k for k in ("levels", "tubelet") if k in differs]
+            tell = [k for k in ("levels", "tubelet") if k in differs] or ["config"] * ("config" in differs)
             was = ", ".join([f"weights {a['weights'][:8]}...", *(f"{k} {a[k]}" for k in tell)])
             now = ", ".join([f"weights {b['weights'][:8]}...", *(f"{k} {b[k]}" for k in tell)])
             raise CacheMismatch(

@@ -26,6 +26,8 @@ class FSQ(nn.Module):
 
     Each of the ``len(levels)`` channels is squashed to ``levels[i]`` values and rounded; together
     the digits name one of ``prod(levels)`` codes, so there is no codebook to learn or to collapse.
+    (The paper's listing stretches by 0.999 where this has 1.001, and shifts even levels by ``tan`` where this has
+    ``atanh``: so 0 comes out at 0 exactly.)
 
     Args:
         levels: values per channel, each at least 3.
@@ -75,7 +77,7 @@ class FSQ(nn.Module):
             raise ValueError(f"FSQ: got {tuple(z.shape)}, expected (..., {len(self.levels)})")
         with torch.autocast(z.device.type, enabled=False):
             bounded = torch.tanh(z.float() + self.shift) * self.bound - self.offset
-            whole = bounded.detach().round()
+            whole = bounded.detach().round().clamp(-self.width, self.count - 1 - self.width)  # beyond with over 1,000
             if whole.isnan().any():
                 raise ValueError(f"FSQ: {int(z.isnan().any(-1).sum())} of the vectors to quantize hold a NaN")
             codes = (bounded + (whole - bounded.detach())) / self.width
@@ -102,9 +104,10 @@ class VQ(Freezable):
     """Vector quantization (van den Oord et al., 2017, arXiv:1711.00937): the nearest of ``size`` learned vectors.
 
     The codebook follows the vectors that choose it by running averages (appendix A.1 there). Codes that are hardly
-    chosen would stay where they are for ever; they are put onto vectors of the batch instead (Dhariwal et al., 2020,
-    arXiv:2005.00341, section 3.1). Nothing changes in evaluation mode or once frozen. Under ``torchrun`` all
-    processes keep the same codebook: counts and sums are added up, what is drawn is drawn by the first process.
+    chosen would fade to the origin, or, learned by gradients, stay where they are; they are put onto vectors of the
+    batch instead (Dhariwal et al., 2020, arXiv:2005.00341, section 3.1). Nothing changes in evaluation mode or once
+    frozen. Under ``torchrun`` all processes keep the same codebook: counts and sums are added up, what is drawn is
+    drawn by the first process.
 
     Args:
         size: K, number of codes, at least 2.

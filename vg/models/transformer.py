@@ -294,7 +294,9 @@ class Prior(Freezable):
         B, device = len(digits), digits.device
         positions = torch.arange(first, stop, device=device)
         x = self.place[positions % self.frame].expand(B, -1, -1)
-        reach = {self.left: 1, self.corner: self.grid[1] - 1, self.above: self.grid[1]}
+        reach = {self.left: 1, self.above: self.grid[1]}
+        if self.grid[1] > 1:  # one token wide, above right is the token to predict itself
+            reach[self.corner] = self.grid[1] - 1
         for table, back in reach.items():
             x = x + _shifted(table(digits[:, max(0, first - back) : max(0, stop - back)]), stop - first)
         x = x + _shifted(seen[:, max(0, first - self.frame) : max(0, stop - self.frame)], stop - first)

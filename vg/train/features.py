@@ -148,7 +148,7 @@ def train_features(to: Path) -> None:
     """``film-features``: at 64 pixels, on the film's training shots."""
     store = open_film()
     shots, val = split_shots(store.shots)
-    trained, how = train(store, run_folder(NAME, store.name))
+    trained, how = train(store, run_folder(NAME, store.name, data_card(store), BATCH))
 
     def measure(model: ClipFeatures) -> dict:
         seen = accuracy(model, Clips(store, shots, FRAMES, stride=8), shots)

@@ -9,7 +9,6 @@ from torch import Tensor, nn
 from vg.data import Clips, FrameStore, film, open_store, split_shots
 from vg.metrics import mean_frame, nearest_clip, perplexity, psnr, ssim, stability, usage
 from vg.models import TubeletTokenizer, VideoAutoencoder
-from vg.profiles import device
 
 FRAMES = 16  # of a clip
 
@@ -40,7 +39,8 @@ def held_out(store: FrameStore) -> Tensor:
 
 def redrawn(model: nn.Module, truth: Tensor) -> Tensor:
     """Clips encoded and decoded, a few at a time, not clamped."""
-    return torch.cat([model(part.to(device()))[0].cpu() for part in truth.split(8)])
+    where = next(model.parameters()).device
+    return torch.cat([model(part.to(where))[0].cpu() for part in truth.split(8)])
 
 
 def validation_psnr(store: FrameStore) -> Callable[[nn.Module], dict[str, float]]:
@@ -54,7 +54,7 @@ def tokenizer_facts(tokenizer: TubeletTokenizer | VideoAutoencoder, store: Frame
 
     Codes are counted, and looked at for stability, by patch where a token holds several.
     """
-    truth = held_out(store)
+    truth, where = held_out(store), next(tokenizer.parameters()).device
     bank = Clips(store, split_shots(store.shots)[0], FRAMES, stride=4)
     with torch.no_grad():
         made = redrawn(tokenizer, truth)
@@ -67,7 +67,7 @@ def tokenizer_facts(tokenizer: TubeletTokenizer | VideoAutoencoder, store: Frame
             whole = (stop - start - phase) // span * span
             if whole:
                 clip = store.clip(start + phase, start + phase + whole)
-                indices = tokenizer.encode(clip)
+                indices = tokenizer.encode(clip.to(where)).cpu()
                 indices = tokenizer.patch_indices(indices) if grouped else indices
                 codes.append(indices.flatten())
                 if phase == 0 and whole > span:
@@ -75,7 +75,7 @@ def tokenizer_facts(tokenizer: TubeletTokenizer | VideoAutoencoder, store: Frame
     codes = torch.cat(codes)
     size = math.prod(tokenizer.patch_levels if grouped else tokenizer.levels)
     stable = [(share, frames) for share, frames in stable if not math.isnan(share)]
-    tokens = tokenizer.encode(truth[:1])
+    tokens = tokenizer.encode(truth[:1].to(where))
     bits = tokenizer.bits(*tokens.shape[1:]) if grouped else tokens.numel() * tokenizer.quantizer.bits
     return {
         "clips": len(truth),

@@ -75,7 +75,8 @@ def generated_facts(prior: Prior, tokenizer: TubeletTokenizer, store: FrameStore
         made of their prompts; what it made of labels alone, if these say what stands where; the prompt's last frame,
         copied; and the real half with its frames shuffled.
         "drift": the same distance for the frames 0 to 31, 32 to 63 and 64 to 95 after a prompt, free-running, beside
-        the film's own; in few clips, so that these are larger, and compare with each other alone.
+        the film's own; in few clips, so that these are larger, and compare with each other alone. Empty if no shot is
+        that long.
         "novelty": how near the nearest training clip is, as PSNR, for what was made from validation prompts, from
         training prompts, from labels, and for the film itself at the validation prompts.
     """
@@ -94,12 +95,14 @@ def generated_facts(prior: Prior, tokenizer: TubeletTokenizer, store: FrameStore
     labels = labels_in_turn(prior, len(prompts))
     if len(labels):
         made["from_labels"] = new_clips(prior, tokenizer, labels, NEW)
-    whole = windows(store, PROMPT + LONG)[::2]
-    far, known = new_clips(prior, tokenizer, whole[:, :, :PROMPT], LONG), describe(features, real)
-    drift = {
-        name: [round(frechet_distance(describe(features, part), known), 2) for part in video.split(NEW, dim=2)]
-        for name, video in (("generated", far), ("film", whole[:, :, PROMPT:]))
-    }
+    drift = {}
+    if any(stop - start >= PROMPT + LONG for start, stop in store.shots):
+        whole, known = windows(store, PROMPT + LONG)[::2], describe(features, real)
+        far = new_clips(prior, tokenizer, whole[:, :, :PROMPT], LONG)
+        drift = {
+            name: [round(frechet_distance(describe(features, part), known), 2) for part in video.split(NEW, dim=2)]
+            for name, video in (("generated", far), ("film", whole[:, :, PROMPT:]))
+        }
     bank = Clips(store, train, NEW, stride=2)
 
     def nearness(video: Tensor) -> float:

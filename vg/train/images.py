@@ -88,7 +88,11 @@ def train_vae(to: Path) -> None:
         bits = torch.cat([model.bits(part.to(device()), generator).cpu() for part in few.split(250)])
         return {"test bits per dim": float(bits.mean())}
 
-    options = dict(folder=run_folder(VAE_NAME, images.name), evaluate=evaluate, every=max(1, recipe.steps // 10))
+    options = dict(
+        folder=run_folder(VAE_NAME, images.name, images.sha256, batch),
+        evaluate=evaluate,
+        every=max(1, recipe.steps // 10),
+    )
     trained = fit(model, vae_loss(), image_batches(images.train, batch), recipe, **options)
     facts = {"data": data_card(images), "batch": batch, "recipe": asdict(recipe)}
     ship(VAE_NAME, trained, facts, lambda model: vae_facts(model.to(device()), images), to)
@@ -133,7 +137,7 @@ def train_autoencoder(name: str, model: VQVAE | VQVAE2, recipe: Recipe, to: Path
         return {"test PSNR": float(psnr(made, few).mean())}
 
     draw = image_batches(images.train, batch)
-    folder = run_folder(name, images.name)
+    folder = run_folder(name, images.name, images.sha256, batch)
     options = dict(folder=folder, evaluate=evaluate, every=max(1, recipe.steps // 10))
     trained = fit(model.to(device()), image_tokenizer_loss, draw, recipe, **options)
     facts = {"data": data_card(images), "batch": batch, "recipe": asdict(recipe)}
@@ -208,7 +212,7 @@ def train_image_prior(to: Path, batch: int = 32) -> None:
         return {"top bits": float(above.mean()), "bottom bits": float(below.mean())}
 
     draw = image_prior_batches(top, bottom, images.train.labels, batch)
-    folder = run_folder(PRIOR, images.name)
+    folder = run_folder(PRIOR, images.name, images.sha256, batch, weight_hash(tokenizer))
     options = dict(folder=folder, evaluate=evaluate, every=max(1, recipe.steps // 10))
     trained = fit(prior, image_prior_loss(), draw, recipe, **options)
     facts = {

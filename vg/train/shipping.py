@@ -1,5 +1,7 @@
-"""The end of every training: from a trained model to a checkpoint with its card."""
+"""Where a training keeps its state, and its end: from a trained model to a checkpoint with its card."""
 
+import hashlib
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -8,9 +10,18 @@ from vg.models.frozen import Freezable
 from vg.training import Trained
 
 
-def run_folder(name: str, source: str) -> Path:
-    """Where the state of a run is kept, so that it can go on: of one model on one source of data."""
-    return paths.runs_dir() / f"{name}-{source}"
+def run_folder(name: str, source: str, *made_from: object) -> Path:
+    """Where the state of a run is kept, so that it can go on: of one model on one source of data.
+
+    Args:
+        name: of the model.
+        source: of its data, for whoever reads the folder's name.
+        made_from: what else the run depends on beside its recipe, such as the store's key or the hash of the weights
+            that it begins with, as JSON can write it. A run made from something else has another folder, so that
+            none is taken for the other.
+    """
+    digest = hashlib.sha256(json.dumps(made_from).encode()).hexdigest()
+    return paths.runs_dir() / f"{name}-{source}-{digest[:8]}"
 
 
 def ship(name: str, trained: Trained, facts: dict, measure: Callable[[Freezable], dict], to: Path) -> Freezable:

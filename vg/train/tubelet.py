@@ -111,12 +111,15 @@ def train_large(store: FrameStore, larger: FrameStore, small: TubeletTokenizer, 
 def train_tubelet(to: Path) -> None:
     """``tubelet-fsq-64``: 64 pixels, on the film's training shots."""
     store = open_film()
-    trained, how = train_small(store, open_film(size=128), run_folder(SMALL, store.name))
+    folder = run_folder(SMALL, store.name, data_card(store))
+    trained, how = train_small(store, open_film(size=128), folder)
     ship(SMALL, trained, {"data": data_card(store), **how}, lambda model: facts(model, store), to)
 
 
 def train_large_tubelet(to: Path) -> None:
     """``tubelet-fsq-128``: 128 pixels, from the ``tubelet-fsq-64`` that lies in ``to`` on."""
     store = open_film(size=128)
-    trained, how = train_large(store, open_film(size=192), checkpoints.load(SMALL, to), run_folder(LARGE, store.name))
+    small = checkpoints.load(SMALL, to)
+    folder = run_folder(LARGE, store.name, data_card(store), weight_hash(small))
+    trained, how = train_large(store, open_film(size=192), small, folder)
     ship(LARGE, trained, {"data": data_card(store), **how}, lambda model: facts(model, store), to)

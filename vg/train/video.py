@@ -39,7 +39,7 @@ def train_autoencoder(store: FrameStore, config: VideoConfig, folder: Path) -> t
 
 def _train(name: str, to: Path) -> None:
     store = open_film()
-    trained, how = train_autoencoder(store, CONFIGS[name], run_folder(name, store.name))
+    trained, how = train_autoencoder(store, CONFIGS[name], run_folder(name, store.name, data_card(store), BATCH))
     ship(name, trained, {"data": data_card(store), **how}, lambda model: tokenizer_facts(model, store), to)
 
 
