@@ -161,7 +161,7 @@ def prior_loss(corrupt: float = 0.1, drop_scene: float = 0.5) -> Callable[[Prior
     Args:
         corrupt: of each window up to this share of the tokens that the prior sees, not of those that it
             has to predict, is replaced by tokens of other windows. When it generates it sees its own mistakes; so it
-            learns that what it sees may be wrong (the exposure bias of Bengio et al., 2015, arXiv:1506.03099).
+            learns that what it sees may be wrong (exposure bias: Ranzato et al., 2015, arXiv:1511.06732).
         drop_scene: share of the windows whose scene it is not told.
     """
 

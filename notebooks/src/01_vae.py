@@ -266,7 +266,7 @@ axes[0].legend()
 plt.show()
 
 # %% [markdown]
-# With the gradient `q` settles on the posterior, a little narrower than it is: the ELBO punishes `q` for being where
+# With the gradient `q` settles near the peak of the posterior, much narrower than it is: the ELBO punishes `q` for being where
 # the posterior is not, and forgives it a tail that it leaves out. Without the gradient `q` walks to the prior, `m = 0`
 # and `s = 1`: the cheapest place, where it says nothing about the pixel. Keep the picture in mind. It is the first
 # *posterior collapse* of this notebook, for a silly reason. Later there is one for a common reason.
@@ -619,7 +619,8 @@ rows({"original": test[:5]} | {name: both(run) for name, run in runs.items()})
 # ## Posterior collapse, cured
 #
 # Take the most collapsed of them, weights and all, and go on training with `beta = 1` for as many steps. It begins
-# where nothing is told. Does it find a way out, how soon, and does it reach what `beta = 1` reached from the start?
+# where nothing is told. Does it find a way out, and does it reach what `beta = 1` reached from the start? (The curve's first
+# point is after 30 steps: it can be out by then.)
 
 # %%
 # NBVAL_IGNORE_OUTPUT
@@ -733,9 +734,9 @@ table(lengths, ["length of z", "sharpness"])
 rows({"mean of latents": from_latents, "mean of pixels": from_pixels})
 
 # %% [markdown]
-# So the blur has three causes, and each points at a part of this course: the latents tell few bits (notebook 02 gives
-# each place of the image its own token), the prior's draws are not where the images are (a learned prior over tokens),
-# and a likelihood of independent pixels answers doubt with a mean.
+# So the blur has two causes: the latents tell few bits (notebook 02 gives each place of the image its own token), and a
+# likelihood of independent pixels answers doubt with a mean. Draws from the prior have another fault. They are sharp enough,
+# but they lie where no image is, and their parts do not belong together (a learned prior over tokens, notebook 02 again).
 #
 # ## Numbers
 #
@@ -795,8 +796,8 @@ print(f"bits the latents tell, an image: here {float(own[2].sum(1).mean()):.0f},
 # independent pixels does not. Bits reward that knowledge; PSNR cannot see it.
 #
 # Papers give such bits for the original CIFAR-10 files. A copy that went through JPEG, which smooths, is easier to
-# predict; so compare within the table, and with papers only if your files are the originals (the first cell says which
-# file you have).
+# predict; so compare within the table, and with papers only if your files are the originals. The numbers stored here are
+# from such a copy (JPEG, quality 75), so better than they would be on the originals.
 #
 # ## Exercises
 #
@@ -933,6 +934,8 @@ def check_warm_up(function):
         return "it rises over the whole run: share is 0.25, so it is 1 from step 25 of 100 on"
     if got[0] != 0:
         return f"it begins at {got[0]:.2f}, expected 0"
+    if not math.isclose(float(function(5, 40, 0.5)), 0.25, abs_tol=1e-6):
+        return "are total and share used? Step 5 of 40 with share 0.5 is 0.25"
     good = all(math.isclose(a, b, abs_tol=1e-6) for a, b in zip(got, (0, 0.2, 1, 1)))
     return "right" if good else f"at steps 0, 5, 25, 60 of 100: {got}, expected [0, 0.2, 1, 1]"
 

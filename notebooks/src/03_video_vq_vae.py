@@ -430,7 +430,8 @@ show.curves({name: run.history["PSNR"] for name, run in runs.items()}, "same ste
 # Three comparisons are in it. *Inflated against 2-D that goes on*: what time is worth, when the start is the same.
 # *Inflated against random after the same steps*: what the start is worth. *Inflated against random in the same
 # seconds*: what it is worth once the first phase is paid for. The last is the one to decide by. If somebody else has
-# paid for the image network, it is the second.
+# paid for the image network, it is the second. In the run stored here time is worth nothing yet, the start a fifth of a
+# decibel after as many steps, and next to nothing in the same seconds.
 #
 # Look also at the left end of the curves: where does the mean begin, beside the last frame? Five layers of it average
 # over eleven frames.
@@ -488,8 +489,9 @@ print("frames after its own four are not seen:", not gradient[32:].any())
 # What a token *can* see and what it *does* see are two things. Most paths through the layers lead to the middle, so
 # the weight of a pixel falls off long before the border (Luo et al., 2016: the *effective* receptive field). Below,
 # the field in space, all frames added up, on a logarithmic scale, and in time, all pixels added up. Above an untrained
-# network, below the shipped one. The small square is the token's own 8x8 pixels, the large one the field by its
-# kernels. Does training widen or narrow what is really used?
+# network, below the shipped one. The block of pixels that a token stands for, here 4 frames of 8x8, is its *tubelet*; all
+# tubelets of the same four frames are a *tubelet-frame*. The small square is the token's own 8x8 pixels, the large one the
+# field by its kernels. Does training widen or narrow what is really used?
 
 # %%
 # NBVAL_IGNORE_OUTPUT
@@ -714,6 +716,9 @@ print(f"{trained.seconds:.0f} s; validation {history['PSNR'][-1][1]:.2f} dB, mea
 print(f"usage {100 * history['usage'][-1][1]:.0f} %, perplexity {1024 * history['perplexity'][-1][1]:.0f} of 1024")
 
 # %% [markdown]
+# Codes that are lost at first do not come back at once: one is moved when its running count has fallen to a tenth of the
+# average, and at the decay of 0.99 that takes some 230 steps (0.99^230 is 0.1). So look for a jump in usage there.
+#
 # ## 1,024 words
 #
 # The same with more steps and a wider network ships with the course. Its card says how many, on what, and what was
@@ -822,8 +827,8 @@ for name, (t, h, w) in {"16 frames at 64x64": (4, 8, 8), "64 frames at 256x256":
 # %% [markdown]
 # Does it pay? The ablation: the same small autoencoder without attention, with one axial block on each side of the
 # codebook, and, because attention adds weights and time, with one more convolution block on each side in its place.
-# Same steps, same batches. A difference of a tenth of a dB after so few steps is noise of one seed. What does it cost
-# in seconds?
+# Same steps, same batches. A difference of a tenth of a dB after so few steps is noise of one seed. Mind the usage: 200
+# steps end before the first restart of a code, so all three have a half-dead codebook. What does it cost in seconds?
 
 
 # %%
@@ -1198,7 +1203,7 @@ print(check_reverse(reverse_test))
 # - A clip is a volume. Motion is an edge at an angle in it, and one 3-D kernel can tell one direction from another.
 # - Conv3D is Conv2D with one loop more. Padded on the past side alone it is causal.
 # - A 2-D kernel put into the last frame of a 3-D one does what it did before; time is learned from there. Whether that
-#   pays depends on who has paid for the first phase: the table above has both answers.
+#   pays depends on who has paid for the first phase: the table above asks both ways, and here it hardly does.
 # - What a token may see follows from kernels and strides. What it does see is less, and can be measured.
 # - The cost of a convolution is places times kernel times channels squared. Make the grid small first.
 # - A codebook is watched by usage and perplexity while it trains, and read by averaging what its words stand for.

@@ -162,9 +162,10 @@ plt.show()
 # %% [markdown]
 # The orange dot is `z = 0`. In the last picture it sits in the middle of a step, as in the first.
 #
-# Two more details of the published formula. It stretches by `(levels - 1) * 1.001 / 2`. The 1.001 is there for two
-# levels: without it the shift would be `atanh(1)`, infinite. With it the shift is 3.8, which is hardly better: one of
-# the two levels is then so far out that a network does not find it. That is why `vg` refuses fewer than three. And the
+# Two more details. The paper's own listing stretches by `(levels - 1) * 0.999 / 2` and shifts by `tan(offset / half)`, which
+# brings 0 out only nearly at 0. `vg`, like many versions in PyTorch, takes 1.001 and `atanh`, which is exact. The 1.001 is
+# there for two levels: without it the shift would be `atanh(1)`, infinite. With it the shift is 3.8, which is hardly better:
+# one of the two levels is then so far out that a network does not find it. That is why `vg` refuses fewer than three. And the
 # codes of an even number of levels are lopsided: with four, they are -1, -0.5, 0 and 0.5. The decoder does not mind;
 # exercise 2 makes them symmetric.
 
@@ -554,7 +555,7 @@ for name, run in small.items():
 #
 # In the paper (Mentzer et al., 2023, figure 3) images of ImageNet are given codebooks of 2^8 up to 2^16 codes. FSQ
 # goes on getting better with more codes. VQ gets better up to about 2^11, then *worse*, while its usage falls: most of
-# a large codebook is dead. Does it happen here, where dead codes are restarted?
+# a large codebook is dead. Does it happen here, where dead codes are restarted (though not within so few steps, see below)?
 #
 # Four sizes, both quantizers. All runs get the same blocks, the same batches and the same *seconds*: ten steps of
 # each are timed first, and then it gets as many steps as fit. A step with many codes that is slower has to pay for
@@ -620,9 +621,10 @@ plt.show()
 # part of the result: look at the steps. Of three earlier runs of this cell FSQ was ahead at 2^10 in two, by 0.11 and
 # 0.39 dB, and behind in one, by 0.07. What does not move from run to run: VQ does not bend down, it stands still from 2^10
 # to 2^12, and its usage says why: 49%, 14% and 4% of the codes,
-# where FSQ uses 91%, 66% and 35%. Some 150 steps are too few for restarts to bring a codebook to life. Why it leaps at 2^14
-# this run does not say. One guess: a batch has fewer vectors than that, so at first each of them is a code, and the network
-# begins as if nothing were quantized.
+# where FSQ uses 91%, 66% and 35%. A code that is lost after the start is moved only
+# when its running count has fallen to a tenth of the average, some 230 steps at the decay of 0.99, and these runs have fewer.
+# So at 2^10 and 2^12 this is VQ with a start from data but, in effect, without restarts. Only codes that were empty from the
+# start are refilled at once, many of them at 2^14. Whether that is why it leaps there this run does not say.
 #
 # Two cautions. Half a minute is a glance: so early the decoder, more than the number of codes, may be what limits the
 # picture. And one seed each: a difference of a tenth of a dB is noise.
@@ -687,10 +689,11 @@ for name, model in shipped.items():
 table(rows, ["bits a clip", "bits a pixel", "PSNR dB", "SSIM", "moving dB", "still dB"])
 
 # %% [markdown]
-# With the time that the shipped ones had, 2,800 steps each, the codebook is 0.16 dB ahead of FSQ (24.55 dB and 24.38; SSIM
-# 0.711 and 0.707), and both use practically all of their codes. After half as many steps it was ahead by 0.06 dB; after 250
-# it was behind by as much (`benchmarks/LOG.md`). A grid is there from the first step, and a codebook has to be grown; once it
-# has grown, 16 numbers that go where the data is are worth more than four that stay where they are.
+# With the time that the shipped ones had, 2,800 steps each, the codebook is ahead of FSQ by 0.16 dB (24.55 and 24.38 in the
+# table, which rounds; SSIM 0.711 and 0.707), and both use practically all of their codes. After half as many steps it was
+# ahead by 0.06 dB; in shorter runs either may be ahead (`benchmarks/LOG.md`), which is within noise. One reading: a grid is
+# there from the first step, and a codebook has to be grown; once it has grown, 16 numbers that go where the data is are
+# worth more than four that stay where they are.
 #
 # Neither reaches the mean frame's 25.91 dB. The tubelets do, with 1.6 times the bits: 26.42 dB. Where it moves they are 3 dB
 # better than the mean frame, where it stands still 8 dB worse.
@@ -1015,7 +1018,8 @@ for column, what in ((2, "PSNR dB"), (3, "SSIM")):
 # On the film's validation clips, payload alone: at the tubelets' raw bits H.264 draws as well as they do (26.59 dB against
 # 26.60), AV1 and VP9 less so (26.00, 24.97); in SSIM the tubelets are ahead of all (0.830, H.264 0.775). The two Conv3D
 # models are 0.6 (VQ) and 0.4 dB (FSQ) ahead of H.264 at their bits. At the bits that the prior needs, 2,960 for a clip
-# instead of 4,048, H.264 falls to 24.92 dB: the tubelets are 1.7 dB ahead. With headers counted H.264 never comes so low, and the others lose further.
+# instead of 4,048, H.264 falls to 24.92 dB: the tubelets are 1.7 dB ahead. With headers counted
+# H.264 never comes so low and AV1 loses further; VP9, whose headers count as nothing here, stays where it is.
 #
 # Look at the pictures too, since codecs fail differently. For each codec the setting whose payload is nearest to
 # the bits of the tubelets. A codec copies what it has once drawn, so backgrounds stand still; a tokenizer draws each

@@ -77,7 +77,8 @@ for k in range(8):
 show.strip({"toy clip": toy}, every=1, scale=4)
 
 # %% [markdown]
-# A tubelet of `(4, 8, 8)` is 4 frames, 8 rows, 8 columns. Cutting is three loops: over time, down, across.
+# A tubelet of `(4, 8, 8)` is 4 frames, 8 rows, 8 columns. Cutting is three loops: over time, down, across. All tubelets of
+# the same frames, a grid of `h` x `w`, are a *tubelet-frame*.
 #
 #     8 frames   / 4 = 2 tubelets in time      t
 #     16 rows    / 8 = 2 down                  h
@@ -701,7 +702,8 @@ table(found, ["PSNR dB", "stability", "seconds"])
 # its neighbours, wherever they are. A transformer does, for its attention compares every token with every other. But
 # an FSQ token is a row of digits, and a longer row costs nothing: no table has to hold its codes. So let 2x2 patches share
 # a token, whose digits are theirs one after another: 512 tokens again. `tubelet-fsq-128` does that; its networks began
-# with the weights of `tubelet-fsq-64`, and went on learning on crops of 128-pixel clips.
+# with the weights of `tubelet-fsq-64` and went on learning: first on crops of 128-pixel clips, then, with the details of the
+# next section, on whole pictures and parts of them, out of larger frames.
 #
 # By hand: take a token's digits apart, and lay each patch's where the patch lies.
 
@@ -837,7 +839,7 @@ plt.show()
 
 # %% [markdown]
 # The dotted line on the right is all codes used equally. What lies between it and the curve is paid for and not used;
-# a prior that learns these frequencies gets it back. Where usage falls with more codes, there is a plain reason too: a
+# a *prior*, the transformer of notebook 07, that learns these frequencies gets it back. Where usage falls with more codes, there is a plain reason too: a
 # short film has only so many tokens.
 #
 # ## Restored against raw film
@@ -971,6 +973,9 @@ def check_neighbours(function):
     wanted = {114, 116, 107, 123, 67, 163}
     if middle != wanted:
         return f"115 is (3, 2, 2): expected {sorted(wanted)}, got {sorted(middle)}. Is a step in digit 1 worth 8?"
+    top = set(function(239, (8, 6, 5)))
+    if top != {238, 231, 191}:
+        return f"239 is (7, 5, 4), every digit at its upper end: expected [191, 231, 238], got {sorted(top)}"
     return "right"
 
 

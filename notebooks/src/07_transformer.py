@@ -2,7 +2,8 @@
 # # 07 Transformer
 #
 # The film is now a stream of integers. Here a transformer learns to say, for every place in that stream, how likely each
-# integer is to come next. Whoever can say that can also draw from it, and that is the next notebook.
+# integer is to come next. Whoever can say that can also draw from it, and that is the next notebook. Such a model is called a
+# *prior*: it knows how likely tokens are before it has seen them.
 #
 # **After this notebook you will be able to**
 # - write causal attention with loops, with `einsum`, and call the fast kernels, with the same numbers;
@@ -53,7 +54,8 @@ print(source.describe())
 #
 # A *window* is a stretch of tubelet-frames that lies within one shot. It should reach
 # well beyond the few tubelet-frames that the tokenizer remembers: the rest is the transformer's to know. Training draws windows from all
-# phases of a shot and from its mirror image; validation takes the unmirrored film in one phase.
+# phases of a shot and from its mirror image; validation takes the unmirrored film in one phase, in windows one
+# tubelet-frame apart: they overlap.
 
 # %%
 # NBVAL_IGNORE_OUTPUT
@@ -388,7 +390,7 @@ print("one code by hand as vg's:", torch.allclose(-torch.log2(p), bits[17], atol
 print("all codes add up to 1:", torch.allclose(torch.exp2(-bits).sum(), torch.ones(()), atol=1e-5))
 
 # %% [markdown]
-# ## Most of the next frame is this one
+# ## Much of the next frame is this one
 #
 # Backgrounds stand still. How many tokens are equal to the one at the same place one tubelet-frame back?
 
@@ -575,9 +577,10 @@ show.curves(
 )
 
 # %% [markdown]
-# Read the curves in pairs. *No context* against its twin with context: what the network over earlier tubelet-frames
-# saves. *Plain* against *two scales* without context: what far-seeing heads save where they are the only way to see one
-# frame back. The same pair with context: is there anything left for them to save? With so few steps a
+# Read the curves in pairs. *No context* against its twin with context: what the convolutions over earlier tubelet-frames
+# save. (The token at the same place one tubelet-frame back is still added to the input in both.) *Plain* against *two
+# scales* without context: what far-seeing heads save beyond that token. The same pair with context: is there anything left
+# for them to save? With so few steps a
 # tenth of a bit between two runs is within what another seed would change; ask for more steps before you believe it.
 #
 # ## The shipped prior
@@ -660,7 +663,8 @@ show.player({"a validation shot": clip, "surprise": surprise[None, :, : clip.sha
 # ## Longer than trained
 #
 # ALiBi was invented so that a model can read on beyond the length it was trained on. Does it, here? The test: take
-# long windows of validation shots, and show each model one, two and four times its training length of them. To be
+# long windows of validation shots, and show each model one, two and, where shots are long enough, four times its training
+# length of them. To be
 # fair, look at **the same tokens each time**: those of the last tubelet-frame, with more and more past before them. A
 # model that can use more past pays less; one that is thrown off by positions it has never seen pays more.
 #
@@ -671,8 +675,11 @@ show.player({"a validation shot": clip, "surprise": surprise[None, :, : clip.sha
 
 # %%
 # NBVAL_IGNORE_OUTPUT
+longest = max(e.t for e in cache.entries if cache.shots[e.shot] in val and (e.phase, e.mirrored) == (0, False))
+trained_on = min(card.facts["window_in_tubelet_frames"], longest)  # the shipped prior
+
+
 def lengths_of(base):
-    longest = max(e.t for e in cache.entries if cache.shots[e.shot] in val and (e.phase, e.mirrored) == (0, False))
     return [times * base for times in (1, 2, 4) if times * base <= longest]
 
 
@@ -684,9 +691,9 @@ def long_windows(base):
     return held.take(torch.arange(len(held)))
 
 
-long_short, long_window = long_windows(short), long_windows(window)
+long_short, long_shipped = long_windows(short), long_windows(trained_on)
 contest = {name: (runs[name].model, long_short, short) for name in ("two scales", "plain", "learned")}
-contest["shipped"] = (shipped, long_window, window)
+contest["shipped"] = (shipped, long_shipped, trained_on)
 by_length = {}
 print(f"{'':>12}  times the training length: bits of the last tubelet-frame (of the whole window)")
 for name, (model, indices, base) in contest.items():
@@ -873,10 +880,11 @@ def my_leak_test(function, x):
 def check_leak_test(function):
     x = torch.randn(1, 9, 3, generator=torch.Generator().manual_seed(0))
     cases = {
-        "a running mean, which is causal": (lambda x: x.cumsum(1), False),
+        "a running sum, which is causal": (lambda x: x.cumsum(1), False),
         "the input itself, which is causal": (lambda x: x, False),
         "the mean of everything": (lambda x: x - x.mean(1, keepdim=True), True),
         "a model that peeks one step ahead": (lambda x: x + x.roll(-1, 1), True),
+        "one that peeks two steps ahead": (lambda x: torch.cat([x[:, :-2] + x[:, 2:], x[:, -2:]], 1), True),
         "one that peeks at the very last position only": (lambda x: torch.cat([x[:, :-2], x[:, 1:2] + x[:, -1:], x[:, -1:]], 1), True),
         "one that mixes positions 0 and 1 alone": (lambda x: torch.cat([x[:, 1:2], x[:, 1:]], 1), True),
     }  # fmt: skip
@@ -960,8 +968,8 @@ print(check_copy_bits(my_copy_bits))
 # - ALiBi fades keys with distance. In a flattened video one tubelet-frame back is h * w positions away; half of the heads
 #   count distance in tubelet-frames.
 # - Digits predicted one after another give every code an exact probability, at the price of a few dozen outputs.
-# - Most of the next tubelet-frame is the last one: hand it to the network at the input, shifted by a whole
-#   tubelet-frame, and it stays causal.
+# - Much of the next tubelet-frame, more than half of the digits, is the last one: hand it to the network at the input,
+#   shifted by a whole tubelet-frame, and it stays causal.
 # - A prior is judged in bits a token on shots that it has not seen, beside uniform, unigram and copying.
 # - More past than in training: compare the same tokens, and tell "not harmed" from "of use".
 #

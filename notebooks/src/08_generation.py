@@ -701,7 +701,7 @@ show.curves(cost, "what the tokens cost", x="tubelet-frame (the first two are th
 # ### Why: a past with mistakes in it
 #
 # Replace a share of the tokens that the prior *sees* by tokens of other places, and ask what the true next tokens cost it
-# then. A prior that was trained on flawless pasts alone (arXiv:1506.03099 calls it *exposure bias*) would pay dearly for
+# then. A prior that was trained on flawless pasts alone (*exposure bias*, arXiv:1511.06732) would pay dearly for
 # the first few mistakes. Ours was trained with up to a tenth of its past corrupted. How steep is the curve, within that
 # tenth and beyond it?
 
@@ -732,7 +732,8 @@ show.curves(
 #
 #     |m1 - m2|^2 + trace(S1 + S2 - 2 (S1 S2)^(1/2))
 #
-# The film is cut into stretches of 48 frames. Every second one is *real*; the others give the prompts, and what follows there
+# The film, all of its shots, is cut into stretches of 48 frames: nine in ten of them are of training shots, so memory counts
+# in the prior's favour here. Every second one is *real*; the others give the prompts, and what follows there
 # is the real half that shows how small the number can get. The further sets stand in for that half. A good measure puts
 # them in the order in which your eye would. Two sets are there to test it: the film with every frame the mean of five, which
 # smears what moves, and the tokenizer's clips sharpened in time, which adds nothing but contrast to what changes.
@@ -794,7 +795,7 @@ show.bars(far, "Frechet distance to the film")
 # %% [markdown]
 # Mind what it cannot see. In the run stored here the sharpened clips come nearer to the film than those they were made of:
 # part of the distance is how *much* moves, not what. (With features that had not been shaken and calmed in training it was
-# most of it.) It knows means and covariances of 64 numbers that were learned to tell shots apart: a set of copies
+# most of it.) Forwards and backwards it cannot tell: that its network never learned. It knows means and covariances of 64 numbers that were learned to tell shots apart: a set of copies
 # of one good clip would look bad, and a set with one impossible clip in it quite good. And few clips seem further apart than
 # many, so compare sets of one size only.
 #
@@ -979,7 +980,7 @@ def min_p(logits, share):
 
 
 def check_min_p(function):
-    logits = torch.tensor([[0.5, 0.25, 0.15, 0.1], [0.97, 0.01, 0.01, 0.01]]).log()
+    logits = torch.tensor([[0.5, 0.275, 0.15, 0.075], [0.97, 0.01, 0.01, 0.01]]).log()
     got = function(logits, 0.28)
     if got is None:
         return "not yet: min_p returns None"
@@ -987,7 +988,7 @@ def check_min_p(function):
         return f"wrong shape: {tuple(got.shape)}, expected {tuple(logits.shape)}"
     kept = got.isfinite()
     if kept.tolist() == [[True, False, False, False], [True, False, False, False]]:
-        return "too little is kept: 0.25 is half of the largest, 0.5. Did you compare with share itself?"
+        return "too little is kept: 0.275 is more than half of the largest, 0.5. Did you compare with share itself?"
     if not torch.equal(kept, torch.tensor([[True, True, True, False], [True, False, False, False]])):
         return f"kept {kept.tolist()}: each row has its own largest probability. Did you take logits for probabilities?"
     return "right" if torch.equal(got[kept], logits[kept]) else "the logits that stay must stay as they are"
@@ -1125,6 +1126,5 @@ print(check_paint(paint))
 # - Yan et al., 2021, *VideoGPT: Video generation using VQ-VAE and transformers*, arXiv:2104.10157.
 # - Heusel et al., 2017, *GANs trained by a two time-scale update rule* (the Frechet distance of images), arXiv:1706.08500;
 #   Unterthiner et al., 2018, *Towards accurate generative models of video* (FVD), arXiv:1812.01717.
-# - Bengio et al., 2015, *Scheduled sampling for sequence prediction with recurrent neural networks*, arXiv:1506.03099
-#   (exposure bias).
+# - Ranzato et al., 2015, *Sequence level training with recurrent neural networks*, arXiv:1511.06732 (exposure bias).
 # - Press et al., 2022, *Train short, test long*, arXiv:2108.12409 (ALiBi, and why a long video is possible at all).
