@@ -723,6 +723,9 @@ plt.show()
 # dotted lines stand at one, two and four times the training length; a curve that jumps at the first of them does
 # not extrapolate.
 #
+# In the run stored here nothing jumps, not even the learned positions, and nothing falls: on this film a longer past does no
+# harm and is of no use, so the test does not tell the three apart.
+#
 # Does ALiBi extrapolate here? Look at the two figures, and keep three things apart: staying level (no harm from
 # length), falling (the additional past is of use), and rising. Level is what the bias promises: far keys have
 # faded, so a longer past changes little. Falling needs slopes that still see it. And whether a video stays good when
