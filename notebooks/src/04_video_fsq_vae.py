@@ -1017,8 +1017,8 @@ for column, what in ((2, "PSNR dB"), (3, "SSIM")):
 # %% [markdown]
 # On the film's validation clips, payload alone: at the tubelets' raw bits H.264 draws as well as they do (26.59 dB against
 # 26.60), AV1 and VP9 less so (26.00, 24.97); in SSIM the tubelets are ahead of all (0.830, H.264 0.775). The two Conv3D
-# models are 0.6 (VQ) and 0.4 dB (FSQ) ahead of H.264 at their bits. At the bits that the prior needs, 2,960 for a clip
-# instead of 4,048, H.264 falls to 24.92 dB: the tubelets are 1.7 dB ahead. With headers counted
+# models are 0.6 (VQ) and 0.4 dB (FSQ) ahead of H.264 at their bits. At the bits that the prior needs, 2,896 for a clip
+# instead of 4,048, H.264 falls to 24.81 dB: the tubelets are 1.8 dB ahead. With headers counted
 # H.264 never comes so low and AV1 loses further; VP9, whose headers count as nothing here, stays where it is.
 #
 # Look at the pictures too, since codecs fail differently. For each codec the setting whose payload is nearest to
@@ -1357,7 +1357,7 @@ print(check_bits_at(bits_at))
 #   the fair number to set beside it, with the weights not counted.
 #
 # On this film: 24.55 dB with a codebook and 24.38 dB with FSQ at 10 bits a token; tubelets with FSQ 26.4 dB, level with
-# H.264 at raw bits and 1.7 dB ahead of it at the prior's.
+# H.264 at raw bits and 1.8 dB ahead of it at the prior's.
 #
 # **Next:** [05 Tubelet FSQ-VAE](05_tubelet_fsq_vae.ipynb) keeps the grid and changes what a token stands for.
 #
