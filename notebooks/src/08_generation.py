@@ -470,7 +470,7 @@ for scene in scenes[:amount]:
 
 # %% [markdown]
 # On the film both places can be told: the pans that hang on the wall, the line along the top. The figures are blots, and
-# more guidance makes them darker, not truer. A layout is a mean over all frames of a shot: what stands still is in it, and
+# more guidance makes them no truer. A layout is a mean over all frames of a shot: what stands still is in it, and
 # who walks through is not.
 #
 # ## Longer than any training clip
@@ -838,7 +838,7 @@ display(
 sheet = {}
 for k, clip in enumerate(dreams):
     sheet[f"seed {k}"], sheet[f"nearest to {k}"] = clip, nearest["made from nothing"][k]
-show.strip(sheet, every=4, scale=1)
+show.strip(sheet, every=8, scale=1)
 
 # %% [markdown]
 # ## At 128 pixels
