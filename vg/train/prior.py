@@ -135,10 +135,9 @@ def closer(large: FrameStore, size: int, count: int = VIEWS, seed: int = 0) -> I
         y, x = (int(place * (side - cut + 1)) for place in (down, right))
         view = part_of(large, y, x, cut, size)
         if k % 2:
-            frames = view.frames.copy()
             for start, stop in view.shots:
-                frames[start:stop] = frames[start:stop][::-1]
-            view = replace(view, frames=frames, key=f"{view.key}, backwards")
+                view.frames[start:stop] = view.frames[start:stop][::-1].copy()
+            view = replace(view, key=f"{view.key}, backwards")
         yield replace(view, name=f"{large.name}-closer-{k}")
 
 
