@@ -11,7 +11,20 @@ import numpy as np
 import pytest
 import torch
 
-from vg.data import BadVideo, Clips, Source, cartoon, decode, open_store, restore, save, split_shots, to_uint8, to_unit
+from vg.data import (
+    BadVideo,
+    Clips,
+    Source,
+    cartoon,
+    decode,
+    in_place,
+    open_store,
+    restore,
+    save,
+    split_shots,
+    to_uint8,
+    to_unit,
+)
 from vg.data import store as stores
 from vg.data import video as source_of
 from vg.data.cartoon import cartoon as draw
@@ -189,7 +202,7 @@ FAILURES = {
     "restoring": (stores, "restore_shot"),
     "writing": (np, "save"),
     "naming": (stores.json, "dumps"),
-    "moving": (stores.os, "replace"),
+    "moving": (in_place.os, "replace"),
 }
 
 

@@ -359,9 +359,13 @@ def _rank() -> int:
     return dist.get_rank() if dist.is_available() and dist.is_initialized() else 0
 
 
+def _alone() -> bool:
+    return not (dist.is_available() and dist.is_initialized()) or dist.get_world_size() == 1
+
+
 def _share_weights(*models: nn.Module) -> None:
     """Begin with the first process's weights everywhere."""
-    if not (dist.is_available() and dist.is_initialized()) or dist.get_world_size() == 1:
+    if _alone():
         return
     for model in models:
         for tensor in (*model.parameters(), *model.buffers()):
@@ -370,7 +374,7 @@ def _share_weights(*models: nn.Module) -> None:
 
 def _share_gradients(model: nn.Module) -> None:
     """Average the gradients over the processes, all in one message."""
-    if not (dist.is_available() and dist.is_initialized()) or dist.get_world_size() == 1:
+    if _alone():
         return
     gradients = [p.grad for p in model.parameters() if p.grad is not None]
     flat = torch.cat([g.flatten() for g in gradients])

@@ -11,7 +11,6 @@ moved into place when whole: it is complete or not there.
 import errno
 import hashlib
 import json
-import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterable
@@ -22,6 +21,7 @@ import numpy as np
 from tqdm.auto import tqdm
 
 from vg import paths
+from vg.data.in_place import put_in_place
 
 FORMAT = 1
 SPLITS = ("train", "test")
@@ -129,10 +129,7 @@ def _finished(folder: Path) -> bool:
 
 def _move(temporary: Path, folder: Path) -> None:
     try:
-        if _finished(folder):  # another process was faster, and somebody may be reading already
-            return
-        shutil.rmtree(folder, ignore_errors=True)
-        os.replace(temporary, folder)
+        put_in_place(temporary, folder, _finished)
     except OSError as problem:
         if not _finished(folder):  # another process may have been faster: then all is well
             raise _unwritable(folder, problem) from problem

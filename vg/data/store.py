@@ -9,7 +9,6 @@ of its own and moved into place when whole, so that a store is complete or not t
 
 import hashlib
 import json
-import os
 import shutil
 import tempfile
 from contextlib import contextmanager
@@ -24,6 +23,7 @@ from tqdm.auto import tqdm
 from vg import paths
 from vg.data import decode
 from vg.data.cartoon import cartoon as draw
+from vg.data.in_place import put_in_place
 from vg.data.restore import restore as restore_shot
 from vg.data.shots import Shot, find_shots
 from vg.data.sources import Source
@@ -148,10 +148,7 @@ def _in_place(folder: Path):
     temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
     try:
         yield temporary
-        if _finished(folder):  # another process was faster, and somebody may be reading already
-            return
-        shutil.rmtree(folder, ignore_errors=True)
-        os.replace(temporary, folder)
+        put_in_place(temporary, folder, _finished)
     except OSError as problem:
         if not _finished(folder):  # another process may have been faster: then all is well
             room = "Make room there, or set VG_CACHE to another folder."

@@ -217,8 +217,8 @@ def _train(name: str, tokens: str, size: int, larger: int, to: Path) -> None:
     nearer = [
         open_cache(view, tokenizer, phases=[k % tokenizer.tubelet[0]]) for k, view in enumerate(closer(large, size))
     ]
-    views = [each.folder.name for each in (*caches, *nearer)]
-    folder = run_folder(name, store.name, data_card(store), weight_hash(tokenizer), views, BATCH, WINDOW, TOLD)
+    contents = [each.manifest["sha256"] for each in (*caches, *nearer)]  # of tokenizer, frames and views too
+    folder = run_folder(name, store.name, contents, BATCH, WINDOW, TOLD)
     trained, how = train_prior(caches, nearer, train, val, folder)
     scenes = SCENES if store.name == "film" and len(store.shots) == len(SCENES) else []
     facts = {
