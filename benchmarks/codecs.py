@@ -1,7 +1,8 @@
 """The tubelet tokenizers beside H.264, VP9 and AV1, on every fourth validation clip of 16 frames, by payload bits.
 
 Prints what each draws at the tokenizer's raw bits, and what the codecs draw at the bits that the prior needs for the
-same tokens. A codec's number is read off between its two nearest settings, straight over the logarithm of its bits.
+same tokens: as encoded, searched for the picture alone, and searched for the best bargain of picture and bits. A
+codec's number is read off between its two nearest settings, straight over the logarithm of its bits.
 
     python benchmarks/codecs.py 128
 """
@@ -20,6 +21,7 @@ from vg.search import search
 from vg.train.film import held_out
 
 POINTS = 8  # settings of each codec
+PRICES = {64: (1.5,), 128: (0.5, 0.7)}  # of 1,000 bits, in decibels: about what they are worth to a codec there
 
 
 def line_of(codec: str, truth: torch.Tensor) -> list[tuple[float, float, float]]:
@@ -41,20 +43,25 @@ def read_off(line: list[tuple[float, float, float]], bits: float) -> list[float]
 def main(size: int) -> None:
     tokenizer = checkpoints.load(f"tubelet-fsq-{size}")
     truth = held_out(open_store(film(), size=size))[::4]
-    tokens = torch.cat([tokenizer.encode(part) for part in truth.split(4)])
-    better = torch.cat([search(tokenizer, part, progress=False) for part in tqdm(truth.split(4), desc="searching")])
-    raw = tokenizer.bits(*tokens.shape[1:])
-    rows = {"raw bits": raw}
-    if f"prior-{size}" in checkpoints.names():
-        prior = checkpoints.load(f"prior-{size}")
+    ways = {"as encoded": {"steps": 0}, "searched for": {}}
+    prior = checkpoints.load(f"prior-{size}") if f"prior-{size}" in checkpoints.names() else None
+    if prior:
+        ways |= {f"{price} dB for 1,000 bits": {"prior": prior, "price": price} for price in PRICES[size]}
+    parts = truth.split(4)
+    found = {
+        name: torch.cat([search(tokenizer, part, progress=False, **how) for part in tqdm(parts, desc=name)])
+        for name, how in ways.items()
+    }
+    rows = {"raw bits": tokenizer.bits(*found["as encoded"].shape[1:])}
+    if prior:
         with torch.no_grad():
-            for name, indices in (("the prior's bits", tokens), ("the prior's bits, codes searched for", better)):
+            for name, indices in found.items():
                 costs = torch.cat([prior.bits(part) for part in indices.split(4)])
-                rows[name] = float(costs.flatten(1).sum(1).mean())
+                rows[f"the prior's, {name}"] = float(costs.flatten(1).sum(1).mean())
     lines = {codec: line_of(codec, truth) for codec in available()}
     print(f"{len(truth)} clips of 16 frames at {size}x{size}; PSNR in dB and SSIM")
     drawn = {"each clip's mean frame": mean_frame(truth)}
-    for name, indices in (("as encoded", tokens), ("codes searched for", better)):
+    for name, indices in found.items():
         drawn[f"tubelet-fsq-{size}, {name}"] = torch.cat([tokenizer.decode(part) for part in indices.split(4)])
     for name, made in drawn.items():
         print(f"  {name:40} {float(psnr(made, truth).mean()):6.2f} {float(ssim(made, truth).mean()):.3f}")

@@ -7,14 +7,23 @@ import torch
 
 from vg.hashing import weight_hash
 from vg.metrics import psnr
-from vg.models import TubeletConfig, TubeletTokenizer
-from vg.search import search
+from vg.models import Prior, PriorConfig, TubeletConfig, TubeletTokenizer
+from vg.search import rate, search
 
 
 @pytest.fixture
 def tokenizer():
     torch.manual_seed(0)
     return TubeletTokenizer(TubeletConfig((2, 4, 4), (8, 6, 5), width=16, encoder_depth=1, decoder_depth=1)).freeze()
+
+
+@pytest.fixture
+def prior():
+    torch.manual_seed(2)
+    prior = Prior(PriorConfig((8, 6, 5), grid=(4, 4), width=16, depth=1, heads=2, context=1))
+    for weight in prior.parameters():
+        weight.data += 0.3 * torch.randn_like(weight)
+    return prior.freeze()
 
 
 @pytest.fixture
@@ -65,9 +74,54 @@ def test_the_tokenizer_stays_as_it_is_and_a_ragged_clip_fits(tokenizer):
     assert all(p.grad is None for p in tokenizer.parameters())
 
 
-def test_a_negative_number_of_steps_is_named(tokenizer, video):
-    with pytest.raises(ValueError, match="steps is -1"):
-        search(tokenizer, video, -1)
+@torch.no_grad()
+def test_the_rate_is_the_priors_bits_and_its_slope_what_the_last_digit_would_change(prior):
+    indices = torch.randint(240, (40, 1, 4, 4), generator=torch.Generator().manual_seed(0))
+    bits, slopes = rate(prior, indices)
+    torch.testing.assert_close(bits, prior.bits(indices).flatten(1).sum(1))
+    assert slopes.shape == (40, 1, 4, 4, 3)
+    digits = prior.digits(indices)
+    seen = set()
+    for b, last in enumerate(digits[:, -1, -1].tolist()):  # nothing comes after it, so that it changes nothing else
+        above, below = min(last + 1, 4), max(last - 1, 0)
+        costs = []
+        for level in (above, below):
+            other = digits[b : b + 1].clone()
+            other[:, -1, -1] = level
+            costs.append(float(prior.bits(prior.quantizer.indices(other).view(1, 1, 4, 4)).sum()))
+        slope = (costs[0] - costs[1]) / (above - below)
+        assert float(slopes[b, 0, -1, -1, -1]) == pytest.approx(max(-6, min(6, slope)), abs=1e-3)
+        seen.add(last)
+    assert seen == set(range(5)), "levels at both ends and between"
+
+
+def test_with_a_price_the_bargain_is_never_worse_and_bits_are_saved(tokenizer, prior, video):
+    def bargain(indices, price):
+        bits = rate(prior, indices)[0]
+        return quality(tokenizer, indices, video) - price * bits / 1000, bits
+
+    encoded, for_the_picture = tokenizer.encode(video), search(tokenizer, video, 20, progress=False)
+    for price in (1.0, 20.0):
+        found = search(tokenizer, video, 20, prior=prior, price=price, progress=False)
+        assert (bargain(found, price)[0] >= bargain(encoded, price)[0] - 1e-4).all()
+    assert (bargain(found, price)[0] > bargain(for_the_picture, price)[0]).all()
+    assert (bargain(found, price)[1] < 0.97 * bargain(encoded, price)[1]).all(), "dear bits are saved"
+    free = search(tokenizer, video, 20, prior=prior, price=0.0, progress=False)
+    assert torch.equal(free, for_the_picture), "bits that cost nothing have no say"
+
+
+def test_a_price_needs_the_prior_of_these_tokens(tokenizer, prior, video):
+    with pytest.raises(ValueError, match="the prior is none"):
+        search(tokenizer, video, 1, price=1.0)
+    other = Prior(PriorConfig((5, 5), grid=(4, 4), width=16, depth=1, heads=2))
+    with pytest.raises(ValueError, match=r"levels \[5, 5\].*\[8, 6, 5\]"):
+        search(tokenizer, video, 1, prior=other, price=1.0)
+
+
+@pytest.mark.parametrize(("options", "said"), [({"steps": -1}, "steps is -1"), ({"price": -0.5}, "price -0.5")])
+def test_a_negative_number_is_named(tokenizer, video, options, said):
+    with pytest.raises(ValueError, match=said):
+        search(tokenizer, video, **options)
 
 
 def test_details_stay_where_the_encoder_may_have_them(video):

@@ -1,6 +1,7 @@
 """A token read and written digit by digit, so that no table has to hold every code."""
 
 import math
+from collections.abc import Iterator
 
 import torch
 import torch.nn as nn
@@ -34,14 +35,27 @@ class DigitHead(nn.Module):
             nn.Sequential(nn.LayerNorm(d), nn.Linear(d, d), nn.GELU(), nn.Linear(d, n)) for n in levels
         )
 
+    def given(self, x: Tensor, digits: Tensor) -> Iterator[Tensor]:
+        """Logits of each digit in turn, given those before it.
+
+        Args:
+            x: hidden states ``(..., D)``.
+            digits: ``(..., digits)``, the true ones.
+
+        Yields:
+            ``(..., levels[i])`` for digit i.
+        """
+        for i, logits in enumerate(self.logits):
+            yield logits(x)
+            if i + 1 < len(self.levels):
+                x = x + self.known.tables[i](digits[..., i])
+
     def bits(self, x: Tensor, digits: Tensor) -> Tensor:
         """Bits that each token costs: hidden states ``(..., D)``, digits ``(..., digits)`` -> ``(...)``."""
         total = 0
-        for i, logits in enumerate(self.logits):
-            nats = F.cross_entropy(logits(x).flatten(0, -2), digits[..., i].flatten(), reduction="none")
+        for i, logits in enumerate(self.given(x, digits)):
+            nats = F.cross_entropy(logits.flatten(0, -2), digits[..., i].flatten(), reduction="none")
             total = total + nats.view(x.shape[:-1]) / math.log(2)
-            if i + 1 < len(self.levels):
-                x = x + self.known.tables[i](digits[..., i])
         return total
 
     def sample(self, x: Tensor, choose) -> Tensor:
