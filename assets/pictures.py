@@ -17,10 +17,9 @@ from vg import checkpoints
 from vg.data import Clips, film, open_store, split_shots, to_uint8
 from vg.data.writers import write_gif
 from vg.generate import GUIDANCE, some_scenes
-from vg.sampling import SAMPLING, generate, sample_images
+from vg.sampling import generate, knobs, sample_images
 
 HERE = Path(__file__).resolve().parent
-HOW = {"seed": 0, **SAMPLING}
 PROMPT, FRAMES, LONG = 16, 48, 192
 TOKENIZERS = "video-vqvae-64", "video-fsqvae-64", "tubelet-fsq-64"
 
@@ -65,6 +64,7 @@ def reconstructed(store, large_store, val) -> Tensor:
 
 def clips() -> None:
     tokenizer, prior = checkpoints.load("tubelet-fsq-128"), checkpoints.load("prior-128")
+    how = {"seed": 0, **knobs(prior)}
     window = checkpoints.card("prior-128").facts["window_in_tubelet_frames"]
     store = open_store(film(), size=128)
     train, val = split_shots(store.shots)
@@ -72,10 +72,10 @@ def clips() -> None:
     made = {
         "reconstructed": reconstructed(open_store(film()), store, val),
         "from-nothing": generate(
-            prior, tokenizer, frames=FRAMES, batch=4, scene=some_scenes(prior, 4, 0), guidance=GUIDANCE, **HOW
+            prior, tokenizer, frames=FRAMES, batch=4, scene=some_scenes(prior, 4, 0), guidance=GUIDANCE, **how
         ),
-        "continued": generate(prior, tokenizer, some, FRAMES, **HOW),
-        "long": generate(prior, tokenizer, some[:1], frames=LONG, window=window, **HOW),
+        "continued": generate(prior, tokenizer, some, FRAMES, **how),
+        "long": generate(prior, tokenizer, some[:1], frames=LONG, window=window, **how),
     }
     for name, video in made.items():
         path = write_gif(HERE / f"{name}.gif", tiled(video, columns=4), fps=12, colours=48)

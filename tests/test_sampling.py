@@ -90,7 +90,7 @@ def test_the_temperature_divides_logits_and_not_probabilities(models):
             return choose(logits.expand(20_000, -1))[:, None]
 
     stand_in = type("Prior", (), {"head": Head(), "levels": prior.levels})
-    drawn = sampling._draw(stand_in, None, noise, 0.5, None, None, 1.0)
+    drawn = sampling._draw(stand_in, [torch.zeros(20_000, 1)], [1.0], noise, 0.5, None, None)
     seen = torch.bincount(drawn[:, 0], minlength=5) / 20_000
     assert (seen - (logits[0] / 0.5).softmax(-1)).abs().max() < 0.02
     assert (seen - logits[0].softmax(-1)).abs().max() > 0.1
@@ -137,6 +137,53 @@ def test_every_clip_of_a_batch_may_have_a_scene_of_its_own(models):
         torch.testing.assert_close(mixed[b : b + 1], alone, atol=1e-5, rtol=0)
 
 
+@torch.no_grad()
+def forgetful(prior, digits, guide=None):
+    """Hidden states that know the tubelet-frame they are in, and nothing before it: (B, L, D)."""
+    frames = digits.split(prior.frame, dim=1)
+    return torch.cat(
+        [prior.hidden(d, guide=None if guide is None else guide[:, k : k + 1]) for k, d in enumerate(frames)], dim=1
+    )
+
+
+@pytest.mark.parametrize("guided", [False, True])
+@torch.no_grad()
+def test_history_goes_from_what_is_said_without_the_past_to_what_is_said_with_it_and_beyond(models, guided):
+    prior, guide = models[0], None
+    if guided:  # by the tokens of a coarser grid, all known beforehand
+        torch.manual_seed(1)
+        config = PriorConfig(LEVELS, (2, 2), 32, 1, 4, context=1, guide_levels=(3, 4), guide_grid=(1, 1))
+        prior, guide = Prior(config), torch.tensor([[[[3]], [[11]], [[7]]]])
+        for weight in prior.parameters():
+            weight.data += 0.1 * torch.randn_like(weight)
+    options = {"top_k": 1, "guide": guide, "progress": False}
+    tokens = generate_tokens(prior, None, 3, history=2.5, **options)
+    digits = prior.digits(tokens)
+    both = torch.cat([prior.hidden(digits, guide=guide)[0], forgetful(prior, digits, guide)[0]])
+
+    def beyond(logits):
+        with_past, without = logits.chunk(2)
+        return (without + 2.5 * (with_past - without)).argmax(-1).repeat(2)
+
+    assert torch.equal(prior.head.sample(both, beyond)[: digits.shape[1]], digits[0])
+    plain = generate_tokens(prior, None, 3, **options)
+    assert torch.equal(tokens[:, 0], plain[:, 0]), "the first tubelet-frame has no past"
+    assert not torch.equal(tokens, plain)
+
+
+def test_history_at_one_changes_nothing_and_goes_with_guidance_in_any_batch(models):
+    torch.testing.assert_close(make(models, history=1.0), make(models))
+    prompt = torch.rand(2, 1, 4, 8, 12) * 2 - 1
+    options = {"scene": [2, 0], "guidance": 6.0, "history": 4.0}
+    batch = make(models, prompt=prompt, **options)
+    assert not torch.equal(batch, make(models, prompt=prompt, **options | {"history": 1.0}))
+    assert not torch.equal(batch, make(models, prompt=prompt, **options | {"guidance": 1.0}))
+    alone = make(models, prompt=prompt[1:], seed=4, **options | {"scene": 0})
+    torch.testing.assert_close(batch[1:], alone, atol=1e-5, rtol=0)
+    found = sampling.readings(torch.tensor([1]), 2.0, 1.5)
+    assert [(r.weight, int(r.label), r.forgets) for r in found] == [(2.5, 1, False), (-1.0, -1, False), (-0.5, 1, True)]
+
+
 WRONG = [
     ({"temperature": 0}, "temperature is 0"),
     ({"top_k": 0}, "top_k is 0"),
@@ -145,6 +192,7 @@ WRONG = [
     ({"scene": 3}, "scenes 0 to 2"),
     ({"scene": [0, 3], "batch": 2}, "scenes 0 to 2"),
     ({"guidance": 2.0}, "needs a scene"),
+    ({"history": 0.5}, "history is 0.5"),
     ({"prompt": torch.zeros(1, 1, 8, 8, 12)}, "fills 8 of 8"),
     ({"prompt": torch.zeros(1, 1, 2, 12, 12)}, r"this prior makes \(8, 12\)"),
     ({"prompt": torch.zeros(1, 1, 0, 8, 12)}, "T from 1"),

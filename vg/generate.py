@@ -16,7 +16,7 @@ from torch import Tensor
 from vg import checkpoints, paths
 from vg.data import FrameStore, film, open_store, save, split_shots, video
 from vg.models import Prior
-from vg.sampling import SAMPLING, generate
+from vg.sampling import generate, knobs
 
 GIVEN = 16  # frames of a prompt
 GUIDANCE = 2.0  # towards a scene
@@ -76,14 +76,16 @@ def main(arguments: list[str] | None = None) -> int:
         help="in this scene, from its label alone if that knows the place, else from a still; a wrong name lists all",
     )
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--temperature", type=float, default=SAMPLING["temperature"])
-    parser.add_argument("--top-p", type=float, default=SAMPLING["top_p"])
+    parser.add_argument("--temperature", type=float, help="below 1 is safer, above 1 wilder")
+    parser.add_argument("--top-p", type=float, help="how much of the probability is drawn from")
+    parser.add_argument("--history", type=float, help="guidance by the past; 1 is none")
     parser.add_argument("--to", type=Path, default=paths.out_dir(), help="folder (out/)")
     options = parser.parse_args(arguments)
     begin = time.monotonic()
     tokenizer = checkpoints.load(f"tubelet-fsq-{options.size}")
     prior = checkpoints.load(f"prior-{options.size}")
-    how = {"frames": options.frames, "seed": options.seed, "temperature": options.temperature, "top_p": options.top_p}
+    how = {"frames": options.frames, "seed": options.seed, **knobs(prior)}
+    how |= {knob: value for knob in how if (value := getattr(options, knob)) is not None}
 
     def write(kind: str, prompt: Tensor | None = None, batch: int = options.count, **more) -> None:
         clips = generate(prior, tokenizer, prompt, batch=batch, **how, **more)

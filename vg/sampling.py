@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -13,7 +14,15 @@ from vg.models.two_level import TwoLevelPrior
 from vg.models.vqvae import VQVAE, VQVAE2
 
 # What the shipped priors are shown and measured with, settled by measurement (benchmarks/LOG.md).
-SAMPLING = {"temperature": 1.0, "top_p": 0.97}
+SAMPLING = {
+    "prior-64": {"temperature": 1.0, "top_p": 0.97, "history": 1.0},
+    "prior-128": {"temperature": 0.95, "top_p": 0.99, "history": 1.5},
+}
+
+
+def knobs(prior: Prior) -> dict[str, float]:
+    """Options of ``generate`` that suit a shipped prior, by its ``name``; for any other those of ``prior-64``."""
+    return dict(SAMPLING.get(getattr(prior, "name", ""), SAMPLING["prior-64"]))
 
 
 @torch.no_grad()
@@ -30,6 +39,7 @@ def generate(
     top_p: float | None = None,
     scene: int | Sequence[int] | None = None,
     guidance: float = 1.0,
+    history: float = 1.0,
     window: int | None = None,
     progress: bool = True,
 ) -> Tensor:
@@ -51,6 +61,11 @@ def generate(
         scene: a label, or one for each of the batch, for a prior that has them.
         guidance: above 1, go further in the direction that the scene's label points to (Ho and Salimans,
             2022, arXiv:2207.12598).
+        history: above 1, go further in the direction that the past points to: what the prior says after all
+            tubelet-frames before, beside what it would say if the one it is in were the first (history guidance: Song
+            et al., 2025, arXiv:2502.06764; for text context-aware decoding: Shi et al., 2023, arXiv:2305.14739). No
+            training is needed: a prior that learned from windows of shots knows both. A token takes up to twice as
+            long.
         window: tubelet-frames that the prior looks back at most; default all. Without a bound a long video
             takes ever longer.
         progress: show a bar.
@@ -63,7 +78,7 @@ def generate(
     """
     _check_levels([prior.levels], [tokenizer.levels])
     for label in _labels(scene):
-        _check_numbers(prior, temperature, top_k, top_p, label, guidance)
+        _check_numbers(prior, temperature, top_k, top_p, label, guidance, history)
     t = tokenizer.tubelet[0]
     tokens = None if prompt is None else _prompt_tokens(prior, tokenizer, prompt)
     if batch is None:
@@ -74,9 +89,51 @@ def generate(
     wanted = -(-frames // t)
     indices = generate_tokens(
         prior, tokens, wanted, seed, batch=batch, temperature=temperature, top_k=top_k, top_p=top_p,
-        scene=scene, guidance=guidance, window=window, progress=progress,
+        scene=scene, guidance=guidance, history=history, window=window, progress=progress,
     )  # fmt: skip
     return tokenizer.decode(indices.to(next(tokenizer.parameters()).device))[:, :, :frames]
+
+
+@dataclass
+class Reading:
+    """One way for a prior to read the tokens so far.
+
+    Attributes:
+        weight: of its logits in the sum that is drawn from; all weights add up to 1.
+        label: (B,) int64, the scenes that it is told, -1 for none.
+        forgets: whether it begins anew with every tubelet-frame, as if there had been none before.
+        state: what it keeps from one token to the next.
+    """
+
+    weight: float
+    label: Tensor
+    forgets: bool = False
+    state: State = field(default_factory=State)
+
+    def advance(
+        self, prior: Prior, digits: Tensor, fresh: Tensor | None, window: int | None, guide: Tensor | None
+    ) -> Tensor:
+        """The hidden state (B, D) that predicts the token after ``digits``, the last of which are ``fresh``."""
+        if self.forgets:
+            done, place = divmod(digits.shape[1], prior.frame)
+            if place == 0:
+                self.state, fresh = State(), None
+            guide = None if guide is None else guide[:, done : done + 1]
+        return prior.advance(self.state, fresh, self.label, window, guide)
+
+
+def readings(label: Tensor, guidance: float = 1.0, history: float = 1.0) -> list[Reading]:
+    """The readings whose weighted logits are guided ones: of label and past, without the label, without the past.
+
+    ``guidance`` goes from what is said without the label towards what is said with it, and beyond: ``without + guidance
+    * (with - without)``. ``history`` does the same with the past. At 1 neither changes anything, or costs anything.
+    """
+    found = [Reading(guidance + history - 1, label)]
+    if guidance != 1.0:
+        found.append(Reading(1 - guidance, torch.full_like(label, -1)))
+    if history != 1.0:
+        found.append(Reading(1 - history, label, forgets=True))
+    return found
 
 
 @torch.no_grad()
@@ -92,6 +149,7 @@ def generate_tokens(
     top_p: float | None = None,
     scene: int | Sequence[int] | None = None,
     guidance: float = 1.0,
+    history: float = 1.0,
     window: int | None = None,
     guide: Tensor | None = None,
     progress: bool = True,
@@ -115,26 +173,19 @@ def generate_tokens(
         if len(digits) != batch:
             raise ValueError(f"generate: {len(digits)} prompts for a batch of {batch}. Give one, or as many.")
     draws = [torch.Generator().manual_seed(seed + b) for b in range(batch)]
-    label = None if scene is None else torch.as_tensor(scene, device=device).expand(batch)
+    label = torch.as_tensor(-1 if scene is None else scene, device=device).expand(batch)
+    readers = readings(label, 1.0 if scene is None else guidance, history)
     guide = None if guide is None else guide.to(device)
-    guided = label is not None and guidance != 1.0
-    if guided:  # the same tokens twice over: with the label, and without
-        label = torch.cat([label, torch.full_like(label, -1)])
-        guide = None if guide is None else torch.cat([guide, guide])
-    elif label is None:
-        label = torch.full((batch,), -1, device=device)
     reach = None if window is None else window * prior.frame
-    state, fresh = State(), digits if digits.shape[1] else None
+    fresh = digits if digits.shape[1] else None
     total = frames * prior.frame
     bar = tqdm(total=total - digits.shape[1], unit="token", desc="generating", disable=not progress, mininterval=0.5)
     with bar:
         while digits.shape[1] < total:
-            if guided and fresh is not None:
-                fresh = torch.cat([fresh, fresh])
-            hidden = prior.advance(state, fresh, label, reach, guide)
+            hidden = [reader.advance(prior, digits, fresh, reach, guide) for reader in readers]
             noise = torch.stack([torch.rand(n, max(prior.levels), generator=g) for g in draws]).to(device)
-            options = (temperature, top_k, top_p, guidance if guided else 1.0)
-            fresh = _draw(prior, hidden, noise, *options)[:, None]
+            weights = [reader.weight for reader in readers]
+            fresh = _draw(prior, hidden, weights, noise, temperature, top_k, top_p)[:, None]
             digits = torch.cat([digits, fresh], dim=1)
             bar.update(1)
     indices = prior.quantizer.indices(digits)
@@ -188,22 +239,20 @@ def sample_images(
     return autoencoder.decode(tokens[:, 0].to(device), bottom[:, 0].to(device))
 
 
-def _draw(prior: Prior, hidden: Tensor, noise: Tensor, temperature, top_k, top_p, guidance: float) -> Tensor:
-    """One token for each sample: (B, digits), from hidden states (B or 2 B, D) and uniform noise."""
+def _draw(prior: Prior, hidden: list[Tensor], weights: list[float], noise: Tensor, temperature, top_k, top_p) -> Tensor:
+    """One token for each sample: (B, digits), from each reading's hidden states (B, D) and uniform noise."""
     position = 0
 
     def choose(logits: Tensor) -> Tensor:
         nonlocal position
-        if guidance != 1.0:
-            with_label, without = logits.chunk(2)
-            logits = without + guidance * (with_label - without)
+        logits = sum(weight * part for weight, part in zip(weights, logits.chunk(len(weights))))
         logits = restrict(logits / temperature, top_k, top_p)
         gumbel = -torch.log(-torch.log(noise[:, position, : logits.shape[-1]].clamp(1e-9, 1 - 1e-7)))
         position += 1
         drawn = (logits + gumbel).argmax(dim=-1)  # the Gumbel trick: a draw from softmax(logits)
-        return drawn if guidance == 1.0 else drawn.repeat(2)
+        return drawn.repeat(len(weights))  # every reading is shown the same
 
-    return prior.head.sample(hidden, choose)[: len(noise)]
+    return prior.head.sample(torch.cat(hidden), choose)[: len(noise)]
 
 
 def restrict(logits: Tensor, top_k: int | None = None, top_p: float | None = None) -> Tensor:
@@ -257,7 +306,7 @@ def _check_levels(ours: Sequence, theirs: Sequence) -> None:
         )
 
 
-def _check_numbers(prior: Prior, temperature, top_k, top_p, scene, guidance) -> None:
+def _check_numbers(prior: Prior, temperature, top_k, top_p, scene, guidance, history=1.0) -> None:
     if not temperature > 0:
         raise ValueError(f"generate: temperature is {temperature}, expected above 0 (0.01 for the likeliest).")
     if top_k is not None and top_k < 1:
@@ -270,3 +319,5 @@ def _check_numbers(prior: Prior, temperature, top_k, top_p, scene, guidance) -> 
         raise ValueError(f"generate: scene is {scene}, but this prior {what}.")
     if guidance != 1.0 and scene is None:
         raise ValueError(f"generate: guidance is {guidance}, which needs a scene to go towards.")
+    if not history >= 1:
+        raise ValueError(f"generate: history is {history}, expected 1 (as the prior says) or above.")

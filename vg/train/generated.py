@@ -7,7 +7,7 @@ from tqdm.auto import tqdm
 from vg.data import Clips, FrameStore, split_shots
 from vg.metrics import frechet_distance, nearest_clip, psnr
 from vg.models import ClipFeatures, Prior, TubeletTokenizer
-from vg.sampling import SAMPLING, generate
+from vg.sampling import generate, knobs
 from vg.train.film import FRAMES
 
 PROMPT, NEW = 16, 32
@@ -48,7 +48,7 @@ def new_clips(prior: Prior, tokenizer: TubeletTokenizer, given: Tensor, frames: 
     """
     made = []
     for k, part in enumerate(tqdm(given.split(16), desc="generating", unit="batch")):
-        options = {"seed": 16 * k, "progress": False, **SAMPLING}
+        options = {"seed": 16 * k, "progress": False, **knobs(prior)}
         if part.ndim == 1:
             options |= {"batch": len(part), "scene": part.tolist()}
             made.append(generate(prior, tokenizer, None, frames, **options))
@@ -71,6 +71,7 @@ def generated_facts(prior: Prior, tokenizer: TubeletTokenizer, store: FrameStore
     the prompts, their first 16 frames; what follows there is the other real half, and what the other sets stand in for.
 
     Returns:
+        "clips": how many of each set; "knobs": what they were drawn with.
         "frechet": distance to the real clips of: the other real half; the same through the tokenizer; what the prior
         made of their prompts; what it made of labels alone, if these say what stands where; the prompt's last frame,
         copied; and the real half with its frames shuffled.
@@ -119,4 +120,5 @@ def generated_facts(prior: Prior, tokenizer: TubeletTokenizer, store: FrameStore
             novelty[key] = nearness(video)
     if "from_labels" in made:
         novelty["generated_from_labels"] = nearness(made["from_labels"][: len(prior.laid_out())])
-    return {"clips": len(prompts), "frechet": frechet_facts(made, real, features), "drift": drift, "novelty": novelty}
+    frechet = frechet_facts(made, real, features)
+    return {"clips": len(prompts), "knobs": knobs(prior), "frechet": frechet, "drift": drift, "novelty": novelty}
