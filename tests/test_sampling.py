@@ -181,7 +181,10 @@ def test_history_at_one_changes_nothing_and_goes_with_guidance_in_any_batch(mode
     alone = make(models, prompt=prompt[1:], seed=4, **options | {"scene": 0})
     torch.testing.assert_close(batch[1:], alone, atol=1e-5, rtol=0)
     found = sampling.readings(torch.tensor([1]), 2.0, 1.5)
-    assert [(r.weight, int(r.label), r.forgets) for r in found] == [(2.5, 1, False), (-1.0, -1, False), (-0.5, 1, True)]
+    assert [(r.weights, r.labels.tolist(), r.forgets) for r in found] == [
+        ((2.5, -1.0), [[1], [-1]], False),
+        ((-0.5,), [[1]], True),
+    ]
 
 
 WRONG = [

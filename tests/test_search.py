@@ -110,6 +110,12 @@ def test_with_a_price_the_bargain_is_never_worse_and_bits_are_saved(tokenizer, p
     assert torch.equal(free, for_the_picture), "bits that cost nothing have no say"
 
 
+def test_a_better_picture_that_costs_more_than_it_is_worth_is_not_taken(tokenizer, prior, video, monkeypatch):
+    costs = iter([0.0, *[1e6] * 20])
+    monkeypatch.setattr("vg.search.rate", lambda prior, indices: (torch.full((3,), next(costs)), torch.zeros(())))
+    assert torch.equal(search(tokenizer, video, 20, prior=prior, price=1.0, progress=False), tokenizer.encode(video))
+
+
 def test_a_price_needs_the_prior_of_these_tokens(tokenizer, prior, video):
     with pytest.raises(ValueError, match="the prior is none"):
         search(tokenizer, video, 1, price=1.0)

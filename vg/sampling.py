@@ -96,30 +96,32 @@ def generate(
 
 @dataclass
 class Reading:
-    """One way for a prior to read the tokens so far.
+    """A way for a prior to read the tokens so far, under one label or several at once.
 
     Attributes:
-        weight: of its logits in the sum that is drawn from; all weights add up to 1.
-        label: (B,) int64, the scenes that it is told, -1 for none.
+        weights: of its logits in the sum that is drawn from, one for each label; those of all readings add up to 1.
+        labels: (k, B) int64, k scenes that each clip is told, -1 for none.
         forgets: whether it begins anew with every tubelet-frame, as if there had been none before.
         state: what it keeps from one token to the next.
     """
 
-    weight: float
-    label: Tensor
+    weights: tuple[float, ...]
+    labels: Tensor
     forgets: bool = False
     state: State = field(default_factory=State)
 
     def advance(
         self, prior: Prior, digits: Tensor, fresh: Tensor | None, window: int | None, guide: Tensor | None
     ) -> Tensor:
-        """The hidden state (B, D) that predicts the token after ``digits``, the last of which are ``fresh``."""
+        """Hidden states (k * B, D) that predict the token after ``digits``, the last of which are ``fresh``."""
         if self.forgets:
             done, place = divmod(digits.shape[1], prior.frame)
             if place == 0:
                 self.state, fresh = State(), None
             guide = None if guide is None else guide[:, done : done + 1]
-        return prior.advance(self.state, fresh, self.label, window, guide)
+        k = len(self.labels)
+        fresh, guide = (None if x is None else x.repeat(k, *[1] * (x.ndim - 1)) for x in (fresh, guide))
+        return prior.advance(self.state, fresh, self.labels.flatten(), window, guide)
 
 
 def readings(label: Tensor, guidance: float = 1.0, history: float = 1.0) -> list[Reading]:
@@ -128,11 +130,13 @@ def readings(label: Tensor, guidance: float = 1.0, history: float = 1.0) -> list
     ``guidance`` goes from what is said without the label towards what is said with it, and beyond: ``without + guidance
     * (with - without)``. ``history`` does the same with the past. At 1 neither changes anything, or costs anything.
     """
-    found = [Reading(guidance + history - 1, label)]
+    weights, labels = [guidance + history - 1], [label]
     if guidance != 1.0:
-        found.append(Reading(1 - guidance, torch.full_like(label, -1)))
+        weights.append(1 - guidance)
+        labels.append(torch.full_like(label, -1))
+    found = [Reading(tuple(weights), torch.stack(labels))]
     if history != 1.0:
-        found.append(Reading(1 - history, label, forgets=True))
+        found.append(Reading((1 - history,), label[None], forgets=True))
     return found
 
 
@@ -184,7 +188,7 @@ def generate_tokens(
         while digits.shape[1] < total:
             hidden = [reader.advance(prior, digits, fresh, reach, guide) for reader in readers]
             noise = torch.stack([torch.rand(n, max(prior.levels), generator=g) for g in draws]).to(device)
-            weights = [reader.weight for reader in readers]
+            weights = [weight for reader in readers for weight in reader.weights]
             fresh = _draw(prior, hidden, weights, noise, temperature, top_k, top_p)[:, None]
             digits = torch.cat([digits, fresh], dim=1)
             bar.update(1)
