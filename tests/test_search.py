@@ -1,5 +1,6 @@
 """Laws of the search for codes: never worse than the encoder, better with time, the networks stay as they are."""
 
+import math
 from itertools import pairwise
 
 import pytest
@@ -8,7 +9,10 @@ import torch
 from vg.hashing import weight_hash
 from vg.metrics import psnr
 from vg.models import Prior, PriorConfig, TubeletConfig, TubeletTokenizer
+from vg.models.digits import DigitEmbedding
 from vg.search import rate, search
+
+PLACES = [(0, 0), (0, 2), (5, 1), (15, 2), (16, 0), (30, 1), (40, 0)]  # (token, digit) of 48 tokens
 
 
 @pytest.fixture
@@ -74,25 +78,57 @@ def test_the_tokenizer_stays_as_it_is_and_a_ragged_clip_fits(tokenizer):
     assert all(p.grad is None for p in tokenizer.parameters())
 
 
+def true_slope(prior, indices, place):
+    """What all tokens of a clip cost with one digit a level higher less a level lower, for each level between."""
+    digits = prior.digits(indices)
+    levels = prior.levels[place[-1]]
+    here = int(digits[0, place[0], place[1]])
+    above, below = min(here + 1, levels - 1), max(here - 1, 0)
+    costs = []
+    for level in (above, below):
+        other = digits.clone()
+        other[0, place[0], place[1]] = level
+        costs.append(float(prior.bits(prior.quantizer.indices(other).view(indices.shape)).sum()))
+    return (costs[0] - costs[1]) / (above - below)
+
+
 @torch.no_grad()
 def test_the_rate_is_the_priors_bits_and_its_slope_what_the_last_digit_would_change(prior):
     indices = torch.randint(240, (40, 1, 4, 4), generator=torch.Generator().manual_seed(0))
     bits, slopes = rate(prior, indices)
     torch.testing.assert_close(bits, prior.bits(indices).flatten(1).sum(1))
     assert slopes.shape == (40, 1, 4, 4, 3)
+    for clip, slope in zip(indices[:, None], slopes):  # nothing comes after it, so that it changes nothing else
+        assert float(slope[0, -1, -1, -1]) == pytest.approx(max(-8, min(8, true_slope(prior, clip, (15, 2)))), abs=1e-3)
+    assert set(prior.digits(indices)[:, -1, -1].tolist()) == set(range(5)), "levels at both ends and between"
+
+
+def own_slope(prior, indices, place):
+    """The same for what the digit itself costs."""
     digits = prior.digits(indices)
-    seen = set()
-    for b, last in enumerate(digits[:, -1, -1].tolist()):  # nothing comes after it, so that it changes nothing else
-        above, below = min(last + 1, 4), max(last - 1, 0)
-        costs = []
-        for level in (above, below):
-            other = digits[b : b + 1].clone()
-            other[:, -1, -1] = level
-            costs.append(float(prior.bits(prior.quantizer.indices(other).view(1, 1, 4, 4)).sum()))
-        slope = (costs[0] - costs[1]) / (above - below)
-        assert float(slopes[b, 0, -1, -1, -1]) == pytest.approx(max(-6, min(6, slope)), abs=1e-3)
-        seen.add(last)
-    assert seen == set(range(5)), "levels at both ends and between"
+    for i, logits in enumerate(prior.head.given(prior.hidden(digits), digits)):
+        if i == place[1]:
+            bits = -logits.log_softmax(-1)[0, place[0]] / math.log(2)
+    here = int(digits[0, place[0], place[1]])
+    above, below = min(here + 1, len(bits) - 1), max(here - 1, 0)
+    return float(bits[above] - bits[below]) / (above - below)
+
+
+@torch.no_grad()
+def test_the_slope_counts_what_a_digit_does_to_the_digits_and_tokens_after_it(prior):
+    prior = prior.double()
+    tables = [table for module in prior.modules() if isinstance(module, DigitEmbedding) for table in module.tables]
+    for table in tables:  # embeddings on a short straight line: to go from level to level is to go along the gradient
+        n, d = table.weight.shape
+        begin, step = torch.randn(2, d, dtype=torch.double)
+        table.weight.copy_(begin + 1e-4 * torch.arange(n)[:, None] * step)
+    indices = torch.randint(240, (1, 3, 4, 4), generator=torch.Generator().manual_seed(0))
+    slopes = rate(prior, indices)[1].view(48, 3)
+    plain = [own_slope(prior, indices, (k, i)) for k, i in PLACES]
+    true = [true_slope(prior, indices, place) for place in PLACES]
+    found = [float(slopes[place]) for place in PLACES]
+    assert found == pytest.approx(true, abs=2e-6)
+    assert max(abs(a - b) for a, b in zip(plain, true)) > 1e-4, "the digits' own bits alone are another number"
 
 
 def test_with_a_price_the_bargain_is_never_worse_and_bits_are_saved(tokenizer, prior, video):

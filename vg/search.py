@@ -3,10 +3,11 @@
 import math
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from tqdm.auto import tqdm
 
 from vg.metrics import psnr
+from vg.models.digits import DigitEmbedding
 from vg.models.transformer import Prior
 from vg.models.tubelet import TubeletTokenizer
 
@@ -31,8 +32,7 @@ def search(
     With a ``prior`` and a ``price`` the bits that the tokens cost count too: what is searched for is the largest PSNR
     less the price of the bits, as a codec's encoder does it (rate-distortion optimization: Sullivan and Wiegand, 1998,
     "Rate-distortion optimization for video compression"; for neural codecs Yang et al., 2020, arXiv:2006.04240). A
-    digit is drawn towards the neighbour that the prior finds likelier. What it means for the tokens after it is
-    not foreseen, only counted.
+    digit is drawn towards the neighbour that costs less, itself and in what it makes of the tokens after it.
 
     Args:
         tokenizer: frozen or not; its weights do not change.
@@ -83,25 +83,54 @@ def search(
     return best_indices
 
 
-@torch.no_grad()
 def rate(prior: Prior, indices: Tensor) -> tuple[Tensor, Tensor]:
     """What tokens cost, and how that changes with each of their digits.
 
+    A digit is paid for, and it is read: by the digits after it, and by the tokens after its own. For what it costs
+    itself, the slope is taken between the bits of the levels above and below it. For what it does to the others, the
+    gradient of their bits is followed along the line between the embeddings of those two levels.
+
     Args:
-        prior: over these tokens.
+        prior: over these tokens; its weights do not change.
         indices: ``(B, t, h, w)`` int64.
 
     Returns:
-        bits of each clip ``(B,)``; and ``(B, t, h, w, digits)``, bits for a step of one level up: half of the
-        difference between the levels above and below a digit, everything else as it is. At the lowest and the highest
-        level, the difference to the only neighbour.
+        bits of each clip ``(B,)``; and ``(B, t, h, w, digits)``, about so many bits more for a step of one level up.
     """
-    digits = prior.digits(indices)  # (B, L, digits)
-    total, slopes = torch.zeros(len(indices), device=indices.device), []
-    for i, logits in enumerate(prior.head.given(prior.hidden(digits), digits)):
-        bits = logits.log_softmax(-1) / -math.log(2)  # (B, L, levels[i])
-        digit = digits[..., i : i + 1]
-        up, down = (digit + 1).clamp(max=bits.shape[-1] - 1), (digit - 1).clamp(min=0)
-        total += bits.gather(-1, digit).flatten(1).sum(1)
-        slopes.append((bits.gather(-1, up) - bits.gather(-1, down)) / (up - down))
-    return total, torch.cat(slopes, dim=-1).view(*indices.shape, len(prior.levels)).clamp(-6, 6)
+    digits, read = prior.digits(indices), []  # (B, L, digits)
+
+    def watch(table: nn.Embedding, given: tuple[Tensor], embedded: Tensor) -> Tensor:
+        read.append((table, given[0], embedded.detach().requires_grad_()))
+        return read[-1][-1]
+
+    embeddings = [module for module in prior.modules() if isinstance(module, DigitEmbedding)]
+    place = {table: i for embedding in embeddings for i, table in enumerate(embedding.tables)}
+    hooks = [table.register_forward_hook(watch) for table in place]
+    try:
+        with torch.enable_grad():
+            costs = [
+                logits.log_softmax(-1) / -math.log(2)  # (B, L, levels[i]), bits of each level
+                for logits in prior.head.given(prior.hidden(digits), digits)
+            ]
+            paid = [cost.gather(-1, digits[..., i : i + 1]) for i, cost in enumerate(costs)]
+            bits = torch.cat(paid, dim=-1).flatten(1).sum(1)
+            gradients = torch.autograd.grad(bits.sum(), [embedded for *_, embedded in read], allow_unused=True)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    slopes = torch.zeros(digits.shape, device=bits.device, dtype=bits.dtype)
+    with torch.no_grad():
+        for i, cost in enumerate(costs):
+            up, down = _neighbours(digits[..., i : i + 1], cost.shape[-1])
+            slopes[..., i : i + 1] += (cost.gather(-1, up) - cost.gather(-1, down)) / (up - down)
+        for (table, digit, _), gradient in zip(read, gradients):
+            if gradient is not None:  # (B, n, D): the first n tokens are read by this table
+                up, down = _neighbours(digit, table.num_embeddings)
+                along = ((table.weight[up] - table.weight[down]) * gradient).sum(-1) / (up - down)
+                slopes[:, : along.shape[1], place[table]] += along
+    return bits.detach(), slopes.view(*indices.shape, -1).clamp(-8, 8)
+
+
+def _neighbours(digit: Tensor, levels: int) -> tuple[Tensor, Tensor]:
+    """The levels above and below; at either end, the level itself in place of one that is not there."""
+    return (digit + 1).clamp(max=levels - 1), (digit - 1).clamp(min=0)
