@@ -8,6 +8,7 @@
 #
 # **After this notebook you will be able to**
 # - draw a token by hand, digit by digit, with temperature, top-k, top-p and the Gumbel trick;
+# - guide a draw, by the past and by a scene's label;
 # - make video from nothing, from a still, from a clip, for a chosen scene, and longer than any training clip;
 # - say how teacher-forced and free-running prediction differ, and measure how errors grow;
 # - say how far a set of clips is from the film, by a Frechet distance, and what that number can and cannot see;
@@ -38,7 +39,8 @@ from vg.hashing import weight_hash
 from vg.models import Prior, PriorConfig
 from vg.models.transformer import State
 from vg.profiles import device, profile
-from vg.sampling import SAMPLING, generate, generate_tokens, restrict
+from vg.sampling import generate, generate_tokens, knobs, restrict
+from vg.search import search
 
 show.style()
 source = film()
@@ -77,8 +79,8 @@ for name, value in prior_card.facts.get("metrics", {}).items():
 # continuation of a validation shot cannot, so wherever one is shown below, the other stands beside it.
 #
 # The cell ends with a few amounts for the whole notebook. A prompt has 16 frames, two tubelet-frames; a continued clip has
-# `TOTAL` frames, the prompt included. `SAMPLING`, from `vg.sampling`, are the knobs used wherever nothing else is said: set
-# your own in this cell and run again.
+# `TOTAL` frames, the prompt included. `SAMPLING` are the knobs used wherever nothing else is said, those of
+# `vg.sampling.knobs`, which were settled by measurement for each of the two priors: set your own in this cell and run again.
 
 # %%
 # NBVAL_IGNORE_OUTPUT
@@ -96,6 +98,7 @@ GIVEN = 2  # tubelet-frames of a prompt
 PROMPT = GIVEN * span  # frames of a prompt
 TOTAL = profile().pick(smoke=PROMPT + span, laptop=48, gpu=48)
 NEW = TOTAL - PROMPT
+SAMPLING = knobs(prior)
 print("SAMPLING:", SAMPLING)
 
 # %% [markdown]
@@ -225,34 +228,72 @@ ax.legend()
 plt.show()
 
 # %% [markdown]
+# ## The past as a guide
+#
+# One more knob. The prior learned from windows that begin anywhere in a shot. So it knows two answers to every question:
+# what comes here after all that was, and what would come here if this tubelet-frame were the first. The second knows
+# cartoons; only the first knows this one. *History guidance* (arXiv:2502.06764; for text, arXiv:2305.14739) goes from the
+# second towards the first, and beyond it:
+#
+#     logits = without + history * (with - without)
+#
+# At 1 that is the prior itself. Above 1, whatever the past makes likelier becomes likelier still: the ear that was there
+# a moment ago, and also the step that follows a step. Here is one digit in the middle of a video: the token at place 100
+# of the third tubelet-frame.
+
+# %%
+# NBVAL_IGNORE_OUTPUT
+digits = prior.digits(tokenizer.encode(val_clip[:, :, : PROMPT + span].to(device())))  # (1, L, digits)
+place = 100
+first = GIVEN * prior.frame  # the third tubelet-frame begins here
+with torch.no_grad():
+    with_past = prior.head.logits[0](prior.hidden(digits)[0, first + place])
+    without = prior.head.logits[0](prior.hidden(digits[:, first:])[0, place])
+figure, ax = plt.subplots(figsize=(5, 2.4))
+for k, amount in enumerate((0.0, 1.0, 1.5, 3.0)):
+    shares = (without + amount * (with_past - without)).softmax(-1).tolist()
+    ax.bar([i + 0.2 * (k - 1.5) for i in range(len(shares))], shares, width=0.18, label=f"history {amount:g}")
+ax.set(xlabel="value of the first digit", ylabel="probability")
+ax.legend()
+plt.show()
+
+# %% [markdown]
 # ## The whole loop
 #
 # All that is missing is the loop. `State` keeps keys and values of the tokens so far, so each step computes one
-# position only. `roll` also notes how long each tubelet-frame takes. It must give the very tokens that
-# `vg.sampling.generate_tokens` gives.
+# position only. A second state is emptied before every tubelet-frame: that is all it takes to forget. `roll` also notes how
+# long each tubelet-frame takes. It must give the very tokens that `vg.sampling.generate_tokens` gives.
 
 
 # %%
-def chooser(noise, temperature=1.0, top_k=None, top_p=None):
+def chooser(noise, temperature=1.0, top_k=None, top_p=None, history=1.0):
     """What ``prior.head.sample`` asks for each digit in turn; ``noise`` is uniform, (B, digits, V)."""
     place = itertools.count()
 
-    def choose(logits):  # (B, levels[i]) -> (B,)
+    def choose(logits):  # (B, levels[i]) or, to be guided by the past, (2 B, levels[i]) -> as many draws
+        if history != 1.0:
+            with_past, without = logits.chunk(2)
+            logits = without + history * (with_past - without)
         u = noise[:, next(place), : logits.shape[-1]].clamp(1e-9, 1 - 1e-7)
-        return (restrict(logits / temperature, top_k, top_p) - torch.log(-torch.log(u))).argmax(dim=-1)
+        drawn = (restrict(logits / temperature, top_k, top_p) - torch.log(-torch.log(u))).argmax(dim=-1)
+        return drawn if history == 1.0 else drawn.repeat(2)
 
     return choose
 
 
-def roll(tokens, frames, seed, window=None, **options):
+def roll(tokens, frames, seed, window=None, history=1.0, **options):
     """Continue tokens (1, t, h, w) to ``frames`` tubelet-frames; also the seconds that each new one took."""
-    draws, state = torch.Generator().manual_seed(seed), State()
+    draws, state, forgetful = torch.Generator().manual_seed(seed), State(), State()
     fresh = digits = prior.digits(tokens)  # (1, L, digits)
     reach, seconds, start = window and window * prior.frame, [], time.perf_counter()
     while digits.shape[1] < frames * prior.frame:
         hidden = prior.advance(state, fresh, window=reach)
+        if history != 1.0:
+            begins = digits.shape[1] % prior.frame == 0
+            forgetful = State() if begins else forgetful
+            hidden = torch.cat([hidden, prior.advance(forgetful, None if begins else fresh)])
         noise = torch.rand(1, len(prior.levels), max(prior.levels), generator=draws).to(device())
-        fresh = prior.head.sample(hidden, chooser(noise, **options))[:, None]
+        fresh = prior.head.sample(hidden, chooser(noise, history=history, **options))[:1, None]
         digits = torch.cat([digits, fresh], dim=1)
         if digits.shape[1] % prior.frame == 0:
             seconds.append(time.perf_counter() - start)
@@ -263,6 +304,9 @@ def roll(tokens, frames, seed, window=None, **options):
 rolled, _ = roll(tokens, GIVEN + 1, seed=0, **SAMPLING)
 made = generate_tokens(prior, tokens, GIVEN + 1, seed=0, progress=False, **SAMPLING)
 print("agree:", torch.equal(rolled, made))
+guided_roll, _ = roll(tokens, GIVEN + 1, seed=0, history=2.0)
+guided = generate_tokens(prior, tokens, GIVEN + 1, seed=0, progress=False, history=2.0)
+print("agree, guided by the past:", torch.equal(guided_roll, guided))
 print("the prompt is still there:", torch.equal(rolled[:, :GIVEN], tokens))
 
 # %% [markdown]
@@ -511,7 +555,7 @@ show.curves(ahead, "motion in a long video", x="tubelet-frame", y="grey levels a
 # One prompt, one seed, seven settings. The top row is the film. Beside the pictures two numbers for each: *bits*, what
 # the prior itself says the sampled tokens cost, and motion. Both are best near the film's own: far fewer bits than the
 # film's tokens cost means that the clip is more predictable than film ever is; far more, that it has left what the prior
-# knows. The numbers are means over a few seeds.
+# knows. Which of the seven does that say of history 1.5, at this size? The numbers are means over a few seeds.
 
 
 # %%
@@ -523,12 +567,12 @@ def bits_by_frame(indices):
 
 settings = {
     "temperature 1": {},
+    "history 1.5": {"history": 1.5},
+    "history 3": {"history": 3.0},
     "temperature 0.5": {"temperature": 0.5},
-    "temperature 0.8": {"temperature": 0.8},
     "temperature 1.2": {"temperature": 1.2},
     "top_k 2": {"top_k": 2},
     "top_p 0.9": {"top_p": 0.9},
-    "top_p 0.6": {"top_p": 0.6},
 }
 settings = dict(list(settings.items())[: profile().pick(smoke=2, laptop=7, gpu=7)])
 
@@ -611,7 +655,8 @@ for k, values in enumerate(zip(*columns)):
 #     teacher-forced     true  true  true  true  ?        each draw sees the true tokens, and is then thrown away
 #     free-running       true  true  mine  mine  ?        each draw sees the draws before it
 #
-# So put them side by side, with the same noise. Teacher forcing needs no loop: one pass gives all hidden states.
+# So put them side by side, with the same noise and the same knobs. Teacher forcing needs no loop: one pass gives all hidden
+# states. (With history above 1, a second pass over each tubelet-frame alone gives those that know no past.)
 
 
 # %%
@@ -620,11 +665,15 @@ def teacher_forced(truth, given, seed, **options):
     """Each token after ``given`` tubelet-frames drawn from the prior given the true past: (B, t, h, w)."""
     skip, shape = given * prior.frame, (len(prior.levels), max(prior.levels))
     hidden = torch.cat([prior.hidden(prior.digits(part))[:, skip:] for part in truth.split(4)])  # (B, L, D)
+    if options.get("history", 1.0) != 1.0:  # and what is said of each tubelet-frame without its past
+        alone = [prior.hidden(prior.digits(truth[:, k : k + 1])) for k in range(given, truth.shape[1])]
+        hidden = torch.cat([hidden, torch.cat(alone, dim=1)])
     noise = []
     for b in range(len(truth)):  # the noise that generate_tokens uses
         draws = torch.Generator().manual_seed(seed + b)
         noise += [torch.rand(shape, generator=draws) for _ in range(hidden.shape[1])]
-    digits = prior.head.sample(hidden.flatten(0, 1), chooser(torch.stack(noise).to(device()), **options))
+    choose = chooser(torch.stack(noise).to(device()), **options)
+    digits = prior.head.sample(hidden.flatten(0, 1), choose)[: len(noise)]
     drawn = prior.quantizer.indices(digits).view(len(truth), -1, *prior.grid)
     return torch.cat([truth[:, :given], drawn], dim=1)
 
@@ -841,11 +890,42 @@ for k, clip in enumerate(dreams):
 show.strip(sheet, every=8, scale=1)
 
 # %% [markdown]
+# ## The prior as half of a codec
+#
+# What a token costs is no figure of speech: an arithmetic coder that asks the prior before every digit writes a file of
+# just so many bits. Then an encoder has a choice. Of two codes that draw a patch nearly alike, the one that the prior
+# expects is cheaper. `vg.search.search` (notebook 05) moves the codes of a clip until the decoder draws it best; given the
+# prior and a price, it looks for the largest PSNR less the price of the bits. Every encoder of H.264 or AV1 makes this
+# bargain. Here are four validation clips, in three ways.
+
+# %%
+# NBVAL_IGNORE_OUTPUT
+bargain = {64: 1.5, 128: 0.7}[SIZE]  # decibels for 1,000 bits
+ways = {
+    "as encoded": {"steps": 0},
+    "searched for the picture": {},
+    f"{bargain} dB for 1,000 bits": {"prior": prior, "price": bargain},
+}
+some = true_clips[: min(half, 4)].to(device())
+print(f"{'':28}{'bits a clip':>12}{'PSNR':>8}")
+for name, options in ways.items():
+    codes = search(tokenizer, some, progress=False, **options)
+    with torch.no_grad():
+        spent = float(prior.bits(codes).flatten(1).sum(1).mean())
+    drawn = tokenizer.decode(codes, some.shape[2:])
+    print(f"{name:28}{spent:12,.0f}{float(metrics.psnr(drawn, some).mean()):8.2f}")
+
+# %% [markdown]
+# Fewer bits for as good a picture, with the same decoder and the same prior. README and log have the numbers of 128 pixels
+# beside H.264, VP9 and AV1.
+#
 # ## At 128 pixels
 #
 # The larger pair has four patches in each token (notebook 05), so a tubelet-frame is 256 tokens here too and the loop takes
 # about as long. The prompts are the beginnings of two validation shots and two training shots: the first of each that
-# are long enough. (With `SIZE = 128` above, these are the clips of that pair once more.)
+# are long enough. In the first row of three the past guides; the second is the prior as it is, at temperature 1 and top-p
+# 0.97; the third is the film. Do figures fade less in the first? At 64 pixels the same guidance makes clips that move less
+# and are farther from the film (benchmarks/LOG.md), so there it is left at 1.
 
 # %%
 # NBVAL_IGNORE_OUTPUT
@@ -855,12 +935,15 @@ begun = [[a for a, b in shots if b - a >= TOTAL][:2] for shots in (val_shots, tr
 names = [f"{kind} {a}" for kind, starts in zip(("validation", "training"), begun) for a in starts]
 large_truth = torch.cat([large_store.clip(a, a + TOTAL) for starts in begun for a in starts])
 start = time.perf_counter()
-made = generate(large_prior, large, large_truth[:, :, :PROMPT].to(device()), TOTAL, seed=0, **SAMPLING).cpu()
-print(f"{len(made)} clips of {TOTAL} frames at 128x128 in {time.perf_counter() - start:.0f} s")
+given = large_truth[:, :, :PROMPT].to(device())
+made = generate(large_prior, large, given, TOTAL, seed=0, **knobs(large_prior)).cpu()
+print(f"{len(made)} clips of {TOTAL} frames at 128x128 in {time.perf_counter() - start:.0f} s; {knobs(large_prior)}")
+unguided = generate(large_prior, large, given, TOTAL, seed=0, temperature=1.0, top_p=0.97, progress=False).cpu()
 rows = {}
-for name, ours, film_clip in zip(names, made, large_truth):
-    rows[f"{name}"], rows[f"film {name.split()[-1]}"] = marked(ours, PROMPT), film_clip
-show.strip(rows, every=8, scale=1)
+for name, ours, plain, film_clip in zip(names, made, unguided, large_truth):
+    rows[f"{name}"], rows[f"history 1, {name.split()[-1]}"] = marked(ours, PROMPT), marked(plain, PROMPT)
+    rows[f"film {name.split()[-1]}"] = film_clip
+show.strip(rows, every=16, scale=1)
 
 # %% [markdown]
 # ### From labels alone
@@ -876,15 +959,14 @@ chosen = [known[i] for i in draws[: profile().pick(smoke=1, laptop=4, gpu=4)].to
 begins = large_prior.layouts[torch.tensor(chosen) + 1].view(len(chosen), 1, *large_prior.grid, -1)
 with torch.no_grad():
     drawn = large.reconstruct(begins).clamp(-1, 1).cpu()
-told = generate(
-    large_prior, large, frames=NEW, batch=len(chosen), seed=0, scene=chosen, guidance=2.0, progress=False, **SAMPLING
-).cpu()
+options = {"batch": len(chosen), "scene": chosen, "guidance": 2.0, "progress": False, **knobs(large_prior)}
+told = generate(large_prior, large, frames=NEW, seed=0, **options).cpu()
 names = checkpoints.card("prior-128").facts["scenes"]
 rows = {}
 for label, layout, clip in zip(chosen, drawn, told):
     rows[f"layout: {names[label]}"] = layout[:, :1].expand(-1, NEW, -1, -1)
     rows[f"made: {names[label]}"] = clip
-show.strip(rows, every=8, scale=1)
+show.strip(rows, every=12, scale=1)
 
 # %% [markdown]
 # What is the label worth? Bits a token of the first tubelet-frame, which has no past to go on: with the shot's own label,
@@ -914,7 +996,7 @@ show.player({f"from a label: {names[n]}": clip for n, clip in zip(chosen[:2], to
 # %% [markdown]
 # ## Your turn: the player beside the controls
 #
-# Set seed, temperature, top-p, where to start and which scene, then press the button; it takes a few seconds. (On a
+# Set seed, temperature, top-p, history, where to start and which scene, then press the button; it takes a few seconds. (On a
 # static page only the first clip is shown.)
 
 # %%
@@ -929,14 +1011,15 @@ labels = {"any": -1} | {f"shot {n}": n for n in scenes}
 wanted = profile().pick(smoke=PROMPT + span, laptop=32, gpu=32)  # frames
 
 
-def make(seed, temperature, top_p, start, scene):
+def make(seed, temperature, top_p, history, start, scene):
     scene = None if scene < 0 else scene
-    options = {"temperature": temperature, "top_p": top_p, "scene": scene, "progress": False}
+    options = {"temperature": temperature, "top_p": top_p, "history": history, "scene": scene, "progress": False}
     clip = generate(prior, tokenizer, starts[start], frames=wanted, seed=seed, **options)
     return show.player({f"{start}, seed {seed}": clip[0].cpu()}, fps=store.fps)
 
 
-show.explorer(make, seed=(0, 20), temperature=(0.3, 1.5, 0.1), top_p=(0.5, 1.0, 0.05), start=list(starts), scene=labels)
+knobs = {"temperature": (0.3, 1.5, 0.1), "top_p": (0.5, 1.0, 0.05), "history": (1.0, 3.0, 0.25)}
+show.explorer(make, seed=(0, 20), **knobs, start=list(starts), scene=labels)
 
 # %% [markdown]
 # ## Keep it
@@ -1093,7 +1176,7 @@ print(check_paint(paint))
 #     for k in range(true.shape[1]):
 #         hidden = prior.advance(state, fresh)
 #         noise = torch.rand(1, len(prior.levels), max(prior.levels), generator=draws).to(device())
-#         drawn = prior.head.sample(hidden, chooser(noise, **SAMPLING))
+#         drawn = prior.head.sample(hidden, chooser(noise, top_p=SAMPLING["top_p"]))
 #         fresh = (true[:, k] if mask[0, k] else drawn)[:, None]
 #         digits.append(fresh)
 #     return prior.quantizer.indices(torch.cat(digits, dim=1)).view(tokens.shape)
@@ -1108,6 +1191,7 @@ print(check_paint(paint))
 #
 # - Generation is a loop: hidden state, logits, temperature, cut, draw, append. The rest is bookkeeping.
 # - Temperature divides logits. Top-k and top-p cut the tail. Noise made beforehand makes a draw repeatable and comparable.
+# - Guidance is a step from what is said without something, the past or a label, to what is said with it, and beyond.
 # - A prompt, a still, a label or nothing: only what the loop begins with differs.
 # - Low loss with the true past is not the same as good video from one's own. Show both, with a copied frame beside them.
 # - Show a sheet that nobody chose, training and validation apart, and the nearest training clip.
@@ -1122,7 +1206,9 @@ print(check_paint(paint))
 # ## References
 #
 # - Holtzman et al., 2020, *The curious case of neural text degeneration*, arXiv:1904.09751 (nucleus sampling, top-p).
-# - Ho and Salimans, 2022, *Classifier-free diffusion guidance*, arXiv:2207.12598.
+# - Ho and Salimans, 2022, *Classifier-free diffusion guidance*, arXiv:2207.12598; by the past of a video: Song et al., 2025,
+#   *History-guided video diffusion*, arXiv:2502.06764; of a text: Shi et al., 2023, *Trusting your evidence: hallucinate less
+#   with context-aware decoding*, arXiv:2305.14739.
 # - Yan et al., 2021, *VideoGPT: Video generation using VQ-VAE and transformers*, arXiv:2104.10157.
 # - Heusel et al., 2017, *GANs trained by a two time-scale update rule* (the Frechet distance of images), arXiv:1706.08500;
 #   Unterthiner et al., 2018, *Towards accurate generative models of video* (FVD), arXiv:1812.01717.
