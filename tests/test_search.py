@@ -63,6 +63,13 @@ def test_where_the_encoder_was_right_already_its_tokens_stay(tokenizer, video, m
     assert torch.equal(search(tokenizer, nearly, 5, lr=1e3, progress=False), indices)
 
 
+def test_it_finds_the_same_where_the_caller_wants_no_gradients(tokenizer, prior, video):
+    options = {"prior": prior, "price": 1.0, "progress": False}
+    with torch.no_grad():
+        found = search(tokenizer, video, 3, **options)
+    assert torch.equal(found, search(tokenizer, video, 3, **options))
+
+
 def test_clips_are_independent_of_each_other(tokenizer, video):
     together = search(tokenizer, video, 5, progress=False)
     alone = torch.cat([search(tokenizer, clip[None], 5, progress=False) for clip in video])

@@ -280,7 +280,7 @@ def restrict(logits: Tensor, top_k: int | None = None, top_p: float | None = Non
 
 
 def _prompt_tokens(prior: Prior, tokenizer: TubeletTokenizer, prompt: Tensor) -> Tensor:
-    """(B, t, h, w) on the prior's device."""
+    """(B, t, h, w) on the tokenizer's device."""
     prompt = prompt[None] if prompt.ndim == 4 else prompt
     span = tokenizer.tubelet[0]
     if prompt.ndim != 5 or not prompt.shape[2]:

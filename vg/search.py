@@ -12,6 +12,7 @@ from vg.models.transformer import Prior
 from vg.models.tubelet import TubeletTokenizer
 
 
+@torch.enable_grad()
 def search(
     tokenizer: TubeletTokenizer,
     video: Tensor,

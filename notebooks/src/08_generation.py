@@ -232,7 +232,7 @@ plt.show()
 #
 # One more knob. The prior learned from windows that begin anywhere in a shot. So it knows two answers to every question:
 # what comes here after all that was, and what would come here if this tubelet-frame were the first. The second knows
-# cartoons; only the first knows this one. *History guidance* (arXiv:2502.06764; for text, arXiv:2305.14739) goes from the
+# cartoons in general; only the first has seen this clip. *History guidance* (arXiv:2502.06764; for text, arXiv:2305.14739) goes from the
 # second towards the first, and beyond it:
 #
 #     logits = without + history * (with - without)
@@ -261,7 +261,7 @@ plt.show()
 # ## The whole loop
 #
 # All that is missing is the loop. `State` keeps keys and values of the tokens so far, so each step computes one
-# position only. A second state is emptied before every tubelet-frame: that is all it takes to forget. `roll` also notes how
+# position only. A second state is emptied before every tubelet-frame, so it never sees earlier ones. `roll` also notes how
 # long each tubelet-frame takes. It must give the very tokens that `vg.sampling.generate_tokens` gives.
 
 
@@ -301,6 +301,7 @@ def roll(tokens, frames, seed, window=None, history=1.0, **options):
     return prior.quantizer.indices(digits).view(1, frames, *prior.grid), seconds
 
 
+# %%
 rolled, _ = roll(tokens, GIVEN + 1, seed=0, **SAMPLING)
 made = generate_tokens(prior, tokens, GIVEN + 1, seed=0, progress=False, **SAMPLING)
 print("agree:", torch.equal(rolled, made))
@@ -552,7 +553,7 @@ show.curves(ahead, "motion in a long video", x="tubelet-frame", y="grey levels a
 # %% [markdown]
 # ## The knobs on one prompt
 #
-# One prompt, one seed, seven settings. The top row is the film. Beside the pictures two numbers for each: *bits*, what
+# One prompt, seven settings. The top row is the film, and all pictures have one seed. Beside the pictures two numbers for each: *bits*, what
 # the prior itself says the sampled tokens cost, and motion. Both are best near the film's own: far fewer bits than the
 # film's tokens cost means that the clip is more predictable than film ever is; far more, that it has left what the prior
 # knows. Which of the seven does that say of history 1.5, at this size? The numbers are means over a few seeds.
@@ -656,7 +657,7 @@ for k, values in enumerate(zip(*columns)):
 #     free-running       true  true  mine  mine  ?        each draw sees the draws before it
 #
 # So put them side by side, with the same noise and the same knobs. Teacher forcing needs no loop: one pass gives all hidden
-# states. (With history above 1, a second pass over each tubelet-frame alone gives those that know no past.)
+# states. (With history above 1, a second pass, each tubelet-frame alone, gives the states without a past.)
 
 
 # %%
@@ -917,14 +918,14 @@ for name, options in ways.items():
 
 # %% [markdown]
 # Fewer bits for as good a picture, with the same decoder and the same prior. README and log have the numbers of 128 pixels
-# beside H.264, VP9 and AV1.
+# beside H.264, VP9 and AV1, at 0.5 dB for 1,000 bits.
 #
 # ## At 128 pixels
 #
-# The larger pair has four patches in each token (notebook 05), so a tubelet-frame is 256 tokens here too and the loop takes
-# about as long. The prompts are the beginnings of two validation shots and two training shots: the first of each that
+# The larger pair has four patches in each token (notebook 05), so a tubelet-frame is 256 tokens here too; but each has 24
+# digits instead of three, and where the past guides it is read twice, so a token takes longer. The prompts are the beginnings of two validation shots and two training shots: the first of each that
 # are long enough. In the first row of three the past guides; the second is the prior as it is, at temperature 1 and top-p
-# 0.97; the third is the film. Do figures fade less in the first? At 64 pixels the same guidance makes clips that move less
+# 0.97 (each with the temperature and the top-p that suit it); the third is the film. Do figures fade less in the first? At 64 pixels the same guidance makes clips that move less
 # and are farther from the film (benchmarks/LOG.md), so there it is left at 1.
 
 # %%
@@ -1018,8 +1019,8 @@ def make(seed, temperature, top_p, history, start, scene):
     return show.player({f"{start}, seed {seed}": clip[0].cpu()}, fps=store.fps)
 
 
-knobs = {"temperature": (0.3, 1.5, 0.1), "top_p": (0.5, 1.0, 0.05), "history": (1.0, 3.0, 0.25)}
-show.explorer(make, seed=(0, 20), **knobs, start=list(starts), scene=labels)
+sliders = {"temperature": (0.3, 1.5, 0.1), "top_p": (0.5, 1.0, 0.05), "history": (1.0, 3.0, 0.25)}
+show.explorer(make, seed=(0, 20), **sliders, start=list(starts), scene=labels)
 
 # %% [markdown]
 # ## Keep it
