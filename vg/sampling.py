@@ -179,6 +179,7 @@ def generate_tokens(
     draws = [torch.Generator().manual_seed(seed + b) for b in range(batch)]
     label = torch.as_tensor(-1 if scene is None else scene, device=device).expand(batch)
     readers = readings(label, 1.0 if scene is None else guidance, history)
+    weights = [weight for reader in readers for weight in reader.weights]
     guide = None if guide is None else guide.to(device)
     reach = None if window is None else window * prior.frame
     fresh = digits if digits.shape[1] else None
@@ -188,7 +189,6 @@ def generate_tokens(
         while digits.shape[1] < total:
             hidden = [reader.advance(prior, digits, fresh, reach, guide) for reader in readers]
             noise = torch.stack([torch.rand(n, max(prior.levels), generator=g) for g in draws]).to(device)
-            weights = [weight for reader in readers for weight in reader.weights]
             fresh = _draw(prior, hidden, weights, noise, temperature, top_k, top_p)[:, None]
             digits = torch.cat([digits, fresh], dim=1)
             bar.update(1)

@@ -232,8 +232,8 @@ plt.show()
 #
 # One more knob. The prior learned from windows that begin anywhere in a shot. So it knows two answers to every question:
 # what comes here after all that was, and what would come here if this tubelet-frame were the first. The second knows
-# cartoons in general; only the first has seen this clip. *History guidance* (arXiv:2502.06764; for text, arXiv:2305.14739) goes from the
-# second towards the first, and beyond it:
+# cartoons in general; only the first has seen this clip. *History guidance* (arXiv:2502.06764; for text,
+# arXiv:2305.14739) goes from the second towards the first, and beyond it:
 #
 #     logits = without + history * (with - without)
 #
@@ -553,8 +553,8 @@ show.curves(ahead, "motion in a long video", x="tubelet-frame", y="grey levels a
 # %% [markdown]
 # ## The knobs on one prompt
 #
-# One prompt, seven settings. The top row is the film, and all pictures have one seed. Beside the pictures two numbers for each: *bits*, what
-# the prior itself says the sampled tokens cost, and motion. Both are best near the film's own: far fewer bits than the
+# One prompt, seven settings. The top row is the film, and all pictures have one seed. Beside the pictures two numbers for
+# each: *bits*, what the prior itself says the sampled tokens cost, and motion. Both are best near the film's own: far fewer bits than the
 # film's tokens cost means that the clip is more predictable than film ever is; far more, that it has left what the prior
 # knows. Which of the seven does that say of history 1.5, at this size? The numbers are means over a few seeds.
 
@@ -923,10 +923,11 @@ for name, options in ways.items():
 # ## At 128 pixels
 #
 # The larger pair has four patches in each token (notebook 05), so a tubelet-frame is 256 tokens here too; but each has 24
-# digits instead of three, and where the past guides it is read twice, so a token takes longer. The prompts are the beginnings of two validation shots and two training shots: the first of each that
-# are long enough. In the first row of three the past guides; the second is the prior as it is, at temperature 1 and top-p
-# 0.97 (each with the temperature and the top-p that suit it); the third is the film. Do figures fade less in the first? At 64 pixels the same guidance makes clips that move less
-# and are farther from the film (benchmarks/LOG.md), so there it is left at 1.
+# digits instead of three, and where the past guides it is read twice, so a token takes longer. The prompts are the
+# beginnings of two validation shots and two training shots: the first of each that are long enough. In the first row of
+# three the past guides; the second is the prior as it is, at temperature 1 and top-p 0.97 (each with the temperature and
+# the top-p that suit it); the third is the film. Do figures fade less in the first? At 64 pixels the same guidance makes
+# clips that move less and are farther from the film (benchmarks/LOG.md), so there it is left at 1.
 
 # %%
 # NBVAL_IGNORE_OUTPUT
@@ -997,8 +998,8 @@ show.player({f"from a label: {names[n]}": clip for n, clip in zip(chosen[:2], to
 # %% [markdown]
 # ## Your turn: the player beside the controls
 #
-# Set seed, temperature, top-p, history, where to start and which scene, then press the button; it takes a few seconds. (On a
-# static page only the first clip is shown.)
+# Set seed, temperature, top-p, history, where to start and which scene, then press the button; it takes a few seconds.
+# (On a static page only the first clip is shown.)
 
 # %%
 # NBVAL_IGNORE_OUTPUT
