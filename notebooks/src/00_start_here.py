@@ -354,6 +354,9 @@ print(f"planted and found gains correlate with r = {np.corrcoef(found.gain, gain
 print(f"brightness varies by {wobble[0]:.2f} grey levels before, {wobble[1]:.2f} after")
 
 # %% [markdown]
+# The quick part is found. What is left is slow: random gains have a slow part too, their running median, and near the
+# ends of so short a clip, where that median is taken over few frames, little counts as quick.
+#
 # Now the film. Both stores hold the same shots; one is raw, one restored. (For a drawn cartoon, which neither flickers nor
 # sways, the same cells show what restoring does to a clean picture.) We look at the shot in which restoring
 # changes most.
@@ -395,8 +398,9 @@ show.player({"raw": raw.clip(a, b)[0], "restored": restored.clip(a, b)[0]}, fps=
 # %% [markdown]
 # What does that buy? The tokenizer of notebook 05 cuts the film into *tubelets* of 8 frames, 4 rows and 4 columns. A
 # tubelet stands still if it differs by less than 3 grey levels on average from the one before at the same place. Where
-# tubelets stand still, one token repeats the last, and that costs almost nothing. All tubelets of
-# the same eight frames are a *tubelet-frame*. On a toy clip of two tubelet-frames by hand, then vectorised:
+# tubelets stand still, one token can repeat the last, and a token that is expected costs almost nothing. (How many do
+# repeat, notebook 06 counts.) All tubelets of the same eight frames are a *tubelet-frame*. On a toy clip of two
+# tubelet-frames by hand, then vectorised:
 
 # %%
 tubelet = (8, 4, 4)

@@ -206,8 +206,9 @@ close = math.isclose(float(m.grad), 1.4, abs_tol=0.03) and math.isclose(float(s.
 print("reparameterised, the gradients are 2 m and 2 s:", close)
 
 # %% [markdown]
-# There is an older way that works for any draw: weigh the value by the gradient of `log q`. Its mean is right too
-# (`z² (z - m) / s²` for `m`). So why not use that? Look at the spread of one draw's gradient.
+# There is an older way that works for any draw: weigh the value by the gradient of `log q` (the *score-function
+# estimator*, or REINFORCE). Its mean is right too (`z² (z - m) / s²` for `m`). So why not use that? Look at the spread of
+# one draw's gradient.
 
 # %%
 # NBVAL_IGNORE_OUTPUT
@@ -372,8 +373,9 @@ print("vg agrees:", torch.allclose(model.bits(batch, torch.Generator().manual_se
 # ## Training
 #
 # The loss is the negative ELBO in bits per dimension, nothing else. Batches are 64 random training images, half of them
-# mirrored. The recipe is the course's own (AdamW, with Muon for the inner matrices, a cosine, an average of the
-# weights). The dotted lines are the baselines without latents.
+# mirrored. The recipe is the course's own: AdamW, with Muon for the inner matrices, which makes all directions of a
+# matrix's step equally long (`vg.optim`); a learning rate that falls as a cosine; and, as the result, a running average of
+# the weights. The dotted lines are the baselines without latents.
 
 
 # %%

@@ -828,7 +828,7 @@ for name, (t, h, w) in {"16 frames at 64x64": (4, 8, 8), "64 frames at 256x256":
 # Does it pay? The ablation: the same small autoencoder without attention, with one axial block on each side of the
 # codebook, and, because attention adds weights and time, with one more convolution block on each side in its place.
 # Same steps, same batches. A difference of a tenth of a dB after so few steps is noise of one seed. Mind the usage: 200
-# steps end before the first restart of a code, so all three have a half-dead codebook. What does it cost in seconds?
+# steps end before the first restart of a code, so in all three nine tenths of the codebook are dead. What does it cost in seconds?
 
 
 # %%
@@ -924,7 +924,7 @@ show.curves(frames, "each frame of a validation clip", x="frame", y="PSNR (dB)")
 # %% [markdown]
 # Thin lines and fast limbs: give both a definition. A pixel is *fine* if it differs by more than 20 grey levels from
 # the average of the 5x5 pixels around it: lines, eyes, the edge of an edge. It *moves* if it changed by more than 10
-# since the last frame. That makes four kinds of pixels. For each: how many there are, by how much the shipped
+# since the frame before. That makes four kinds of pixels. For each: how many there are, by how much the shipped
 # tokenizer is wrong (root mean square, grey levels), by how much the mean frame is, and which share of all squared
 # error lies there.
 

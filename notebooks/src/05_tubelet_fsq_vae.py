@@ -416,9 +416,10 @@ show.curves(reach, f"largest change in each frame; the token's own frames are {s
 # ## Why a hidden layer before FSQ
 #
 # A codebook bends: its words move to where the vectors are. FSQ's codes stay where they are, on a grid, all equally far
-# apart. So the networks have to bring the vectors to the grid, and spread them over it. That asks for a bend, and one
-# Linear layer has none. `vg` puts a hidden layer on either side of FSQ: Linear, GELU, Linear. The FSQ paper says the same
-# in section 3: what a learned partition did before, encoder and decoder have to do.
+# apart. So the networks have to bring the vectors to the grid, and spread them over it: what a learned partition did
+# before, encoder and decoder have to do (the FSQ paper, section 3). That asks for a bend, and a Linear layer has none;
+# there are bends in the blocks before it. `vg` puts one more next to FSQ, a hidden layer on either side: Linear, GELU,
+# Linear.
 #
 # First a look at the vectors that reach FSQ in the shipped tokenizer. Left, how its digits correlate: two that say the
 # same would waste bits. Right, how often each digit takes each level; the dotted line is even use.
@@ -530,7 +531,7 @@ for size in [(16, 64, 64), (13, 50, 70), (1, 64, 64), (8, 96, 30)]:
 #
 # The whole recipe fits a paragraph. Batches are random clips of 16 frames from training shots, mirrored half of the
 # time, run backwards half of the time, and moved by a pixel or two. The loss is the logarithm of each clip's root mean
-# squared error, averaged. PSNR is the same but for a factor, so a quiet clip weighs about as much as a wild one. The
+# squared error, averaged. PSNR is the same but for a negative factor and a constant, so a quiet clip weighs about as much as a wild one. The
 # blocks' matrices are trained by Muon, the rest by AdamW, with warm-up and a cosine. There is no codebook, no commitment
 # loss, no adversary.
 #
@@ -1081,7 +1082,7 @@ print(check_digits(same_digits))
 # - Sampled frames spend the same tokens on fewer pixels. What lies between the frames is then a guess, and the table
 #   of perfect frames says how much that costs before any network is trained.
 # - FSQ rounds a few squashed numbers. The index is their digits; a level is a step on a scale. Its grid
-#   does not bend, so the networks beside it must: a hidden layer on either side.
+#   does not bend, so the networks beside it have to; a hidden layer on either side helps a little.
 # - A token can hold several patches: its digits are theirs. The networks stay as fine, the transformer reads less.
 # - Busy patches may have more digits than walls, at the same bits. What they do not use stays in the middle.
 # - An encoder guesses. A search through the decoder finds better codes, at a price in time and stability.

@@ -106,7 +106,7 @@ print(f"for {steps:,} steps of {batch} windows: {steps * batch * slow / 60:.1f} 
 #
 # ## Why integers: bytes
 #
-# Many pipelines cache latents too, but as float32 vectors before the quantizer, or with all the features of the encoder.
+# Many pipelines cache latents too, but as float32 vectors, as long as a token has digits, or with all the features of the encoder.
 # How many bytes is that for this film (one view of each frame)? All are written into files here, and the sizes are those of the files. The last
 # line is what zlib makes of the integers: what it finds is repetition.
 
@@ -485,8 +485,8 @@ show.curves({"times that a code occurs, + 1": series}, title="codes by frequency
 # %% [markdown]
 # ### Where the picture stands still
 #
-# Much of a film stands still. There a token should repeat the one before: it costs the transformer almost nothing
-# then. `vg.metrics.stability` is the share of tokens that do so, where the pixels change by less than 3 grey levels. By
+# Much of a film stands still. There a token should repeat the one before: the more of them do, the less they cost the
+# transformer. `vg.metrics.stability` is the share of tokens that do so, where the pixels change by less than 3 grey levels. By
 # hand for one shot, then for the whole film, still and moving places apart.
 
 
@@ -852,7 +852,7 @@ print(check_bytes(bytes_needed))
 # ```
 #
 # It saves half, and one token can no longer be read without all the others. zlib, above, sees repetition, which this
-# does not. The transformer of notebook 07 is a better packer than both: its bits a token are the bytes that an arithmetic coder would need.
+# does not. The transformer of notebook 07 is a better packer than both: its bits a token are those that an arithmetic coder would write.
 #
 # </details>
 #
