@@ -77,8 +77,6 @@ def generate(
         ValueError: if the models do not fit each other or the prompt, or a number is out of its range.
     """
     _check_levels([prior.levels], [tokenizer.levels])
-    for label in _labels(scene):
-        _check_numbers(prior, temperature, top_k, top_p, label, guidance, history)
     t = tokenizer.tubelet[0]
     tokens = None if prompt is None else _prompt_tokens(prior, tokenizer, prompt)
     if batch is None:
@@ -161,8 +159,10 @@ def generate_tokens(
     """As ``generate``, in tokens: from (B, t, h, w) or None to (B, ``frames``, h, w) int64, t counting.
 
     ``frames`` are tubelet-frames here; ``scene`` may be one for each of the batch; ``guide`` is (B, ``frames``, h', w')
-    int64, for a prior that takes one.
+    int64, for a prior that takes one. Raises ``ValueError`` where a number is out of its range or the sizes disagree.
     """
+    for each in _labels(scene):
+        _check_numbers(prior, temperature, top_k, top_p, each, guidance, history)
     device, n = prior.start.device, len(prior.levels)
     scenes = len(_labels(scene))
     if batch < 1 or scenes not in (1, batch):
@@ -178,7 +178,7 @@ def generate_tokens(
             raise ValueError(f"generate: {len(digits)} prompts for a batch of {batch}. Give one, or as many.")
     draws = [torch.Generator().manual_seed(seed + b) for b in range(batch)]
     label = torch.as_tensor(-1 if scene is None else scene, device=device).expand(batch)
-    readers = readings(label, 1.0 if scene is None else guidance, history)
+    readers = readings(label, guidance, history)
     weights = [weight for reader in readers for weight in reader.weights]
     guide = None if guide is None else guide.to(device)
     reach = None if window is None else window * prior.frame
@@ -232,8 +232,6 @@ def sample_images(
     parts = [prior.top, prior.bottom] if two else [prior]
     theirs = autoencoder.levels if isinstance(autoencoder, VQVAE2) else (autoencoder.levels,)
     _check_levels([part.levels for part in parts], list(theirs))
-    for label in _labels(scene):
-        _check_numbers(parts[0], scene=label, **options)
     options |= dict(batch=batch, scene=scene, progress=progress)
     device = next(autoencoder.parameters()).device
     tokens = generate_tokens(parts[0], None, 1, seed, **options)  # (batch, 1, h, w)
@@ -310,7 +308,7 @@ def _check_levels(ours: Sequence, theirs: Sequence) -> None:
         )
 
 
-def _check_numbers(prior: Prior, temperature, top_k, top_p, scene, guidance, history=1.0) -> None:
+def _check_numbers(prior: Prior, temperature, top_k, top_p, scene, guidance, history) -> None:
     if not temperature > 0:
         raise ValueError(f"generate: temperature is {temperature}, expected above 0 (0.01 for the likeliest).")
     if top_k is not None and top_k < 1:
