@@ -157,6 +157,18 @@ def test_a_part_left_by_a_killed_run_is_taken_up(archive, house):
     assert parts(house) == []
 
 
+def test_a_page_in_place_of_the_rest_does_not_cost_what_has_come(archive, house):
+    archive.drop_after = [600_000] + [0] * download.ATTEMPTS
+    with pytest.raises(download.DownloadError):
+        film(base=archive.base)
+    archive.ranges, archive.body = False, b"please log in"
+    with pytest.raises(download.DownloadError, match=r"13 bytes came in place of.*goes on where it stopped"):
+        film(base=archive.base)
+    assert parts(house)[0].read_bytes() == FILM[:600_000]
+    archive.ranges, archive.body = True, FILM
+    assert film(base=archive.base).path.read_bytes() == FILM
+
+
 @pytest.mark.parametrize("drops", [[], [800_000], [800_000, 300_000, 100]])
 def test_a_server_without_ranges_serves_as_well(archive, drops):
     archive.ranges, archive.drop_after = False, list(drops)

@@ -3,6 +3,7 @@
 import math
 import os
 import shutil
+from fractions import Fraction
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -87,6 +88,24 @@ def test_at_any_other_rate_each_frame_is_the_one_on_show_at_its_time(tmp_path, r
     due = math.ceil(12 * count / rate - 1e-3)  # as long as the file
     assert numbers(store.frames) == [math.floor(k * rate / 12 + 1e-3) for k in range(due)]
     assert store.fps == 12
+
+
+def test_frames_at_uneven_times_are_taken_by_their_times(tmp_path):
+    """24 frames a second on average, and so every second one would be taken; but half of them come within a fifth."""
+    path, made = tmp_path / "a.mp4", numbered(48)
+    with av.open(path, "w") as file:
+        stream = file.add_stream("libx264", rate=240, options={"crf": "0", "preset": "ultrafast"})
+        stream.width, stream.height, stream.pix_fmt, stream.time_base = 64, 32, "gray", Fraction(1, 240)
+        stream.codec_context.time_base = Fraction(1, 240)
+        times = [*range(24), *np.linspace(24, 479, 24).astype(int).tolist()]  # in 1/240 s: 48 frames in two seconds
+        for time, picture in zip(times, made[0].numpy()):
+            frame = av.VideoFrame.from_ndarray(picture, format="gray")
+            frame.pts, frame.time_base = time, Fraction(1, 240)
+            file.mux(stream.encode(frame))
+        file.mux(stream.encode())
+    shown = numbers(open_store(source_of(path), size=16, fps=12).frames)
+    due = [max(k for k, time in enumerate(times) if time <= 20 * n) for n in range(len(shown))]
+    assert len(shown) >= 22 and shown == due
 
 
 def test_grey_and_colour_come_back(tmp_path):
@@ -259,6 +278,16 @@ def test_a_store_that_is_not_whole_is_made_again(tmp_path, cache, builds, file, 
         os.truncate(path, int(left * path.stat().st_size))
     assert np.array_equal(open_store(source, 16).frames, torch.from_numpy(np.load(store.folder / "frames.npy")))
     assert contents(cache) == whole and len(builds) == 2
+
+
+@pytest.mark.skipif(os.name == "nt", reason="permissions are another matter on Windows")
+def test_whoever_may_read_new_files_may_read_a_store():
+    umask = os.umask(0o027)
+    try:
+        folder = open_store(cartoon(), size=16, frames=20).folder
+    finally:
+        os.umask(umask)
+    assert folder.stat().st_mode & 0o777 == 0o750
 
 
 def test_of_two_processes_that_build_one_store_both_get_it(tmp_path, cache, monkeypatch):

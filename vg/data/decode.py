@@ -156,6 +156,8 @@ def _at_rate(path: str | Path, rate: float, fps: float, form: str) -> Iterator[n
     shown, due, first, k, end = None, 0, None, 0, 0.0
     with _open(path) as file:
         stream = file.streams.video[0]
+        if stream.base_rate and abs(float(stream.base_rate) / rate - 1) > 0.02:
+            every = None  # frames that do not come at even times, whatever their average rate
 
         def decoded() -> Iterator[av.VideoFrame]:
             nonlocal end

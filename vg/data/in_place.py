@@ -15,4 +15,7 @@ def put_in_place(temporary: Path, folder: Path, finished: Callable[[Path], bool]
     if finished(folder):
         return
     shutil.rmtree(folder, ignore_errors=True)
+    umask = os.umask(0)  # it can only be read by setting it
+    os.umask(umask)
+    temporary.chmod(0o777 & ~umask)  # mkdtemp makes folders that nobody else can read
     os.replace(temporary, folder)

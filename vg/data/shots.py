@@ -19,7 +19,7 @@ def find_shots(frames: np.ndarray, threshold: float = 20.0, shortest: int = 6) -
     Args:
         frames: uint8 ``(T, H, W)`` or ``(T, C, H, W)``, small pictures (64 pixels do).
         threshold: smallest jump of a cut, in grey levels (0 to 255).
-        shortest: a shot of fewer frames is joined to the one after.
+        shortest: a shot of fewer frames is joined to the one after; the last one, which has none, may be shorter.
 
     Returns:
         ``(start, stop)`` of each shot; together they cover every frame once, in order.
@@ -82,6 +82,8 @@ def split_shots(
     """
     if not 0 < share <= 0.5:
         raise ValueError(f"split_shots: share is {share}, expected above 0 and at most 0.5")
+    if not shots:
+        raise ValueError("split_shots: no shots")
     rng = np.random.default_rng(seed)
     total = shots[-1][1] - shots[0][0]
     inner = [s for s in shots[1:-1] if s[1] - s[0] >= shortest]
