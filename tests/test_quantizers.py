@@ -25,6 +25,15 @@ def test_an_index_decoded_and_encoded_again_is_the_index(levels):
     torch.testing.assert_close(again, codes)
 
 
+@pytest.mark.parametrize("levels", [(8, 6, 5), (8, 5, 5, 5, 5, 5) * 4], ids=str)
+def test_an_index_that_is_none_is_refused(levels):
+    fsq = FSQ(levels)
+    for wrong in (-1, fsq.size):
+        with pytest.raises(ValueError, match="FSQ: codes are 0 to"):
+            fsq.codes(torch.tensor([[0, wrong]]))
+    assert fsq.digits(torch.zeros(0, 3, dtype=torch.long)).shape == (0, 3, len(levels))
+
+
 @pytest.mark.parametrize("levels", ALL, ids=str)
 def test_digits_count_up_with_the_first_one_fastest(levels):
     fsq = FSQ(levels)

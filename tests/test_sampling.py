@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
 
@@ -52,6 +53,27 @@ def test_a_prompt_is_kept_and_its_ragged_end_left_out(models, frames):
     assert torch.equal(clip, make(models, prompt=kept)), "what was left out has no say"
     one = make(models, prompt=prompt[0])
     torch.testing.assert_close(one, clip[:1], atol=1e-5, rtol=0)
+
+
+def test_a_prior_that_is_being_trained_is_asked_without_dropout_and_goes_on_training(models):
+    torch.manual_seed(0)
+    prior = Prior(PriorConfig(LEVELS, grid=(2, 3), width=32, depth=2, heads=4, dropout=0.5)).train()
+    for weight in prior.parameters():
+        weight.data += 0.3 * torch.randn_like(weight)
+    first, again = (generate_tokens(prior, None, 2, seed=1, progress=False) for _ in range(2))
+    assert torch.equal(first, again)
+    assert all(module.training for module in prior.modules())
+
+
+def test_more_tokens_than_wanted_are_refused(models):
+    given = torch.zeros(1, 3, 2, 3, dtype=torch.long)
+    with pytest.raises(ValueError, match="3 tubelet-frames are given, and only 2 wanted"):
+        generate_tokens(models[0], given, 2)
+    assert torch.equal(generate_tokens(models[0], given, 3), given), "all there, nothing to draw"
+
+
+def test_a_scene_may_be_any_whole_number(models):
+    assert torch.equal(make(models, scene=np.int64(2)), make(models, scene=2))
 
 
 def test_one_prompt_serves_a_batch(models):

@@ -3,11 +3,13 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from numbers import Integral
 
 import torch
 from torch import Tensor
 from tqdm.auto import tqdm
 
+from vg.models.frozen import evaluating
 from vg.models.transformer import Prior, State
 from vg.models.tubelet import TubeletTokenizer
 from vg.models.two_level import TwoLevelPrior
@@ -174,6 +176,8 @@ def generate_tokens(
         digits = prior.digits(tokens.to(device))
         if len(digits) == 1:
             digits = digits.expand(batch, -1, -1)
+        if digits.shape[1] > frames * prior.frame:
+            raise ValueError(f"generate: {tokens.shape[1]} tubelet-frames are given, and only {frames} wanted in all.")
         if len(digits) != batch:
             raise ValueError(f"generate: {len(digits)} prompts for a batch of {batch}. Give one, or as many.")
     draws = [torch.Generator().manual_seed(seed + b) for b in range(batch)]
@@ -185,7 +189,7 @@ def generate_tokens(
     fresh = digits if digits.shape[1] else None
     total = frames * prior.frame
     bar = tqdm(total=total - digits.shape[1], unit="token", desc="generating", disable=not progress, mininterval=0.5)
-    with bar:
+    with evaluating(prior), bar:
         while digits.shape[1] < total:
             hidden = [reader.advance(prior, digits, fresh, reach, guide) for reader in readers]
             noise = torch.stack([torch.rand(n, max(prior.levels), generator=g) for g in draws]).to(device)
@@ -296,7 +300,7 @@ def _prompt_tokens(prior: Prior, tokenizer: TubeletTokenizer, prompt: Tensor) ->
 
 
 def _labels(scene: int | Sequence[int] | None) -> Sequence[int | None]:
-    return [scene] if scene is None or isinstance(scene, int) else scene
+    return [scene] if scene is None or isinstance(scene, Integral) else scene
 
 
 def _check_levels(ours: Sequence, theirs: Sequence) -> None:

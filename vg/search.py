@@ -8,6 +8,7 @@ from tqdm.auto import tqdm
 
 from vg.metrics import psnr
 from vg.models.digits import DigitEmbedding
+from vg.models.frozen import evaluating
 from vg.models.transformer import Prior
 from vg.models.tubelet import TubeletTokenizer
 
@@ -108,7 +109,7 @@ def rate(prior: Prior, indices: Tensor) -> tuple[Tensor, Tensor]:
     place = {table: i for embedding in embeddings for i, table in enumerate(embedding.tables)}
     hooks = [table.register_forward_hook(watch) for table in place]
     try:
-        with torch.enable_grad():
+        with torch.enable_grad(), evaluating(prior):
             costs = [
                 logits.log_softmax(-1) / -math.log(2)  # (B, L, levels[i]), bits of each level
                 for logits in prior.head.given(prior.hidden(digits), digits)

@@ -4,8 +4,7 @@ import hashlib
 import math
 import time
 import warnings
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -30,19 +29,7 @@ from vg.latents.plan import (
     tokenizer_card,
 )
 from vg.latents.reading import LatentCache
-
-
-@contextmanager
-def _frozen(tokenizer: nn.Module) -> Iterator[None]:
-    """No gradients and no learning inside; every part's mode as it was, outside."""
-    modes = [(module, module.training) for module in tokenizer.modules()]
-    tokenizer.eval()
-    try:
-        with torch.no_grad():
-            yield
-    finally:
-        for module, training in modes:
-            module.training = training
+from vg.models.frozen import evaluating
 
 
 def _video(store, entry: Entry) -> Tensor:
@@ -249,7 +236,7 @@ def write(
         device = next((weight.device for weight in tokenizer.state_dict().values()), "cpu")
     job = _Job(Path(folder), plan, shards, rank, world_size, patience)
     job.begin()
-    with _frozen(tokenizer):
+    with evaluating(tokenizer), torch.no_grad():
         job.encode(tokenizer, store, device, progress)
     job.wait()
     job.publish(shots)

@@ -1,8 +1,22 @@
 """Frozen means frozen: a finished model inside one that trains stays as it is."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Self
 
 from torch import nn
+
+
+@contextmanager
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """Evaluation mode inside (no dropout, no codebook that learns); every part's mode as it was, outside."""
+    modes = [(module, module.training) for module in model.modules()]
+    model.eval()
+    try:
+        yield
+    finally:
+        for module, training in modes:
+            module.training = training
 
 
 class Freezable(nn.Module):

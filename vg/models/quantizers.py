@@ -88,7 +88,14 @@ class FSQ(nn.Module):
         return (digits * self.basis).sum(-1)
 
     def digits(self, indices: Tensor) -> Tensor:
-        """Indices ``(...)`` int64 -> digits ``(..., len(levels))`` int64. The first digit runs fastest."""
+        """Indices ``(...)`` int64 -> digits ``(..., len(levels))`` int64. The first digit runs fastest.
+
+        Raises:
+            ValueError: if an index is not in [0, prod(levels)): another tokenizer's, most likely.
+        """
+        low, high = map(int, indices.aminmax()) if indices.numel() else (0, 0)
+        if low < 0 or high >= self.size:
+            raise ValueError(f"FSQ: codes are 0 to {self.size - 1:,}, but here are {low:,} to {high:,}.")
         return indices[..., None] // self.basis % self.count
 
     def codes(self, indices: Tensor) -> Tensor:
