@@ -320,11 +320,22 @@ def test_queries_in_blocks_get_the_numbers_and_gradients_of_the_whole(Lq, Lk, wi
         torch.testing.assert_close(ours, truth, atol=1e-5, rtol=1e-5)
 
 
+_uncached = module._cached_mask.__wrapped__
+
+
 def test_layers_share_one_mask():
     module._cached_mask.cache_clear()
     for _ in range(3):
         attention(*qkv(), alibi_slopes(2), "sdpa")
     assert module._cached_mask.cache_info().misses == 1
+
+
+def test_no_mask_is_larger_than_a_block_of_queries(monkeypatch):
+    monkeypatch.setattr(module, "BLOCK", 4)
+    made = []
+    monkeypatch.setattr(module, "_cached_mask", lambda *a: made.append(a) or _uncached(*a))
+    attention(*qkv(Lq=11, Lk=15), alibi_slopes(2), "sdpa")
+    assert [(Lq, Lk) for _, Lq, Lk, *_ in made] == [(4, 8), (4, 12), (3, 15)]
 
 
 def test_other_slopes_get_another_mask():

@@ -166,20 +166,17 @@ def _sdpa(q: Tensor, k: Tensor, v: Tensor, slopes: Tensor, window: int | None) -
     A CPU's kernel is slower in half precision than in float32, and works on keys that the mask hides; so it gets
     float32, and queries in blocks, each with the keys up to its own end (benchmarks/LOG.md).
     """
-    dtype, mask = q.dtype, _sdpa_mask(q, k.shape[1], slopes, window)
-    block = q.shape[1] if q.device.type != "cpu" or torch.compiler.is_compiling() else BLOCK
-    q, k, v = (x.transpose(1, 2).to(mask.dtype) for x in (q, k, v))  # (B, N, L, D)
-    Lq, Lk = q.shape[2], k.shape[2]
+    dtype, cpu = q.dtype, q.device.type == "cpu"
+    block = BLOCK if cpu and not torch.compiler.is_compiling() else q.shape[1]
+    exact = torch.promote_types(dtype, torch.float32) if cpu else dtype
+    q, k, v = (x.transpose(1, 2).to(exact) for x in (q, k, v))  # (B, N, L, D)
+    earlier = k.shape[2] - q.shape[2]
     with torch.autocast(q.device.type, enabled=False):
-        parts = []
-        for first in range(0, Lq, block):
-            stop = min(first + block, Lq)
-            seen = Lk - Lq + stop
-            parts.append(
-                F.scaled_dot_product_attention(
-                    q[:, :, first:stop], k[:, :, :seen], v[:, :, :seen], attn_mask=mask[:, :, first:stop, :seen]
-                )
-            )
+        parts, seen = [], earlier
+        for some in q.split(block, dim=2):
+            seen += some.shape[2]
+            mask = _sdpa_mask(some, seen, slopes, window)
+            parts.append(F.scaled_dot_product_attention(some, k[:, :, :seen], v[:, :, :seen], attn_mask=mask))
     return torch.cat(parts, dim=2).transpose(1, 2).to(dtype)  # (B, Lq, N, D)
 
 
@@ -266,13 +263,12 @@ def _flex_visible(Lq: int, Lk: int, window: int | None, device: torch.device):
 
 
 def _sdpa_mask(q: Tensor, Lk: int, slopes: Tensor, window: int | None) -> Tensor:
-    """``(B, N, Lq, Lk)``, dtype of ``q``, on a CPU at least float32: 4-D and without grad, or that is slow."""
-    B, Lq = q.shape[:2]
-    dtype = torch.promote_types(q.dtype, torch.float32) if q.device.type == "cpu" else q.dtype
+    """``(B, N, Lq, Lk)`` for ``q`` ``(B, N, Lq, D)``, of its dtype: 4-D and without grad, or that is slow."""
+    B, _, Lq, _ = q.shape
     if torch.compiler.is_compiling():  # a cache would break the graph
-        mask = alibi_bias(slopes.to(q.device), Lq, Lk, window).to(dtype)[None]
+        mask = alibi_bias(slopes.to(q.device), Lq, Lk, window).to(q.dtype)[None]
     else:
-        mask = _cached_mask(_values(slopes), Lq, Lk, window, dtype, q.device)
+        mask = _cached_mask(_values(slopes), Lq, Lk, window, q.dtype, q.device)
     mask = mask.expand(B, -1, -1, -1)
     return mask.contiguous() if q.device.type == "mps" else mask  # MPS misreads a broadcast mask
 
