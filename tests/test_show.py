@@ -150,6 +150,13 @@ def test_compare_shows_where_a_clip_is_wrong():
     assert error[~inside].max() < error[inside].min()
 
 
+def test_different_tokens_get_different_colours_however_large_they_are():
+    draws = np.random.default_rng(0)
+    tokens = torch.from_numpy(draws.choice(25_000**4, 400, replace=False)).view(1, 20, 20)
+    painted = show.token_map(tokens, torch.zeros(1, 1, 80, 80), (1, 4, 4), strength=1)
+    assert len(painted[:, 0, 2::4, 2::4].flatten(1).T.unique(dim=0)) == 400
+
+
 @pytest.mark.parametrize("levels", [None, (8, 5, 5)])
 def test_a_token_map_tints_each_tubelet_alike_and_equal_tokens_alike(levels):
     indices = torch.arange(2 * 4 * 4).reshape(2, 4, 4) * 6

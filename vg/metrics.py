@@ -90,7 +90,7 @@ def frechet_distance(features: Tensor, others: Tensor) -> float:
             f"frechet_distance: got {tuple(features.shape)} and {tuple(others.shape)}, expected (N, D) and (M, D) "
             "with N and M from 2."
         )
-    a, b = features.double().cpu(), others.double().cpu()
+    a, b = features.cpu().double(), others.cpu().double()
     gap = (a.mean(0) - b.mean(0)).square().sum()
     # the trace of (S T)^(1/2) is the sum of the singular values of A B^T, where S is A^T A and T is B^T B
     a, b = ((x - x.mean(0)) / math.sqrt(len(x) - 1) for x in (a, b))

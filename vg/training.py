@@ -221,7 +221,8 @@ class _Run:
     def what_diverged(self, number: float) -> str:
         bad = [n for n, p in self.model.named_parameters() if p.grad is not None and not p.grad.isfinite().all()]
         where = f"gradients not finite in {', '.join(bad[:3])}{', ...' if bad[3:] else ''}" if bad else "gradients fine"
-        kept = f" The state of step {self.saved_step()} is kept in {self.folder}." if self.folder else ""
+        saved = self.folder and (self.folder / STATE).exists()
+        kept = f" The state of step {self.saved_step()} is kept in {self.folder}." if saved else ""
         return (
             f"training stopped at step {self.step}: loss {number:g}, learning rate {self.recipe.rate(self.step):.2g}, "
             f"{where}.{kept} Look at the batch (a NaN in it?), or take a lower learning rate."

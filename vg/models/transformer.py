@@ -3,7 +3,7 @@
 The order is (t, h, w): frame by frame, row by row. Input ``k`` predicts token ``k`` and knows the tokens before it:
 
     start  or the token before            read one after another, like words
-    the tokens above and above right      read from the same tubelet-frame
+    the tokens above and above right      one row of tokens back, and one less
     a small causal network over the       what stood here, and around, one tubelet-frame ago and earlier:
     tubelet-frames before                 most of the next tubelet-frame is the last one
     a guide, where there is one           tokens of a coarser grid, all known beforehand: the top level of a VQ-VAE-2

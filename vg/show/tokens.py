@@ -67,7 +67,10 @@ def token_map(
 
 def _hashed(tokens: np.ndarray) -> np.ndarray:
     """Colours ``(n, 3)`` in [-1, 1]: steps of the golden ratio round the hues, other ratios for the rest."""
-    hue, light, grey = ((tokens * step) % 1.0 for step in (0.6180339887, 0.7548776662, 0.5698402910))
+    steps = (0.6180339887, 0.7548776662, 0.5698402910)
+    # in whole numbers that wrap round at 2^64: a large token times a fraction would have no fraction left
+    turns = (tokens.astype(np.uint64) * np.uint64(int(step * 2**64)) for step in steps)
+    hue, light, grey = (turn / 2.0**64 for turn in turns)
     rgb = [colorsys.hls_to_rgb(h, 0.35 + 0.3 * l, 0.6 + 0.4 * s) for h, l, s in zip(hue, light, grey)]
     return np.array(rgb, np.float32) * 2 - 1
 

@@ -79,7 +79,8 @@ def generated_facts(prior: Prior, tokenizer: TubeletTokenizer, store: FrameStore
         the film's own; in few clips, so that these are larger, and compare with each other alone. Empty if no shot is
         that long.
         "novelty": how near the nearest training clip is, as PSNR, for what was made from validation prompts, from
-        training prompts, from labels, and for the film itself at the validation prompts.
+        training prompts, from labels, and for the film itself at the validation prompts; without those for which no
+        shot is long enough.
     """
     train, val = split_shots(store.shots)
     stretches = windows(store, PROMPT + NEW)
@@ -111,6 +112,8 @@ def generated_facts(prior: Prior, tokenizer: TubeletTokenizer, store: FrameStore
 
     novelty = {}
     for name, shots in (("validation", val), ("training", train)):
+        if not any(stop - start >= PROMPT + NEW for start, stop in shots):
+            continue
         some = windows(store, PROMPT + NEW, shots)[:12]
         ours = new_clips(prior, tokenizer, some[:, :, :PROMPT], NEW)
         sets = {f"generated_from_{name}_prompts": ours}
