@@ -3,20 +3,35 @@
 import inspect
 import math
 import re
+import shutil
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 
 from vg import checkpoints, latents
 from vg.data import cartoon, open_store
 from vg.generate import some_scenes
+from vg.hashing import weight_hash
 from vg.models import Prior, PriorConfig, TubeletConfig, TubeletTokenizer
 from vg.train import TRAINERS, film, generated, main, shipping, tokenizer_facts, trainer
-from vg.train.prior import WINDOW, closer, corners, film_and_views, learn_layouts
+from vg.train import prior as prior_training
+from vg.train.prior import (
+    BATCH,
+    WINDOW,
+    cached_views,
+    closer,
+    corners,
+    film_and_views,
+    fresh_views,
+    learn_layouts,
+    train_prior,
+)
 from vg.train.shipping import run_folder
-from vg.training import Trained
+from vg.training import Recipe, Trained
 
 
 @pytest.mark.parametrize("name", TRAINERS)
@@ -103,6 +118,22 @@ def test_a_run_that_is_made_from_something_else_has_another_folder(tmp_path, mon
     assert all(folder.parent == tmp_path and folder.name.startswith("small-film-") for folder in folders)
 
 
+def test_a_part_that_begins_with_other_weights_begins_anew(cache, tmp_path, monkeypatch):
+    """Other first parts must not be followed by the second part of an older run."""
+    short = Recipe(steps=1, lr=0.0, muon=1e-3, ema=0.0)
+    monkeypatch.setattr(prior_training, "SHAPE", {"width": 8, "depth": 1, "heads": 2, "layouts": True})
+    monkeypatch.setattr(prior_training, "MEASURED", 1)
+    train, folder, last = cache.shots, tmp_path / "run", {}
+    for name, first in {"a": short, "b": replace(short, seed=7), "a again": short}.items():
+        monkeypatch.setattr(prior_training, "RECIPE", first)
+        monkeypatch.setattr(prior_training, "CLOSER_RECIPE", replace(short, seed=1))
+        shutil.rmtree(next(iter(tmp_path.glob("run-corners*")), tmp_path / "none"), ignore_errors=True)
+        trained, how = train_prior([cache], [cache], [], train, train[-1:], folder)
+        last[name] = weight_hash(trained.model)
+        assert list(how["recipe"]) == ["corners", "closer"]
+    assert last["a"] == last["a again"] != last["b"]
+
+
 def test_codes_and_bits_of_a_tokenizer_are_counted_by_patch(tmp_path, monkeypatch):
     monkeypatch.setenv("VG_CACHE", str(tmp_path))
     store = open_store(cartoon(), size=32, frames=120)
@@ -129,7 +160,7 @@ def cache(tmp_path_factory):
 
 def test_labels_are_of_the_film_as_it_is_and_views_of_it_come_without(cache):
     train = [shot for shot in cache.shots if shot[1] - shot[0] >= 2 * WINDOW + 2][1:]
-    draw = film_and_views([cache, cache], train)
+    draw = film_and_views(cache, cached_views([cache, cache], train), train)
     plain = [view for view in cache.views if not view[1]]
     frame, kinds = cache.grid[0] * cache.grid[1], set()
     for seed in range(40):
@@ -143,6 +174,37 @@ def test_labels_are_of_the_film_as_it_is_and_views_of_it_come_without(cache):
                 known = cache.windows(len(row) // frame, shots=[label], views=plain)
                 assert (known.take(torch.arange(len(known))).flatten(1) == row).all(1).any(), "mirrored, or another's"
     assert kinds == {(3, WINDOW, True), (6, WINDOW // 2, True), (3, WINDOW, False)}
+
+
+def test_the_share_of_views_is_what_was_asked_for(cache):
+    train, nothing = cache.shots, torch.full((1, 1), -1)
+    for share in (2, 4):
+        draw = film_and_views(cache, [lambda generator: nothing], train, share)
+        seen = [draw(torch.Generator().manual_seed(seed)) is nothing for seed in range(600)]
+        assert np.mean(seen) == pytest.approx(share / (2 + share), abs=0.06)
+
+
+def test_fresh_views_are_of_training_shots_alone_encoded_and_without_a_label(tmp_path, monkeypatch):
+    monkeypatch.setenv("VG_CACHE", str(tmp_path))
+    store = open_store(cartoon(), size=32, frames=240)
+    train = store.shots[:1]
+    white = np.zeros_like(store.frames)
+    white[: train[0][1]] = 255  # and all other shots are black
+
+    def encode(video):
+        assert video.shape[3:] == (16, 16)
+        return F.avg_pool3d(video, (2, 8, 8))[:, 0].gt(0).long() + 7  # 8 for light, 7 for dark
+
+    tokenizer = SimpleNamespace(tubelet=(2, 8, 8), encode=encode)
+    for draw, frames, batch in zip(
+        fresh_views(replace(store, frames=white), train, tokenizer, 16), (WINDOW, WINDOW // 2), (BATCH, 2 * BATCH)
+    ):
+        rows = draw(torch.Generator().manual_seed(0))
+        assert rows.shape == (batch, frames * 2 * 2 + 1) and rows.dtype == torch.int64
+        assert (rows[:, :-1] == 8).all() and (rows[:, -1] == -1).all()
+    draw = fresh_views(store, train, tokenizer, 16)[0]
+    first, again, other = (draw(torch.Generator().manual_seed(seed)) for seed in (0, 0, 1))
+    assert torch.equal(first, again) and not torch.equal(first, other)
 
 
 def test_layouts_are_learned_from_training_shots_not_mirrored(cache):

@@ -155,6 +155,24 @@ def prior_batches(windows: Windows, batch: int, labelled: bool = True) -> Draw:
     return draw
 
 
+def fresh_tokens(draw: Draw, tokenizer: TubeletTokenizer) -> Draw:
+    """Clips that no cache holds, as batches for ``prior_loss`` without a label: int64 (B, t * h * w + 1), -1 last.
+
+    A few pixels to the side are other tokens, and so are other sizes: to a prior, which has to foretell tokens, a
+    short film is longer if every batch is seen from somewhere else. Encoding takes a fraction of a step of the prior.
+
+    Args:
+        draw: clips (B, C, T, H, W) where the tokenizer is, such as ``zoomed_batches``; T whole tubelets.
+        tokenizer: it learns nothing here.
+    """
+
+    def tokens(generator: torch.Generator) -> Tensor:
+        indices = tokenizer.encode(draw(generator)).flatten(1)
+        return torch.cat([indices, torch.full_like(indices[:, :1], -1)], dim=1)
+
+    return tokens
+
+
 def prior_loss(corrupt: float = 0.1, drop_scene: float = 0.5) -> Callable[[Prior, Tensor], Tensor]:
     """Bits a token, for batches of ``prior_batches``.
 

@@ -10,12 +10,12 @@ import torch
 from torchvision.transforms.v2.functional import resize
 
 from vg import checkpoints, latents, paths
-from vg.data import FrameStore, split_shots
+from vg.data import Clips, FrameStore, split_shots
 from vg.hashing import weight_hash
 from vg.metrics import copy_bits, unigram_bits
 from vg.models import Prior, PriorConfig, TubeletTokenizer
 from vg.profiles import device
-from vg.recipes import Draw, prior_batches, prior_loss
+from vg.recipes import Draw, fresh_tokens, prior_batches, prior_loss, zoomed_batches
 from vg.train.features import NAME as FEATURES
 from vg.train.film import data_card, open_film
 from vg.train.generated import generated_facts
@@ -26,6 +26,7 @@ SHAPE = {"width": 192, "depth": 4, "dropout": 0.1, "layouts": True}
 TOLD = 0.8  # share of the labelled windows whose scene the prior is told
 RECIPE = Recipe(steps=1300, lr=1e-3, muon=1.5e-2, warmup=30, betas=(0.9, 0.95), decay=0.05, ema=0.995)
 CLOSER_RECIPE = replace(RECIPE, steps=2400, seed=1)
+FRESH_RECIPE = replace(RECIPE, steps=2200, seed=2)
 BATCH = 3  # windows
 WINDOW = 6  # tubelet-frames that the prior is trained on: 48 frames
 VIEWS = 20  # from somewhere nearer, for the second part
@@ -141,21 +142,35 @@ def closer(large: FrameStore, size: int, count: int = VIEWS, seed: int = 0) -> I
         yield replace(view, name=f"{large.name}-closer-{k}")
 
 
-def film_and_views(caches: list[latents.LatentCache], train: list) -> Draw:
-    """Half of the batches are the film as it is, with labels; the other half views of it, mirrored ones too, without.
+def film_and_views(film: latents.LatentCache, views: list[Draw], train: list, share: int = 2) -> Draw:
+    """The film as it is, with labels, and ``views`` of it, without: two batches of the one to ``share`` of the other.
 
     A label is to say where things stand, and from nearer or in a mirror they stand elsewhere. Of the film every second
     batch holds windows half as long and twice as many: they begin more often, and a video from nothing has to begin.
     """
-    film = dict(shots=train, views=[view for view in caches[0].views if not view[1]])
-    long, short = (prior_batches(caches[0].windows(WINDOW // n, **film), batch=BATCH * n) for n in (1, 2))
-    views = [prior_batches(each.windows(WINDOW, shots=train), batch=BATCH, labelled=False) for each in caches]
+    as_it_is = dict(shots=train, views=[view for view in film.views if not view[1]])
+    long, short = (prior_batches(film.windows(WINDOW // n, **as_it_is), batch=BATCH * n) for n in (1, 2))
 
     def draw(generator: torch.Generator) -> torch.Tensor:
-        kind, view = torch.randint(4, (), generator=generator), torch.randint(len(views), (), generator=generator)
-        return (long, short, views[view], views[view])[kind](generator)
+        kind, view = (int(torch.randint(n, (), generator=generator)) for n in (2 + share, len(views)))
+        return (long, short, *[views[view]] * share)[kind](generator)
 
     return draw
+
+
+def cached_views(caches: list[latents.LatentCache], train: list) -> list[Draw]:
+    """Windows of each cache, mirrored ones too, without labels."""
+    return [prior_batches(each.windows(WINDOW, shots=train), batch=BATCH, labelled=False) for each in caches]
+
+
+def fresh_views(large: FrameStore, train: list, tokenizer: TubeletTokenizer, size: int) -> list[Draw]:
+    """Parts of a ``large`` store's frames at any place and scale, encoded as they are drawn: long windows, and short.
+
+    Mirrored half of the time and run backwards half of the time; a third are whole pictures.
+    """
+    least, span = size / large.frames.shape[-1], tokenizer.tubelet[0]
+    clips = [(Clips(large, train, WINDOW // n * span), BATCH * n) for n in (1, 2)]
+    return [fresh_tokens(zoomed_batches(each, batch, size, least, gain=0.05), tokenizer) for each, batch in clips]
 
 
 def learn_layouts(prior: Prior, cache: latents.LatentCache, shots: list) -> None:
@@ -167,11 +182,17 @@ def learn_layouts(prior: Prior, cache: latents.LatentCache, shots: list) -> None
 
 
 def train_prior(
-    caches: list[latents.LatentCache], nearer: list[latents.LatentCache], train: list, val: list, folder: Path
+    caches: list[latents.LatentCache],
+    nearer: list[latents.LatentCache],
+    fresh: list[Draw],
+    train: list,
+    val: list,
+    folder: Path,
 ) -> tuple[Trained, dict]:
     """Train on windows of all ``caches``, the first of which is the film as it is; then on those of ``nearer`` too.
 
-    Goes on in ``folder``.
+    Where there are ``fresh`` views, a third part follows, in which two batches of three are such. Each part begins with
+    the averaged weights of the one before, at the full rate again. Goes on in ``folder``.
     """
     cache = caches[0]
     held = cache.windows(MEASURED, shots=val, views=[(0, False)], stride=2)
@@ -185,28 +206,30 @@ def train_prior(
             "validation bits a token": float(torch.cat([model.bits(p.to(device())) for p in truth.split(4)]).mean())
         }
 
-    def part(recipe: Recipe, caches: list[latents.LatentCache], folder: Path) -> Trained:
-        loss, draw = prior_loss(drop_scene=1 - TOLD), film_and_views(caches, train)
-        return fit(prior, loss, draw, recipe, folder=folder, evaluate=evaluate, every=100)
-
-    first = part(RECIPE, caches, folder)
-    prior.load_state_dict(first.model.state_dict())
-    second = part(CLOSER_RECIPE, [*caches, *nearer], folder.with_name(f"{folder.name}-closer"))
+    parts = {
+        "corners": (RECIPE, film_and_views(cache, cached_views(caches, train), train)),
+        "closer": (CLOSER_RECIPE, film_and_views(cache, cached_views([*caches, *nearer], train), train)),
+    }
+    if fresh:
+        parts["fresh"] = FRESH_RECIPE, film_and_views(cache, fresh, train, share=4)
+    loss, done = prior_loss(drop_scene=1 - TOLD), {}
+    for part, (recipe, draw) in parts.items():
+        where = folder.with_name(f"{folder.name}-{part}-{weight_hash(prior)[:8]}")  # of what it begins with
+        done[part] = fit(prior, loss, draw, recipe, folder=where, evaluate=evaluate, every=100)
+        prior.load_state_dict(done[part].model.state_dict())
     how = {
         "batch": BATCH,
         "told": TOLD,
         "window_in_tubelet_frames": WINDOW,
         "caches": {"corners": [each.folder.name for each in caches], "closer": [each.folder.name for each in nearer]},
-        "recipe": {"corners": asdict(RECIPE), "closer": asdict(CLOSER_RECIPE)},
-        "validation_bits": {
-            "corners": first.history["validation bits a token"],
-            "closer": second.history["validation bits a token"],
-        },
+        "recipe": {part: asdict(recipe) for part, (recipe, _) in parts.items()},
+        "validation_bits": {part: trained.history["validation bits a token"] for part, trained in done.items()},
     }
-    return Trained(second.model, second.history, first.seconds + second.seconds), how
+    last = done[part]
+    return Trained(last.model, last.history, sum(trained.seconds for trained in done.values())), how
 
 
-def _train(name: str, tokens: str, size: int, larger: int, to: Path) -> None:
+def _train(name: str, tokens: str, size: int, larger: int, to: Path, fresh: bool = False) -> None:
     """Train a prior on a tokenizer's ``tokens`` of ``size`` pixels, and of parts of frames of ``larger`` pixels."""
     store = open_film(size=size)
     train, val = split_shots(store.shots)
@@ -218,8 +241,9 @@ def _train(name: str, tokens: str, size: int, larger: int, to: Path) -> None:
         open_cache(view, tokenizer, phases=[k % tokenizer.tubelet[0]]) for k, view in enumerate(closer(large, size))
     ]
     contents = [each.manifest["sha256"] for each in (*caches, *nearer)]  # of tokenizer, frames and views too
-    folder = run_folder(name, store.name, contents, BATCH, WINDOW, TOLD)
-    trained, how = train_prior(caches, nearer, train, val, folder)
+    folder = run_folder(name, store.name, contents, SHAPE, BATCH, WINDOW, TOLD)
+    views = fresh_views(large, train, tokenizer, size) if fresh else []
+    trained, how = train_prior(caches, nearer, views, train, val, folder)
     scenes = SCENES if store.name == "film" and len(store.shots) == len(SCENES) else []
     facts = {
         "data": data_card(store),
@@ -243,5 +267,5 @@ def train_small(to: Path) -> None:
 
 
 def train_large(to: Path) -> None:
-    """``prior-128``: the same over those of ``tubelet-fsq-128``."""
-    _train("prior-128", "tubelet-fsq-128", 128, 192, to)
+    """``prior-128``: the same over those of ``tubelet-fsq-128``, and a third part, with fresh views."""
+    _train("prior-128", "tubelet-fsq-128", 128, 192, to, fresh=True)
