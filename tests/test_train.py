@@ -195,7 +195,8 @@ def test_fresh_views_are_of_training_shots_alone_encoded_and_without_a_label(tmp
         assert video.shape[3:] == (16, 16)
         return F.avg_pool3d(video, (2, 8, 8))[:, 0].gt(0).long() + 7  # 8 for light, 7 for dark
 
-    tokenizer = SimpleNamespace(tubelet=(2, 8, 8), encode=encode)
+    weights = [torch.zeros(1)]
+    tokenizer = SimpleNamespace(tubelet=(2, 8, 8), encode=encode, parameters=lambda: iter(weights))
     for draw, frames, batch in zip(
         fresh_views(replace(store, frames=white), train, tokenizer, 16), (WINDOW, WINDOW // 2), (BATCH, 2 * BATCH)
     ):

@@ -162,12 +162,13 @@ def fresh_tokens(draw: Draw, tokenizer: TubeletTokenizer) -> Draw:
     short film is longer if every batch is seen from somewhere else. Encoding takes a fraction of a step of the prior.
 
     Args:
-        draw: clips (B, C, T, H, W) where the tokenizer is, such as ``zoomed_batches``; T whole tubelets.
-        tokenizer: it learns nothing here.
+        draw: clips (B, C, T, H, W), such as ``zoomed_batches``; T whole tubelets.
+        tokenizer: on the device that is to encode them; it learns nothing here.
     """
+    where = next(tokenizer.parameters()).device
 
     def tokens(generator: torch.Generator) -> Tensor:
-        indices = tokenizer.encode(draw(generator)).flatten(1)
+        indices = tokenizer.encode(draw(generator).to(where)).flatten(1)
         return torch.cat([indices, torch.full_like(indices[:, :1], -1)], dim=1)
 
     return tokens

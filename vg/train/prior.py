@@ -242,7 +242,7 @@ def _train(name: str, tokens: str, size: int, larger: int, to: Path, fresh: bool
     ]
     contents = [each.manifest["sha256"] for each in (*caches, *nearer)]  # of tokenizer, frames and views too
     folder = run_folder(name, store.name, contents, SHAPE, BATCH, WINDOW, TOLD)
-    views = fresh_views(large, train, tokenizer, size) if fresh else []
+    views = fresh_views(large, train, checkpoints.load(tokens, to, device()), size) if fresh else []
     trained, how = train_prior(caches, nearer, views, train, val, folder)
     scenes = SCENES if store.name == "film" and len(store.shots) == len(SCENES) else []
     facts = {
