@@ -272,7 +272,7 @@ def _pour(answer: http.client.HTTPResponse, out: BinaryIO, file: RemoteFile, hav
     """Write the answer's bytes to their places; nothing beyond the announced size."""
     resumed = answer.status == 206 and f"bytes {have}-" in (answer.headers.get("Content-Range") or "")
     length = answer.headers.get("Content-Length") or ""
-    if not resumed and length.isdigit() and int(length) != file.size:  # nothing that came so far may be lost to it
+    if have and not resumed and length.isdigit() and int(length) != file.size:  # what has come may not be lost to it
         raise http.client.HTTPException(f"{length} bytes came in place of {file.size}: a login page in between?")
     position = have if resumed else 0
     out.seek(position)
