@@ -8,7 +8,8 @@
 # **After this notebook you will be able to**
 # - write causal attention with loops, with `einsum`, and call the fast kernels, with the same numbers;
 # - recognise the mistake that lets a model read the future, and test for it in three lines;
-# - say what ALiBi does, what each head can see, and why video asks for two scales;
+# - say what ALiBi does, what each head can see, and what a second scale is for in a flattened video;
+# - build a layer of the transformer by hand, and stack such layers into the whole prior;
 # - predict a token digit by digit, so that no table has to hold every code;
 # - train a prior on cached tokens and judge it in bits a token, beside baselines that cost nothing;
 # - say how a model behaves on longer windows than it was trained on, and how you know.
@@ -33,7 +34,7 @@ from vg import checkpoints, metrics, show
 from vg.data import film, open_store, split_shots
 from vg.models import FSQ, Prior, PriorConfig, alibi_bias, alibi_slopes, attention, available_backends, two_scale_slopes
 from vg.models.digits import DigitEmbedding, DigitHead
-from vg.models.transformer import State
+from vg.models.transformer import Layer, State
 from vg.profiles import device, profile
 from vg.recipes import prior_batches, prior_loss
 from vg.train import open_cache
@@ -92,7 +93,8 @@ show.player({"a validation shot": clip, "its tokens": show.token_map(tokens, cli
 # %% [markdown]
 # The stream is read in the order (t, h, w): frame by frame, row by row, left to right. A model that gives the probability
 # of each token from the tokens before it gives, multiplied up, the probability of the whole clip. We measure it in bits:
-# a token that was given the probability p costs -log2(p) bits. Fewer is better, and 0 would be knowing.
+# a token that was given the probability p costs -log2(p) bits. Fewer is better, and 0 would be knowing. (This is the
+# *cross-entropy* in base 2, the usual loss of a language model.)
 #
 # ## Attention by hand
 #
@@ -142,8 +144,8 @@ print("nothing looks ahead:", bool((weights.triu(1) == 0).all()))
 # %% [markdown]
 # `vg.models.attention` is the same sum behind one interface. Several kernels can compute it: `reference` is the einsum
 # above, `sdpa` is PyTorch's own, `flex` compiles a kernel, `flash` is FlashAttention-2 and needs CUDA and half precision.
-# The last never writes the L x L weights to memory at all, which is why it is fast. They take `slopes`, which we come to;
-# with zeros they are plain attention. Do all that run on a CPU agree?
+# Compiled `flex` and `flash` work block by block and never write the L x L weights to memory, which is why they are fast.
+# They take `slopes`, which we come to; with zeros they are plain attention. Do all that run on a CPU agree?
 
 # %%
 zeros = torch.zeros(N)
@@ -303,11 +305,12 @@ show.bias_figure(bias_by_hand(slopes, 48), [f"slope 1/{1 / s:.0f}" for s in slop
 #
 # What can each head see, in our stream? Say that a head sees as far as its bias is above -3, where a key counts a
 # twentieth of what it would count next door. The stream is flattened: **the same place one tubelet-frame back lies
-# h * w positions away.** A head whose sight ends before that knows the neighbours to the left and above, and nothing of
-# what stood here a moment ago.
+# h * w positions away.** A head whose sight ends before that knows at most the neighbours to the left and above, and
+# nothing of what stood here a moment ago.
 #
 # `two_scale_slopes` gives the first half of the heads the plain slopes of N / 2 heads, and the second half the same
-# divided by h * w, so that to them a tubelet-frame is what a token is to the others. The prior multiplies these by four, so that they fade faster in time.
+# divided by h * w, so that to them a tubelet-frame is what a token is to the others. The prior multiplies the second half
+# by four, so that it fades faster in time.
 #
 # The matrices are three tubelet-frames long. The curves show the same as a function of distance.
 
@@ -333,6 +336,42 @@ for axes, (name, family) in zip(panels, families.items()):
     axes.legend()
 panels[0].set_ylabel("weight left")
 plt.show()
+
+# %% [markdown]
+# Is the second scale needed? The table says for how long a shot: with four plain heads the farthest sees as many
+# tubelet-frames as its row says, and beyond them only the second scale does. Whether that saves bits is measured below.
+#
+# ## A layer
+#
+# Attention is the only place where positions exchange anything. The rest of a transformer works on each position alone. A
+# *layer* does both, one after the other, and each adds its result to what came in (a *residual* connection), so that a
+# layer changes a little and keeps the rest:
+#
+#     x = x + out(attention(norm(x)))       what the others know
+#     x = x + mlp(norm(x))                  what this position makes of it: to four times the width, bent, and back
+#
+# *Norm* brings every position to mean 0 and variance 1, before each part ("norms first", as in GPT-2). A transformer is a
+# stack of such layers, a last norm, and a head that turns states into probabilities. It is a *decoder-only* one: a
+# single causal stack that goes on from what it has read, without an encoder beside it that reads something else.
+
+
+# %%
+def layer_by_hand(x, layer, slopes):
+    """(B, L, D) -> (B, L, D), with the weights of a ``vg`` layer."""
+    q, k, v = layer.qkv(layer.norm(x)).unflatten(-1, (3, layer.heads, -1)).unbind(2)  # each (B, L, N, D / N)
+    seen, _ = by_einsum(q, k, v, bias_by_hand(slopes, x.shape[1]))
+    x = x + layer.out(seen.flatten(2))
+    norm, widen, bend, narrow = layer.mlp
+    return x + narrow(bend(widen(norm(x))))
+
+
+torch.manual_seed(0)
+layer, x = Layer(d=32, heads=4).eval(), torch.randn(2, 10, 32)
+with torch.no_grad():
+    made = layer(x, alibi_slopes(4))
+    print("by hand as vg's:", torch.allclose(layer_by_hand(x, layer, alibi_slopes(4)), made, atol=1e-5))
+    print("a layer changes a little:", bool((made - x).std() < x.std()))
+print("and does not look ahead:", first_leak(lambda x: layer(x, alibi_slopes(4)), x, lambda token: token + 1) is None)
 
 # %% [markdown]
 # ## Tokens and digits
@@ -409,11 +448,12 @@ print(f"equal to the token at the same place of any other window: {chance:.1%}")
 #
 #     the token before it, the ones above and above right      from this tubelet-frame
 #     place                                                    a learnt vector for each of the h * w places
-#     context                                                  what stood here, and around, up to one tubelet-frame ago
+#     context                                                  what stood here, and around, one tubelet-frame ago and earlier
 #
-# The context is a small convolutional network, `Prior.contexts`. It looks at whole tubelet-frames, around each
-# place and back in time, and what it says about a place is handed to the *same place of the next tubelet-frame*. Within
-# a frame it is not causal at all: the vector at the first place knows the last. Is the whole still causal?
+# The context begins as the embedding of the token at this place, one tubelet-frame ago. A small convolutional network,
+# `Prior.contexts`, adds what stood around it and before; it may have no blocks, and then the token is all there is. It
+# looks at whole tubelet-frames, and what it says about a place is handed to the *same place of the next tubelet-frame*.
+# Within a frame it is not causal at all: the vector at the first place knows the last. Is the whole still causal?
 
 # %%
 torch.manual_seed(0)
@@ -431,6 +471,18 @@ for backend in available_backends("cpu"):
 # because of the shift by a whole tubelet-frame: when the first token of a frame is to be predicted, every token that
 # its context has looked at is there.
 #
+# All parts are there now. Put together by hand: inputs, layers, norm, head.
+
+# %%
+indices = small.quantizer.indices(toy).view(2, 4, 3, 4)
+with torch.no_grad():
+    x = small.inputs(toy, small.contexts(toy), 0, toy.shape[1])  # (B, L, D)
+    for layer in small.layers:
+        x = layer_by_hand(x, layer, small.slopes)
+    bits = small.head.bits(small.norm(x), toy).view(indices.shape)
+    print("the whole prior by hand as vg's:", torch.allclose(bits, small.bits(indices), atol=1e-4))
+
+# %% [markdown]
 # ## Keys and values are kept
 #
 # To generate, the model runs once a token. Run on the whole past each time, the work grows with the square of the
@@ -580,15 +632,20 @@ show.curves(
 # Read the curves in pairs. *No context* against its twin with context: what the convolutions over earlier tubelet-frames
 # save. (The token at the same place one tubelet-frame back is still added to the input in both.) *Plain* against *two
 # scales* without context: what far-seeing heads save beyond that token. The same pair with context: is there anything left
-# for them to save? With so few steps a
-# tenth of a bit between two runs is within what another seed would change; ask for more steps before you believe it.
+# for them to save? With so few steps a tenth of a bit between two runs is within what another seed would change; ask for
+# more steps before you believe it.
+#
+# In the run stored here the two scales save nothing. The table above says why: these windows are three tubelet-frames
+# long, and one of the four plain heads sees as far. The course keeps them, since they cost nothing, for longer windows
+# and larger grids.
 #
 # ## The shipped prior
 #
 # In the `laptop` profile the same shape, trained for longer and on more. Twenty-two shots are few, and a prior that sees
 # nothing else learns them by heart. So half of its windows are views of the film: first its mirror image and its four
 # corners, each brought to the full size, as if the camera had stood closer; then, in a second part, also twenty squares of
-# random size and place, every second one run backwards. To your eye all that is one film. To the prior a few
+# random size and place, every second one run backwards. (`prior-128` had a third part, in which squares are encoded as
+# they are drawn, so that no view is seen twice.) To your eye all that is one film. To the prior a few
 # pixels to the side are other tokens. Its labels say more than one vector can, too (notebook 08). The card of the shipped
 # weights says how they came about, and what they reached on the shots that were held out: in windows of 32 frames, and in
 # whole shots, where the first tubelet-frame, which has nothing to go on, is a smaller part.
@@ -601,9 +658,14 @@ print({name: card.config[name] for name in ("width", "depth", "heads", "context"
 print(f"{sum(p.numel() for p in shipped.parameters()) / 1e6:.1f} million weights")
 for name in ("seconds", "batch", "window_in_tubelet_frames"):
     print(f"{name}: {card.facts.get(name, 'not on the card')}")
-for name, value in card.facts.get("metrics", {}).items():
-    print(f"    {name:42} {value}")
-show.curves(card.facts["validation_bits"], "the two parts of its training", y="bits a token, validation")
+for name, value in card.facts["metrics"].items():
+    if name != "generated":  # what its clips are like: notebook 08
+        print(f"    {name:42} {value}")
+parts, done = {}, 0
+for part, points in card.facts["validation_bits"].items():
+    parts[part] = [(done + step, bits) for step, bits in points]  # one part goes on from the other
+    done += points[-1][0]
+show.curves(parts, "the two parts of its training", y="bits a token, validation")
 
 # %% [markdown]
 # Now the same measure for everyone: bits a token on the validation windows. The first tubelet-frame of a window has
@@ -968,6 +1030,7 @@ print(check_copy_bits(my_copy_bits))
 #
 # - Causal attention is a weighted average of the past. Loops, `einsum` and every kernel give the same numbers.
 # - Whether a model reads the future is a matter of a test, not of the loss: change token `k`, nothing before it may move.
+# - A layer is attention and an MLP, each added to what came in. The prior is inputs, layers, a last norm and a head.
 # - ALiBi fades keys with distance. In a flattened video one tubelet-frame back is h * w positions away; half of the heads
 #   count distance in tubelet-frames.
 # - Digits predicted one after another give every code an exact probability, at the price of a few dozen outputs.
