@@ -163,13 +163,13 @@ def generate_tokens(
     ``frames`` are tubelet-frames here; ``scene`` may be one for each of the batch; ``guide`` is (B, ``frames``, h', w')
     int64, for a prior that takes one. Raises ``ValueError`` where a number is out of its range or the sizes disagree.
     """
-    for each in _labels(scene):
+    scenes = _labels(scene)
+    for each in scenes:
         _check_numbers(prior, temperature, top_k, top_p, each, guidance, history)
     device, n = prior.start.device, len(prior.levels)
-    scenes = len(_labels(scene))
-    if batch < 1 or scenes not in (1, batch):
+    if batch < 1 or len(scenes) not in (1, batch):
         raise ValueError(
-            f"generate: {scenes} scenes for a batch of {batch}. Make one or more; give one scene, or as many."
+            f"generate: {len(scenes)} scenes for a batch of {batch}. Make one or more; give one scene, or as many."
         )
     digits = torch.zeros(batch, 0, n, dtype=torch.long, device=device)
     if tokens is not None:

@@ -19,7 +19,7 @@ from vg.recipes import Draw, fresh_tokens, prior_batches, prior_loss, zoomed_bat
 from vg.train.features import NAME as FEATURES
 from vg.train.film import data_card, open_film
 from vg.train.generated import generated_facts
-from vg.train.shipping import run_folder, ship
+from vg.train.shipping import part_folder, run_folder, ship
 from vg.training import Recipe, Trained, fit
 
 SHAPE = {"width": 192, "depth": 4, "dropout": 0.1, "layouts": True}
@@ -214,7 +214,7 @@ def train_prior(
         parts["fresh"] = FRESH_RECIPE, film_and_views(cache, fresh, train, share=4)
     loss, done = prior_loss(drop_scene=1 - TOLD), {}
     for part, (recipe, draw) in parts.items():
-        where = folder.with_name(f"{folder.name}-{part}-{weight_hash(prior)[:8]}")  # of what it begins with
+        where = part_folder(folder, part, prior)
         done[part] = fit(prior, loss, draw, recipe, folder=where, evaluate=evaluate, every=100)
         prior.load_state_dict(done[part].model.state_dict())
     how = {

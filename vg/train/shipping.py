@@ -5,7 +5,10 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+from torch import nn
+
 from vg import checkpoints, paths
+from vg.hashing import weight_hash
 from vg.models.frozen import Freezable
 from vg.training import Trained
 
@@ -22,6 +25,11 @@ def run_folder(name: str, source: str, *made_from: object) -> Path:
     """
     digest = hashlib.sha256(json.dumps(made_from).encode()).hexdigest()
     return paths.runs_dir() / f"{name}-{source}-{digest[:8]}"
+
+
+def part_folder(folder: Path, part: str, model: nn.Module) -> Path:
+    """Where one part of a run keeps its state: named by the weights it begins with, so that it follows no other."""
+    return folder.with_name(f"{folder.name}-{part}-{weight_hash(model)[:8]}")
 
 
 def ship(name: str, trained: Trained, facts: dict, measure: Callable[[Freezable], dict], to: Path) -> Freezable:

@@ -15,7 +15,7 @@ from vg.profiles import device
 from vg.recipes import tokenizer_batches, tubelet_loss, zoomed_batches
 from vg.search import search
 from vg.train.film import FRAMES, data_card, held_out, open_film, tokenizer_facts, validation_psnr
-from vg.train.shipping import run_folder, ship
+from vg.train.shipping import part_folder, run_folder, ship
 from vg.training import Recipe, Trained, fit
 
 SMALL, LARGE = "tubelet-fsq-64", "tubelet-fsq-128"
@@ -56,7 +56,7 @@ def train_small(store: FrameStore, large: FrameStore, folder: Path) -> tuple[Tra
     first = fit(tokenizer, tubelet_loss, draw, RECIPE, folder=folder, evaluate=evaluate, every=600)
     tokenizer.load_state_dict(first.model.state_dict())
     draw = zoomed_batches(Clips(large, train, FRAMES), batch=4, size=store.frames.shape[-1])
-    again = folder.with_name(f"{folder.name}-zoomed-{weight_hash(tokenizer)[:8]}")
+    again = part_folder(folder, "zoomed", tokenizer)
     second = fit(tokenizer, tubelet_loss, draw, ZOOMED_RECIPE, folder=again, evaluate=evaluate, every=300)
     how = {
         "batch": 4,
@@ -89,7 +89,7 @@ def train_large(store: FrameStore, larger: FrameStore, small: TubeletTokenizer, 
     tokenizer = TubeletTokenizer(replace(tokenizer.config, **DETAILS)).to(device())
     known = {k: v for k, v in first.model.state_dict().items() if not k.startswith(("to_code", "from_code"))}
     tokenizer.load_state_dict(known, strict=False)
-    again = folder.with_name(f"{folder.name}-details-{weight_hash(tokenizer)[:8]}")
+    again = part_folder(folder, "details", tokenizer)
     size = store.frames.shape[-1]
     least = size / larger.frames.shape[-1]
     draw = zoomed_batches(Clips(larger, train, FRAMES), batch=1, size=size, least=least)
