@@ -17,6 +17,7 @@ are ``(B, t, h, w)`` int64. ``vg.show`` draws, for notebooks.
 import importlib
 
 __all__ = [
+    "atomic",
     "checkpoints",
     "data",
     "latents",
