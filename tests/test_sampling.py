@@ -9,6 +9,7 @@ import torch
 from vg import sampling
 from vg.models import Prior, PriorConfig, TubeletConfig, TubeletTokenizer
 from vg.sampling import generate, generate_tokens, restrict
+from vg.sampling.one_by_one import draw
 
 LEVELS = (5, 4, 3)
 
@@ -112,7 +113,7 @@ def test_the_temperature_divides_logits_and_not_probabilities(models):
             return choose(logits.expand(20_000, -1))[:, None]
 
     stand_in = type("Prior", (), {"head": Head(), "levels": prior.levels})
-    drawn = sampling._draw(stand_in, [torch.zeros(20_000, 1)], [1.0], noise, 0.5, None, None)
+    drawn = draw(stand_in, [torch.zeros(20_000, 1)], [1.0], noise, sampling.Options(temperature=0.5))
     seen = torch.bincount(drawn[:, 0], minlength=5) / 20_000
     assert (seen - (logits[0] / 0.5).softmax(-1)).abs().max() < 0.02
     assert (seen - logits[0].softmax(-1)).abs().max() > 0.1

@@ -1,0 +1,177 @@
+"""Parallel sampling draws the very tokens of the plain loop, whatever the options, in fewer passes."""
+
+import time
+
+import pytest
+import torch
+
+from vg import checkpoints, threads
+from vg.models import Prior, PriorConfig
+from vg.sampling import Options, Sampler, generate_tokens, knobs, one_by_one, packed, parallel
+from vg.sampling.windows import Windows
+
+LEVELS = (5, 4, 3)
+
+
+def random_prior(**config) -> Prior:
+    """Sure enough of some tokens that guesses come true, unsure enough of others that they fail. In float64: exact."""
+    torch.manual_seed(0)
+    shape = {"grid": (2, 3), "width": 32, "depth": 2, "heads": 4, "context": 1, "scenes": 3}
+    prior = Prior(PriorConfig(LEVELS, **shape | config))
+    for weight in prior.parameters():
+        weight.data += 0.15 * torch.randn_like(weight)
+    return prior.double().freeze()
+
+
+@pytest.fixture(scope="module")
+def prior():
+    return random_prior()
+
+
+PROMPT = torch.randint(60, (2, 2, 2, 3), generator=torch.Generator().manual_seed(1))
+OPTIONS = [
+    {},
+    {"temperature": 0.3},
+    {"temperature": 2.5, "top_p": 0.8},
+    {"top_k": 2},
+    {"top_k": 3, "top_p": 0.7, "temperature": 0.7},
+    {"scene": 1},
+    {"scene": 2, "guidance": 3.0},
+    {"history": 2.0},
+    {"history": 1.5, "scene": 0, "guidance": 2.0, "top_p": 0.95},
+    {"window": 1},
+    {"window": 2, "history": 1.7},
+    {"batch": 3},
+    {"batch": 3, "scene": [2, 0, 1], "guidance": 1.5, "history": 1.3},
+    {"batch": 5, "window": 3, "temperature": 0.2},
+]
+
+
+@pytest.mark.parametrize("options", OPTIONS, ids=str)
+@pytest.mark.parametrize("prompted", [False, True])
+def test_every_option_gives_the_tokens_of_the_plain_loop(prior, options, prompted):
+    prompt = PROMPT[: options.get("batch", 2)][: 1 if options.get("batch", 2) > 2 else 2] if prompted else None
+    options = options if "batch" in options or prompt is None else options | {"batch": 2}
+    settings = {"frames": 7, "seed": 5, "progress": False, **options}
+    assert torch.equal(generate_tokens(prior, prompt, **settings), one_by_one(prior, prompt, **settings))
+
+
+SHAPES = [
+    {"grid": (1, 1)},
+    {"grid": (3, 1)},
+    {"grid": (1, 5)},
+    {"grid": (4, 4), "context": 0},
+    {"grid": (2, 2), "positions": "learned", "longest": 7},
+    {"grid": (2, 2), "positions": "plain", "heads": 2},
+    {"grid": (2, 3), "layouts": True},
+]
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_every_grid_and_every_kind_of_position_gives_the_tokens_of_the_plain_loop(shape):
+    prior = random_prior(**shape)
+    if prior.config.layouts:
+        prior.learn_layouts(1, torch.randint(60, (1, 2, *prior.grid)))
+    settings = {"frames": 7, "seed": 2, "progress": False, "scene": 1, "guidance": 2.0, "history": 1.5}
+    assert torch.equal(generate_tokens(prior, None, **settings), one_by_one(prior, None, **settings))
+
+
+def test_a_guide_is_heeded_and_one_that_ends_early_refused():
+    prior = random_prior(grid=(2, 2), guide_levels=(3, 4), guide_grid=(1, 1))
+    guide = torch.randint(12, (3, 4, 1, 1))
+    settings = {"frames": 4, "batch": 3, "guide": guide, "history": 1.5, "progress": False}
+    made = generate_tokens(prior, None, **settings)
+    assert torch.equal(made, one_by_one(prior, None, **settings))
+    assert not torch.equal(made, generate_tokens(prior, None, **settings | {"guide": guide.flip(0)}))
+    for loop in (generate_tokens, one_by_one):
+        with pytest.raises(ValueError, match="the guide ends"):
+            loop(prior, None, **settings | {"frames": 5})
+
+
+def test_learned_positions_end_where_the_plain_loop_says():
+    prior = random_prior(grid=(2, 2), positions="learned", longest=3)
+    for loop in (generate_tokens, one_by_one):
+        with pytest.raises(ValueError, match="learned positions end at 3"):
+            loop(prior, None, 4, progress=False)
+
+
+@pytest.mark.parametrize("longest", [1, 2, 3, 6])
+def test_no_window_changes_a_token(prior, longest, monkeypatch):
+    wanted = one_by_one(prior, None, 5, history=1.5, progress=False)
+    monkeypatch.setattr(Windows, "choose", lambda self: longest)
+    assert torch.equal(generate_tokens(prior, None, 5, history=1.5, progress=False), wanted)
+
+
+@pytest.mark.parametrize("batch", [1, 3])
+def test_room_for_few_rows_is_made_again_and_again_without_losing_what_is_looked_at(monkeypatch, batch):
+    prior = random_prior(grid=(4, 4))
+    prompt = torch.randint(60, (1, 3, 4, 4))
+    settings = {"batch": batch, "window": 2, "history": 1.5, "progress": False}
+    wanted = one_by_one(prior, prompt, 12, **settings)
+    monkeypatch.setattr(packed, "ROWS", 5)
+    monkeypatch.setattr(parallel, "ROWS", 5)
+    assert torch.equal(generate_tokens(prior, prompt, 12, **settings), wanted)
+
+
+def test_room_grows_where_the_length_is_not_known_beforehand(prior):
+    with torch.no_grad():
+        sampler = Sampler(prior, [3], Options(), torch.zeros(1, 0, 3, dtype=torch.long))
+        tokens = torch.cat([tokens for _, tokens in sampler.run(40)])
+    assert torch.equal(tokens, prior.digits(one_by_one(prior, None, 40, 3, progress=False))[0])
+
+
+@pytest.mark.parametrize("name", ["prior-64", "prior-128"])
+def test_a_shipped_prior_needs_far_fewer_passes_than_tokens(name):
+    prior = checkpoints.load(name)
+    how = Options(**knobs(prior) | {"scene": 4})
+    empty = torch.zeros(1, 0, len(prior.levels), dtype=torch.long)
+    with torch.no_grad(), threads.one_thread():
+        sampler = Sampler(prior, [0], how, empty)
+        tokens = torch.cat([tokens for _, tokens in sampler.run(3)])
+    assert sampler.drawn == 3 * prior.frame and sampler.passes < sampler.drawn / 1.5
+    wanted = one_by_one(prior, None, 3, progress=False, **knobs(prior), scene=4)
+    assert torch.equal(tokens, prior.digits(wanted)[0])
+
+
+def test_a_sample_that_is_easy_to_guess_does_not_wait_for_one_that_is_not(prior):
+    with torch.no_grad():
+        sampler = Sampler(prior, [0, 1], Options(temperature=0.7), torch.zeros(2, 0, 3, dtype=torch.long))
+        gone_ahead = 0
+        for _ in sampler.run(30):
+            gone_ahead = max(gone_ahead, abs(sampler.samples[0].frame - sampler.samples[1].frame))
+    assert gone_ahead > 0
+
+
+def test_the_number_of_threads_is_given_back_even_after_an_error(prior):
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        generate_tokens(prior, None, 2, batch=3, progress=False)
+        assert torch.get_num_threads() == 2
+        with pytest.raises(ValueError):
+            generate_tokens(random_prior(positions="learned", longest=1), None, 4, batch=3, progress=False)
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_work_is_shared_out_once_each_and_errors_come_through():
+    torch.set_num_threads(2)
+    try:
+        seen, at_once = [], []
+
+        def work(rows):
+            seen.extend(rows)
+            at_once.append(torch.get_num_threads())
+            time.sleep(0.05)
+
+        threads.side_by_side(work, 5, torch.device("cpu"))
+        assert sorted(seen) == [0, 1, 2, 3, 4] and at_once == [1, 1]
+
+        def fail(rows):
+            raise RuntimeError("this one")
+
+        with pytest.raises(RuntimeError, match="this one"):
+            threads.side_by_side(fail, 4, torch.device("cpu"))
+    finally:
+        torch.set_num_threads(1)

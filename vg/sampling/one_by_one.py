@@ -1,0 +1,60 @@
+"""The plain loop: one token after another. What to read first, and what parallel sampling has to equal."""
+
+import torch
+from torch import Tensor
+from tqdm.auto import tqdm
+
+from vg.models.frozen import evaluating
+from vg.models.transformer import Prior
+from vg.sampling.filters import gumbel, restrict
+from vg.sampling.guidance import readings
+from vg.sampling.options import Options, given_digits
+from vg.threads import one_thread
+
+
+@torch.no_grad()
+def one_by_one(
+    prior: Prior,
+    tokens: Tensor | None,
+    frames: int,
+    seed: int = 0,
+    *,
+    batch: int = 1,
+    guide: Tensor | None = None,
+    progress: bool = True,
+    **options,
+) -> Tensor:
+    """The same tokens as ``generate_tokens``, with the same arguments, drawn in the order that the prior has them."""
+    how = Options(**options)
+    how.check(prior, batch)
+    digits, device = given_digits(prior, tokens, frames, batch), prior.start.device
+    dice = [torch.Generator().manual_seed(seed + b) for b in range(batch)]
+    readers = readings(how.label(batch, device), how.guidance, how.history)
+    weights = [weight for reader in readers for weight in reader.weights]
+    guide = None if guide is None else guide.to(device)
+    fresh = digits if digits.shape[1] else None
+    total, shape = frames * prior.frame, (len(prior.levels), max(prior.levels))
+    bar = tqdm(total=total - digits.shape[1], unit="token", desc="generating", disable=not progress, mininterval=0.5)
+    with one_thread(), evaluating(prior), bar:
+        while digits.shape[1] < total:
+            hidden = [reader.advance(prior, digits, fresh, how.reach(prior), guide) for reader in readers]
+            noise = torch.stack([torch.rand(shape, generator=die) for die in dice]).to(device)
+            fresh = draw(prior, hidden, weights, noise, how)[:, None]
+            digits = torch.cat([digits, fresh], dim=1)
+            bar.update(1)
+    return prior.quantizer.indices(digits).view(batch, frames, *prior.grid)
+
+
+def draw(prior: Prior, hidden: list[Tensor], weights: list[float], noise: Tensor, how: Options) -> Tensor:
+    """One token for each sample: (B, digits), from each reading's hidden states (B, D) and uniform noise."""
+    position = 0
+
+    def choose(logits: Tensor) -> Tensor:
+        nonlocal position
+        logits = sum(weight * part for weight, part in zip(weights, logits.chunk(len(weights))))
+        logits = restrict(logits / how.temperature, how.top_k, how.top_p)
+        drawn = (logits + gumbel(noise[:, position, : logits.shape[-1]])).argmax(dim=-1)
+        position += 1
+        return drawn.repeat(len(weights))  # every reading is shown the same
+
+    return prior.head.sample(torch.cat(hidden), choose)[: len(noise)]

@@ -1,0 +1,181 @@
+"""A prior laid out for sampling: the same numbers from few, large operations instead of many small modules.
+
+``vg.models.transformer`` is the form to read, and the one that trains. Here one table holds the digits of all three
+tokens that an input looks at, keys and values have their room from the start, the ALiBi bias of every pass is a part of
+one tensor, and rows of several samples and readings go through the layers together.
+"""
+
+from dataclasses import dataclass, field
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from vg.models.attention import alibi_bias
+from vg.models.transformer import Prior
+from vg.sampling.filters import restrict
+from vg.sampling.options import Options
+
+ROWS = 128  # positions that go through the layers together, at most: of one sample and one reading
+
+
+class Cache:
+    """Keys and values of every layer, for each sample of a batch; each sample may have come to another position.
+
+    Args:
+        depth, batch, heads, width: layers, samples, N, and D / N.
+        room: positions that there is room for at first.
+        reach: attend to so many positions at most, and drop older ones when room is needed; None keeps all.
+        like: gives dtype and device.
+    """
+
+    def __init__(self, depth: int, batch: int, heads: int, width: int, room: int, reach: int | None, like: Tensor):
+        if reach is not None:
+            room = min(room, 2 * reach + ROWS)
+        self.reach = reach
+        self.kept = like.new_empty(depth, 2, batch, heads, room, width)
+        self.first = [0] * batch  # the position of each sample's first entry
+
+    def place(self, sample: int, start: int, count: int) -> tuple[int, int, int]:
+        """Where ``count`` positions from ``start`` on lie, and how far back they may look: (oldest, begin, end)."""
+        if start + count - self.first[sample] > self.kept.shape[4]:
+            self._make_room(sample, start, count)
+        begin = start - self.first[sample]
+        oldest = 0 if self.reach is None else max(0, begin - self.reach + 1)
+        return oldest, begin, begin + count
+
+    def _make_room(self, sample: int, start: int, count: int) -> None:
+        if self.reach is None:
+            spare = self.kept.new_empty(*self.kept.shape[:4], max(count, self.kept.shape[4]), self.kept.shape[5])
+            self.kept = torch.cat([self.kept, spare], dim=4)
+            return
+        stop = start - self.first[sample]
+        drop = max(0, stop - self.reach + 1)
+        self.kept[:, :, sample, :, : stop - drop] = self.kept[:, :, sample, :, drop:stop].clone()
+        self.first[sample] += drop
+
+
+@dataclass(frozen=True)
+class Span:
+    """Rows that go through the layers: ``count`` positions from ``start`` on of one sample, kept in ``cache``."""
+
+    cache: Cache
+    sample: int
+    start: int
+    count: int
+
+
+@dataclass
+class Bias:
+    """ALiBi's bias for any number of queries and keys, as parts of one tensor that grows when it has to."""
+
+    slopes: Tensor
+    reach: int | None
+    like: Tensor
+    table: Tensor | None = field(default=None, init=False)
+
+    def part(self, queries: int, keys: int) -> Tensor:
+        """(1, N, queries, keys), the queries being the last of the keys."""
+        if self.table is None or keys > self.table.shape[2]:
+            longest = max(4 * ROWS, 2 * keys)
+            self.table = alibi_bias(self.slopes, ROWS, longest, self.reach).to(self.like)
+        return self.table[None, :, ROWS - queries :, self.table.shape[2] - keys :]
+
+
+class Packed:
+    """The weights of ``prior`` as they are now; made anew for every sampling, which takes a millisecond."""
+
+    def __init__(self, prior: Prior):
+        self.prior, self.width, self.heads = prior, prior.config.width, prior.config.heads
+        self.columns, self.like = prior.grid[1], prior.start
+        tables = [prior.left, prior.above, prior.corner]
+        weights = [torch.cat([table.tables[i].weight for table in tables], dim=1) for i in range(len(prior.levels))]
+        self.tokens = torch.cat(weights)  # (sum of levels, 3 D): left, above, above right
+        if self.columns == 1:  # one token wide, above right is the token to predict itself
+            self.tokens[:, 2 * self.width :] = 0
+        starts = torch.tensor([0, *prior.levels[:-1]], device=self.like.device)
+        self.offsets = starts.cumsum(0)
+        self.layers = [
+            (layer.norm, layer.qkv, layer.out, layer.mlp[0], layer.mlp[1], layer.mlp[3]) for layer in prior.layers
+        ]
+        self.digits = [(logits[0], logits[1], logits[3]) for logits in prior.head.logits]
+        self.known = [table.weight for table in prior.head.known.tables]
+
+    def embed(self, digits: Tensor) -> Tensor:
+        """Digits (L, digits) -> (L, 3 D): what a token tells the input after it, below it, and below left of it."""
+        return F.embedding_bag(digits + self.offsets, self.tokens, mode="sum")
+
+    def inputs(self, base: Tensor, tokens: Tensor, first: int, count: int) -> Tensor:
+        """Inputs ``first`` to ``first + count`` of a tubelet-frame: (count, D).
+
+        Args:
+            base: (h * w, D), what does not depend on this tubelet-frame's tokens.
+            tokens: (w + h * w, 3 D), ``embed`` of the row before this tubelet-frame and of its own tokens.
+            first, count: which.
+        """
+        d, w = self.width, self.columns
+        left = tokens[w + first - 1 : w + first - 1 + count, :d]
+        above = tokens[first : first + count, d : 2 * d]
+        corner = tokens[first + 1 : first + 1 + count, 2 * d :]
+        return base[first : first + count] + left + above + corner
+
+    def hidden(self, x: Tensor, spans: list[Span], bias: Bias) -> Tensor:
+        """Inputs (L, D), the rows of all ``spans`` one after another -> hidden states (L, D); the caches are filled."""
+        places = [span.cache.place(span.sample, span.start, span.count) for span in spans]
+        together = self._together(spans, places)
+        for i, (norm, qkv, out, mlp_norm, up, down) in enumerate(self.layers):
+            y = _linear(_norm(x, norm), qkv)
+            y = together(i, y, bias) if together else self._apart(i, y, spans, places, bias)
+            x = x + _linear(y, out)
+            x = x + _linear(F.gelu(_linear(_norm(x, mlp_norm), up)), down)
+        return _norm(x, self.prior.norm)
+
+    def _apart(self, i: int, qkv: Tensor, spans: list[Span], places: list, bias: Bias) -> Tensor:
+        """Attention of layer ``i``, span by span: (L, 3 D) -> (L, D)."""
+        heads, out = qkv.view(len(qkv), 3, self.heads, -1).permute(1, 2, 0, 3), []  # (3, N, L, D / N)
+        parts = heads.split([span.count for span in spans], dim=2)
+        for span, (oldest, begin, end), part in zip(spans, places, parts):
+            kept = span.cache.kept[i, :, span.sample]  # (2, N, room, D / N)
+            kept[:, :, begin:end] = part[1:]
+            k, v = kept[:, None, :, oldest:end]
+            out.append(F.scaled_dot_product_attention(part[:1], k, v, bias.part(span.count, end - oldest)))
+        y = out[0] if len(out) == 1 else torch.cat(out, dim=2)
+        return y.transpose(1, 2).reshape(len(qkv), -1)
+
+    def _together(self, spans: list[Span], places: list):
+        """One attention for a whole batch that has come to the same position; None where it has not."""
+        cache, batch = spans[0].cache, len(spans)
+        same = all(span.cache is cache and span.sample == b for b, span in enumerate(spans))
+        if batch == 1 or not same or cache.kept.shape[2] != batch or len(set(places)) > 1:
+            return None
+        (oldest, begin, end), count = places[0], spans[0].count
+
+        def attend(i: int, qkv: Tensor, bias: Bias) -> Tensor:
+            q, k, v = qkv.view(batch, count, 3, self.heads, -1).permute(2, 0, 3, 1, 4)  # (B, N, count, D / N)
+            kept = cache.kept[i]  # (2, B, N, room, D / N)
+            kept[0, :, :, begin:end], kept[1, :, :, begin:end] = k, v
+            mask = bias.part(count, end - oldest).expand(batch, -1, -1, -1)
+            y = F.scaled_dot_product_attention(q, kept[0, :, :, oldest:end], kept[1, :, :, oldest:end], mask)
+            return y.transpose(1, 2).reshape(len(qkv), -1)
+
+        return attend
+
+    def draw(self, x: Tensor, weights: Tensor, noise: Tensor, how: Options) -> Tensor:
+        """A token for each row: hidden states (K * L, D) of K readings, Gumbel noise (L, digits, V) -> (L, digits)."""
+        x, digits = x.view(len(weights), len(noise), -1), []
+        for i, (norm, inner, last) in enumerate(self.digits):
+            logits = _linear(F.gelu(_linear(_norm(x, norm), inner)), last)  # (K, L, V)
+            logits = logits[0] if len(weights) == 1 else torch.einsum("k,klv->lv", weights, logits)
+            logits = restrict(logits / how.temperature, how.top_k, how.top_p)
+            digits.append((logits + noise[:, i, : logits.shape[-1]]).argmax(dim=-1))
+            if i < len(self.known):
+                x = x + self.known[i][digits[-1]]
+        return torch.stack(digits, dim=-1)
+
+
+def _linear(x: Tensor, layer: torch.nn.Linear) -> Tensor:
+    return F.linear(x, layer.weight, layer.bias)
+
+
+def _norm(x: Tensor, layer: torch.nn.LayerNorm) -> Tensor:
+    return F.layer_norm(x, layer.normalized_shape, layer.weight, layer.bias, layer.eps)

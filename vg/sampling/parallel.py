@@ -1,0 +1,236 @@
+"""Exact parallel sampling: several tokens a pass, and the very tokens that the plain loop draws.
+
+The noise of every token is drawn beforehand, so a token is a function of the tokens before it. The next tokens are
+guessed, read in one pass, and each is drawn with its own noise. Up to and including the first that differs from its
+guess they are what the plain loop would have drawn, since all that they depend on is. The others are the next guesses.
+(Speculative Jacobi decoding: Teng et al., 2024, arXiv:2410.01699; with coupled noise: arXiv:2510.24211.)
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from vg.models.blocks import Past
+from vg.models.transformer import Prior
+from vg.sampling.filters import gumbel
+from vg.sampling.options import Options
+from vg.sampling.packed import ROWS, Bias, Cache, Packed, Span
+from vg.sampling.windows import Windows
+
+
+@dataclass
+class Branch:
+    """One reading of the tokens so far (see ``vg.sampling.guidance``), for a whole batch.
+
+    Attributes:
+        weight: of its logits in the sum that is drawn from.
+        label: (B,) int64, each sample's scene, -1 for none.
+        forgets: whether it begins anew with every tubelet-frame.
+        cache: its keys and values.
+    """
+
+    weight: float
+    label: Tensor
+    forgets: bool
+    cache: Cache
+
+
+@dataclass
+class Sample:
+    """One video that is being drawn.
+
+    Attributes:
+        row: its number in the batch.
+        dice: gives its noise.
+        frame: tubelet-frames that are finished.
+        tokens: (h * w, digits) int64 on the CPU, the tubelet-frame it is in: drawn up to ``place``, guessed from there.
+        place: how much of it is drawn.
+        noise: (h * w, digits, V), Gumbel, of this tubelet-frame.
+        bases: for each branch, the inputs less what this tubelet-frame's tokens add, (h * w, D).
+        embedded: for each branch, ``Packed.embed`` of the row before this tubelet-frame and of its own tokens.
+        past: what the context network remembers.
+    """
+
+    row: int
+    dice: torch.Generator
+    frame: int = 0
+    tokens: Tensor | None = None
+    place: int = 0
+    noise: Tensor | None = None
+    bases: list[Tensor] = field(default_factory=list)
+    embedded: list[Tensor] = field(default_factory=list)
+    past: Past = field(default_factory=dict)
+
+
+class Sampler:
+    """Draws tubelet-frames, for a batch in which every sample goes ahead at its own speed.
+
+    Args:
+        prior: in evaluation mode.
+        seeds: of each sample.
+        how: the options, checked.
+        given: (B, L, digits), the digits of whole tubelet-frames to go on from.
+        guide: as in ``generate_tokens``.
+        frames: tubelet-frames that there will be, if that is known: room is made for as many.
+
+    Attributes:
+        passes: through the layers so far, and ``drawn``: tokens that they brought.
+    """
+
+    def __init__(
+        self,
+        prior: Prior,
+        seeds: list[int],
+        how: Options,
+        given: Tensor,
+        guide: Tensor | None = None,
+        frames: int | None = None,
+    ):
+        self.prior, self.how, self.packed = prior, how, Packed(prior)
+        self.passes = self.drawn = 0
+        self.windows = Windows(min(ROWS, prior.frame), len(seeds), right=8.0 if given.shape[1] else 0.0)
+        batch, device = len(seeds), prior.start.device
+        self.samples = [Sample(b, torch.Generator().manual_seed(seed)) for b, seed in enumerate(seeds)]
+        self.guided = prior.guided(guide)
+        label, reach = how.label(batch, device), how.reach(prior)
+        room = (frames or given.shape[1] // prior.frame + 2) * prior.frame
+        self.branches = [self._branch(how.guidance + how.history - 1, label, room)]
+        if how.guidance != 1.0:
+            self.branches.append(self._branch(1 - how.guidance, torch.full_like(label, -1), room))
+        if how.history != 1.0:
+            self.branches.append(self._branch(1 - how.history, label, prior.frame, forgets=True))
+        self.weights = torch.tensor([branch.weight for branch in self.branches]).to(prior.start)
+        self.bias = Bias(prior.slopes, reach, prior.start)
+        for sample in self.samples:
+            self._take(sample, given[sample.row])
+
+    def _branch(self, weight: float, label: Tensor, room: int, forgets: bool = False) -> Branch:
+        config, reach = self.prior.config, None if forgets else self.how.reach(self.prior)
+        head = config.width // config.heads
+        cache = Cache(config.depth, len(label), config.heads, head, room, reach, self.prior.start)
+        return Branch(weight, label, forgets, cache)
+
+    def _take(self, sample: Sample, given: Tensor) -> None:
+        """Read a prompt (L, digits), tubelet-frame by tubelet-frame."""
+        for tokens in given.cpu().view(-1, self.prior.frame, given.shape[1]):
+            self._begin(sample)
+            sample.tokens = tokens.clone()
+            self._embed(sample, 0, self.prior.frame)
+            while sample.place < self.prior.frame:
+                count = min(ROWS, self.prior.frame - sample.place)
+                self._read([sample], [count], forgetting=False)
+                sample.place += count
+            self.finish(sample)
+
+    def finish(self, sample: Sample) -> Tensor:
+        """The tubelet-frame (h * w, digits) that ``sample`` has come to the end of; it goes on with the next."""
+        sample.frame += 1
+        sample.place, sample.noise, sample.bases = 0, None, []
+        return sample.tokens.clone()
+
+    def _begin(self, sample: Sample) -> None:
+        """Prepare a tubelet-frame. The tokens of the last one are the first guess."""
+        prior, columns, d = self.prior, self.prior.grid[1], self.prior.config.width
+        before = row = seen = None
+        if sample.frame:
+            before = sample.tokens.to(prior.start.device)
+            seen = prior.contexts(before[None], sample.past)[0]
+            row = self.packed.embed(before[-columns:])
+        else:
+            sample.tokens = torch.zeros(prior.frame, len(prior.levels), dtype=torch.long)
+        sample.embedded = []
+        for branch in self.branches:
+            first = branch.forgets or before is None
+            sample.bases.append(self._base(branch, sample, None if first else seen))
+            embedded = prior.start.new_zeros(columns + prior.frame, 3 * d)
+            if not first:
+                embedded[:columns] = row
+            sample.embedded.append(embedded)
+
+    def _base(self, branch: Branch, sample: Sample, seen: Tensor | None) -> Tensor:
+        """(h * w, D): what inputs hold beside this tubelet-frame's own tokens. Without ``seen`` it is the first."""
+        prior, label = self.prior, branch.label[sample.row] + 1
+        begin = sample.frame * prior.frame
+        x = prior.place + (prior.nothing if seen is None else seen)
+        if seen is None:
+            x[0] += prior.start
+        if self.guided is not None:
+            if begin >= self.guided.shape[1]:
+                raise ValueError(f"Prior: the guide ends at token {begin}; give one for all tubelet-frames.")
+            x = x + self.guided[sample.row, begin : begin + prior.frame]
+        if prior.position is not None:
+            at = 0 if branch.forgets else begin
+            if at + prior.frame > prior.position.num_embeddings:
+                raise ValueError(
+                    f"Prior: learned positions end at {prior.config.longest} tubelet-frames; "
+                    "ALiBi (positions='two_scale') has no such end."
+                )
+            x = x + prior.position.weight[at : at + prior.frame]
+        if prior.scene is not None:
+            x = x + prior.scene.weight[label]
+            if prior.config.layouts:
+                x = x + prior.stands(prior.layouts[label])
+        return x
+
+    def advance(self, samples: list[Sample]) -> None:
+        """One pass for these samples, each of which is drawn a token at least; none is at the end of its frame."""
+        most = self.windows.choose()
+        counts = [min(most, self.prior.frame - sample.place) for sample in samples]
+        for sample, count in zip(samples, counts):
+            if not sample.bases:
+                self._begin(sample)
+            if sample.noise is None:
+                shape = (self.prior.frame, len(self.prior.levels), max(self.prior.levels))
+                sample.noise = gumbel(torch.rand(shape, generator=sample.dice)).to(self.prior.start)
+            self._embed(sample, max(0, sample.place - 1), sample.place + count - 1)
+        hidden = self._read(samples, counts)
+        noise = [sample.noise[sample.place : sample.place + count] for sample, count in zip(samples, counts)]
+        drawn = self.packed.draw(hidden, self.weights, noise[0] if len(noise) == 1 else torch.cat(noise), self.how)
+        for sample, tokens in zip(samples, drawn.cpu().split(counts)):
+            self._keep(sample, tokens)
+        self.passes += 1
+
+    def _embed(self, sample: Sample, first: int, stop: int) -> None:
+        if stop > first:
+            rows = self.packed.embed(sample.tokens[first:stop].to(self.prior.start.device))
+            for embedded in sample.embedded:
+                embedded[self.packed.columns + first : self.packed.columns + stop] = rows
+
+    def _read(self, samples: list[Sample], counts: list[int], forgetting: bool = True) -> Tensor:
+        """Hidden states (branches * rows, D) of each sample's next positions; branches that forget may be left out."""
+        x, spans = [], []
+        for k, branch in enumerate(self.branches):
+            if branch.forgets and not forgetting:
+                continue
+            for sample, count in zip(samples, counts):
+                x.append(self.packed.inputs(sample.bases[k], sample.embedded[k], sample.place, count))
+                start = sample.place + (0 if branch.forgets else sample.frame * self.prior.frame)
+                spans.append(Span(branch.cache, sample.row, start, count))
+        return self.packed.hidden(x[0] if len(x) == 1 else torch.cat(x), spans, self.bias)
+
+    def _keep(self, sample: Sample, drawn: Tensor) -> None:
+        """Keep what was drawn up to the first token that differs from its guess; the rest are guesses."""
+        guess = sample.tokens[sample.place : sample.place + len(drawn)]
+        wrong = (drawn != guess).any(dim=1).tolist()
+        right = wrong.index(True) if True in wrong else len(wrong)
+        guess.copy_(drawn)
+        kept = min(right + 1, len(drawn))
+        sample.place += kept
+        self.drawn += kept
+        self.windows.learn(right)
+
+    def run(self, frames: int, drawn: Callable[[int], object] = lambda count: None) -> Iterator[tuple[int, Tensor]]:
+        """Draw until every sample has ``frames`` tubelet-frames.
+
+        Yields:
+            (sample, its next tubelet-frame (h * w, digits)), as they come.
+        """
+        while todo := [sample for sample in self.samples if sample.frame < frames]:
+            before = self.drawn
+            self.advance(todo)
+            drawn(self.drawn - before)
+            for sample in todo:
+                if sample.place == self.prior.frame:
+                    yield sample.row, self.finish(sample)

@@ -1,0 +1,149 @@
+"""Generation: new tokens, decoded into new video."""
+
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+from tqdm.auto import tqdm
+
+from vg.models.frozen import evaluating
+from vg.models.transformer import Prior
+from vg.models.tubelet import TubeletTokenizer
+from vg.sampling.options import Options, Scenes, check_levels, given_digits, labels
+from vg.sampling.parallel import Sampler
+from vg.threads import side_by_side
+
+
+@torch.no_grad()
+def generate(
+    prior: Prior,
+    tokenizer: TubeletTokenizer,
+    prompt: Tensor | None = None,
+    frames: int = 32,
+    seed: int = 0,
+    *,
+    batch: int | None = None,
+    temperature: float = 1.0,
+    top_k: int | None = None,
+    top_p: float | None = None,
+    scene: Scenes = None,
+    guidance: float = 1.0,
+    history: float = 1.0,
+    window: int | None = None,
+    progress: bool = True,
+) -> Tensor:
+    """New video: from nothing, from a still, or going on from a clip.
+
+    Args:
+        prior: predicts the tokens.
+        tokenizer: the one whose tokens the prior was trained on.
+        prompt: (B, C, T, H, W) in [-1, 1], or (C, T, H, W) for one; a still has T = 1. Its ragged end, which
+            fills no tubelet, is left out; a prompt shorter than a tubelet holds its last frame.
+        frames: T of the result, the prompt's frames included.
+        seed: the same arguments and seed give the same video. Sample ``b`` of a batch is seeded with
+            ``seed + b``, whatever the others are.
+        batch: how many to make; default as many as there are prompts or scenes, or one.
+        temperature: the logits are divided by it, above 0: below 1 is safer, above 1 wilder.
+        top_k: draw each digit from its so many most probable values.
+        top_p: draw each digit from the fewest values that hold this share of the probability (Holtzman et al.,
+            2020, arXiv:1904.09751). Both are taken from the same distribution, independently of each other.
+        scene: a label, or one for each of the batch, for a prior that has them.
+        guidance: above 1, go further in the direction that the scene's label points to (Ho and Salimans,
+            2022, arXiv:2207.12598).
+        history: above 1, go further in the direction that the past points to: what the prior says after all
+            tubelet-frames before, beside what it would say if the one it is in were the first (history guidance: Song
+            et al., 2025, arXiv:2502.06764; for text context-aware decoding: Shi et al., 2023, arXiv:2305.14739). No
+            training is needed: a prior that learned from windows of shots knows both. A pass takes up to twice as
+            long.
+        window: tubelet-frames that the prior looks back at most; default all. Without a bound a long video
+            takes ever longer.
+        progress: show a bar.
+
+    Returns:
+        (B, C, frames, H, W) in [-1, 1]: the prompt as the tokenizer sees it, then what is new.
+
+    Raises:
+        ValueError: if the models do not fit each other or the prompt, or a number is out of its range.
+    """
+    check_levels([prior.levels], [tokenizer.levels])
+    t = tokenizer.tubelet[0]
+    tokens = None if prompt is None else _prompt_tokens(prior, tokenizer, prompt)
+    if batch is None:
+        batch = max(len(labels(scene)), 1 if tokens is None else len(tokens))
+    given = 0 if tokens is None else tokens.shape[1]
+    if frames <= given * t:
+        raise ValueError(f"generate: the prompt fills {given * t} of {frames} frames. Ask for more than that.")
+    wanted = -(-frames // t)
+    indices = generate_tokens(
+        prior, tokens, wanted, seed, batch=batch, temperature=temperature, top_k=top_k, top_p=top_p,
+        scene=scene, guidance=guidance, history=history, window=window, progress=progress,
+    )  # fmt: skip
+    return tokenizer.decode(indices.to(next(tokenizer.parameters()).device))[:, :, :frames]
+
+
+@torch.no_grad()
+def generate_tokens(
+    prior: Prior,
+    tokens: Tensor | None,
+    frames: int,
+    seed: int = 0,
+    *,
+    batch: int = 1,
+    guide: Tensor | None = None,
+    progress: bool = True,
+    **options,
+) -> Tensor:
+    """As ``generate``, in tokens: from (B, t, h, w) or None to (B, ``frames``, h, w) int64, t counting.
+
+    Several tokens are drawn a pass, and they are those of ``one_by_one``, the plain loop (``vg.sampling.parallel``).
+
+    Args:
+        prior, seed, batch, progress: as in ``generate``.
+        tokens: the prompt's.
+        frames: of the result, the prompt's included; tubelet-frames here.
+        guide: (B, ``frames``, h', w') int64, for a prior that takes one.
+        options: those of ``Options``: ``temperature`` and so on, as in ``generate``.
+
+    Raises:
+        ValueError: where a number is out of its range or the sizes disagree.
+    """
+    how = Options(**options)
+    how.check(prior, batch)
+    given = given_digits(prior, tokens, frames, batch)
+    out = given.new_empty(batch, frames, prior.frame, len(prior.levels))
+    begun = given.shape[1] // prior.frame
+    out[:, :begun] = given.view(batch, begun, *out.shape[2:])
+    guide = None if guide is None else guide.to(given.device)
+    label = how.label(batch)
+    total = (frames - begun) * prior.frame * batch
+    bar = tqdm(total=total, unit="token", desc="generating", disable=not progress, mininterval=0.5)
+
+    @torch.no_grad()  # a thread has a mode of its own
+    def draw(rows: list[int]) -> None:
+        theirs = None if guide is None else guide.expand(batch, -1, -1, -1)[rows]
+        alike = replace(how, scene=None if how.scene is None else label[rows].tolist())
+        sampler = Sampler(prior, [seed + b for b in rows], alike, given[rows], theirs, frames)
+        for b, tokens in sampler.run(frames, bar.update):
+            out[rows[b], sampler.samples[b].frame - 1] = tokens.to(out.device)
+
+    with evaluating(prior), bar:
+        side_by_side(draw, batch, given.device)
+    return prior.quantizer.indices(out.flatten(1, 2)).view(batch, frames, *prior.grid)
+
+
+def _prompt_tokens(prior: Prior, tokenizer: TubeletTokenizer, prompt: Tensor) -> Tensor:
+    """(B, t, h, w) on the tokenizer's device."""
+    prompt = prompt[None] if prompt.ndim == 4 else prompt
+    span = tokenizer.tubelet[0]
+    if prompt.ndim != 5 or not prompt.shape[2]:
+        raise ValueError(f"generate: the prompt is {tuple(prompt.shape)}, expected (B, C, T, H, W) with T from 1.")
+    if prompt.shape[2] > span:
+        prompt = prompt[:, :, : prompt.shape[2] // span * span]
+    tokens = tokenizer.encode(prompt.to(next(tokenizer.parameters()).device))
+    if tuple(tokens.shape[2:]) != prior.grid:
+        h, w = (g * p for g, p in zip(prior.grid, tokenizer.tubelet[1:]))
+        raise ValueError(
+            f"generate: the prompt has frames of {tuple(prompt.shape[3:])}, this prior makes {(h, w)}. "
+            f"Open the store with size=({h}, {w})."
+        )
+    return tokens

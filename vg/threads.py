@@ -1,0 +1,41 @@
+"""How many threads compute: one, for many small steps.
+
+A step of a few dozen rows gains nothing from a second thread. Where another process computes too it loses: threads that
+wait for each other by spinning wait for a core first, at every operation (benchmarks/LOG.md).
+"""
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+
+import torch
+
+
+@contextmanager
+def one_thread() -> Iterator[int]:
+    """Torch computes on one thread inside; gives how many there were before, and goes back to as many."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield before
+    finally:
+        torch.set_num_threads(before)
+
+
+def side_by_side(work: Callable[[list[int]], None], count: int, device: torch.device) -> None:
+    """Call ``work`` with the numbers 0 to ``count - 1``, shared out among threads that each compute alone.
+
+    There are as many as torch would have used; they never wait for each other, so a busy machine slows each by its own
+    share only. On a GPU all numbers go into one call.
+    """
+    with one_thread() as threads:
+        parts = [list(range(k, count, threads)) for k in range(min(threads, count))] if device.type == "cpu" else []
+        if len(parts) < 2:
+            work(list(range(count)))
+            return
+        with ThreadPoolExecutor(len(parts), initializer=_begin) as pool:
+            list(pool.map(work, parts))
+
+
+def _begin() -> None:
+    torch.set_num_threads(1)
