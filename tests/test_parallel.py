@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from vg import checkpoints, threads
-from vg.models import Prior, PriorConfig
-from vg.sampling import Options, Sampler, generate_tokens, knobs, one_by_one, packed, parallel
+from vg.models import Prior, PriorConfig, TubeletConfig, TubeletTokenizer
+from vg.sampling import Options, Sampler, Stream, generate, generate_tokens, knobs, one_by_one, packed, parallel
 from vg.sampling.windows import Windows
 
 LEVELS = (5, 4, 3)
@@ -175,3 +175,50 @@ def test_work_is_shared_out_once_each_and_errors_come_through():
             threads.side_by_side(fail, 4, torch.device("cpu"))
     finally:
         torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="module")
+def tokenizer():
+    torch.manual_seed(0)
+    return TubeletTokenizer(TubeletConfig((2, 4, 4), LEVELS, width=16, encoder_depth=1, decoder_depth=1)).freeze()
+
+
+@pytest.mark.parametrize("prompted", [False, True])
+@pytest.mark.parametrize("rows", [4, packed.ROWS])
+def test_a_stream_is_the_video_that_generate_makes_piece_by_piece(tokenizer, monkeypatch, prompted, rows):
+    monkeypatch.setattr(packed, "ROWS", rows)
+    monkeypatch.setattr(parallel, "ROWS", rows)
+    prior = random_prior().float()
+    prompt = torch.rand(1, 1, 6, 8, 12) * 2 - 1 if prompted else None
+    options = {"seed": 4, "window": 2, "history": 1.5, "scene": 2}
+    clip = generate(prior, tokenizer, prompt, frames=40, progress=False, **options)
+    stream = Stream(prior, tokenizer, prompt, **options)
+    torch.testing.assert_close(torch.cat([next(stream) for _ in range(20)], dim=1), clip[0])
+
+
+def test_a_stream_that_was_changed_goes_on_as_one_that_had_the_other_options_from_there_on(tokenizer):
+    prior = random_prior().float()
+    stream = Stream(prior, tokenizer, seed=4, scene=2, window=2)
+    begun = torch.cat([next(stream) for _ in range(4)], dim=1)
+    stream.change(seed=9, history=2.0, temperature=0.5)
+    changed = torch.cat([next(stream) for _ in range(3)], dim=1)
+    same = Stream(prior, tokenizer, seed=4, scene=2, window=2)
+    assert torch.equal(torch.cat([next(same) for _ in range(4)], dim=1), begun)
+    assert not torch.equal(torch.cat([next(same) for _ in range(3)], dim=1), changed)
+    stream.change(history=1.0)
+    assert next(stream).shape == (1, 2, 8, 12), "what began may end"
+    with pytest.raises(ValueError, match="temperature is 0"):
+        stream.change(temperature=0.0)
+    with pytest.raises(ValueError, match="the window stays"):
+        stream.change(window=3)
+
+
+@torch.no_grad()
+def test_options_change_between_two_tubelet_frames_and_guidance_by_a_label_does_not_come_late(prior):
+    empty = torch.zeros(1, 0, 3, dtype=torch.long)
+    sampler = Sampler(prior, [1], Options(scene=0), empty)
+    sampler.advance(sampler.samples)
+    with pytest.raises(ValueError, match="between two tubelet-frames"):
+        sampler.change(Options(scene=1))
+    with pytest.raises(ValueError, match="a guidance of 1 stays 1"):
+        Sampler(prior, [1], Options(scene=0), empty).change(Options(scene=0, guidance=2.0))

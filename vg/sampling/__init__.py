@@ -11,6 +11,7 @@ from vg.sampling.images import sample_images
 from vg.sampling.one_by_one import one_by_one
 from vg.sampling.options import SAMPLING, Options, knobs
 from vg.sampling.parallel import Sampler
+from vg.sampling.stream import Stream
 from vg.sampling.video import generate, generate_tokens
 
 __all__ = [
@@ -18,6 +19,7 @@ __all__ = [
     "Options",
     "Reading",
     "Sampler",
+    "Stream",
     "generate",
     "generate_tokens",
     "knobs",

@@ -5,6 +5,7 @@ tokens that an input looks at, keys and values have their room from the start, t
 one tensor, and rows of several samples and readings go through the layers together.
 """
 
+import math
 from dataclasses import dataclass, field
 
 import torch
@@ -30,9 +31,8 @@ class Cache:
     """
 
     def __init__(self, depth: int, batch: int, heads: int, width: int, room: int, reach: int | None, like: Tensor):
-        if reach is not None:
-            room = min(room, 2 * reach + ROWS)
-        self.reach = reach
+        self.reach, self.most = reach, math.inf if reach is None else 2 * reach + ROWS
+        room = min(room, self.most)
         self.kept = like.new_empty(depth, 2, batch, heads, room, width)
         self.first = [0] * batch  # the position of each sample's first entry
 
@@ -45,9 +45,12 @@ class Cache:
         return oldest, begin, begin + count
 
     def _make_room(self, sample: int, start: int, count: int) -> None:
-        if self.reach is None:
-            spare = self.kept.new_empty(*self.kept.shape[:4], max(count, self.kept.shape[4]), self.kept.shape[5])
-            self.kept = torch.cat([self.kept, spare], dim=4)
+        room = self.kept.shape[4]
+        if room < self.most:
+            more = max(count, min(room, self.most - room))
+            self.kept = torch.cat(
+                [self.kept, self.kept.new_empty(*self.kept.shape[:4], more, self.kept.shape[5])], dim=4
+            )
             return
         stop = start - self.first[sample]
         drop = max(0, stop - self.reach + 1)

@@ -96,21 +96,42 @@ class Sampler:
         self.guided = prior.guided(guide)
         label, reach = how.label(batch, device), how.reach(prior)
         room = (frames or given.shape[1] // prior.frame + 2) * prior.frame
-        self.branches = [self._branch(how.guidance + how.history - 1, label, room)]
+        self.branches = [self._branch(label, room, reach)]
         if how.guidance != 1.0:
-            self.branches.append(self._branch(1 - how.guidance, torch.full_like(label, -1), room))
-        if how.history != 1.0:
-            self.branches.append(self._branch(1 - how.history, label, prior.frame, forgets=True))
-        self.weights = torch.tensor([branch.weight for branch in self.branches]).to(prior.start)
+            self.branches.append(self._branch(torch.full_like(label, -1), room, reach))
         self.bias = Bias(prior.slopes, reach, prior.start)
+        self.change(how)
         for sample in self.samples:
             self._take(sample, given[sample.row])
 
-    def _branch(self, weight: float, label: Tensor, room: int, forgets: bool = False) -> Branch:
-        config, reach = self.prior.config, None if forgets else self.how.reach(self.prior)
+    def _branch(self, label: Tensor, room: int, reach: int | None, forgets: bool = False) -> Branch:
+        config = self.prior.config
         head = config.width // config.heads
         cache = Cache(config.depth, len(label), config.heads, head, room, reach, self.prior.start)
-        return Branch(weight, label, forgets, cache)
+        return Branch(0.0, label, forgets, cache)
+
+    def change(self, how: Options) -> None:
+        """Draw all that comes with other options. Every sample must be between two tubelet-frames.
+
+        Raises:
+            ValueError: if a sample is within one; if guidance by a label is to begin or end, for which what was read
+                without the label is needed from the start; if the window is another.
+        """
+        if any(sample.bases for sample in self.samples):
+            raise ValueError("Sampler: options change between two tubelet-frames only; draw this one to its end.")
+        if (how.guidance != 1.0) != (self.how.guidance != 1.0) or how.window != self.how.window:
+            raise ValueError("Sampler: a guidance of 1 stays 1, any other may change, and the window stays.")
+        self.how, batch = how, len(self.samples)
+        branches = [branch for branch in self.branches if not branch.forgets]
+        branches[0].label = how.label(batch, self.prior.start.device)
+        for branch, weight in zip(branches, (how.guidance + how.history - 1, 1 - how.guidance)):
+            branch.weight = weight
+        if how.history != 1.0:  # it remembers nothing, so it may begin at any time
+            forgetful = self._branch(branches[0].label, self.prior.frame, None, forgets=True)
+            forgetful.weight = 1 - how.history
+            branches.append(forgetful)
+        self.branches = branches
+        self.weights = torch.tensor([branch.weight for branch in branches]).to(self.prior.start)
 
     def _take(self, sample: Sample, given: Tensor) -> None:
         """Read a prompt (L, digits), tubelet-frame by tubelet-frame."""

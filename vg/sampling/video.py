@@ -67,7 +67,7 @@ def generate(
     """
     check_levels([prior.levels], [tokenizer.levels])
     t = tokenizer.tubelet[0]
-    tokens = None if prompt is None else _prompt_tokens(prior, tokenizer, prompt)
+    tokens = None if prompt is None else prompt_tokens(prior, tokenizer, prompt)
     if batch is None:
         batch = max(len(labels(scene)), 1 if tokens is None else len(tokens))
     given = 0 if tokens is None else tokens.shape[1]
@@ -131,7 +131,7 @@ def generate_tokens(
     return prior.quantizer.indices(out.flatten(1, 2)).view(batch, frames, *prior.grid)
 
 
-def _prompt_tokens(prior: Prior, tokenizer: TubeletTokenizer, prompt: Tensor) -> Tensor:
+def prompt_tokens(prior: Prior, tokenizer: TubeletTokenizer, prompt: Tensor) -> Tensor:
     """(B, t, h, w) on the tokenizer's device."""
     prompt = prompt[None] if prompt.ndim == 4 else prompt
     span = tokenizer.tubelet[0]

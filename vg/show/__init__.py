@@ -5,18 +5,21 @@ Clips are ``(C, T, H, W)`` and pictures ``(C, H, W)``, float in [-1, 1] or uint8
     image, grid, strip, compare      still pictures and contact sheets
     player                           a clip under a scrubber, and as an animated PNG on a static page
     explorer, live_explorer          sliders and menus beside a player
+    live                             endless film that is drawn while it plays
     token_map                        a clip with its tokens painted over it
     style, curves, bars, bias_figure, LivePlot      figures
 """
 
 from vg.show.controls import Explorer, explorer, live_explorer
 from vg.show.figures import LivePlot, bars, bias_figure, curves, style
+from vg.show.live import Live, live
 from vg.show.pictures import Picture, compare, grid, image, strip
 from vg.show.player import Player, player
 from vg.show.tokens import token_map
 
 __all__ = [
     "Explorer",
+    "Live",
     "LivePlot",
     "Picture",
     "Player",
@@ -27,6 +30,7 @@ __all__ = [
     "explorer",
     "grid",
     "image",
+    "live",
     "live_explorer",
     "player",
     "strip",

@@ -1,0 +1,270 @@
+"""A live screen: endless film, drawn while it plays; its controls take effect at the next tubelet-frame."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import io
+import queue
+import signal
+import threading
+import time
+from collections import deque
+from pathlib import Path
+
+import ipywidgets as widgets
+import numpy as np
+import torch
+from IPython.display import display
+from torch import Tensor
+
+from vg import paths
+from vg.data import save
+from vg.sampling import Stream, knobs
+from vg.show.pixels import named, resize, to_pil
+from vg.show.player import HIDE_STATIC, live_view
+
+AHEAD = 2  # tubelet-frames that are drawn before they are shown
+KEPT = 300.0  # seconds of film that can be saved
+_on_air: Live | None = None
+
+
+class Live:
+    """What ``live`` returns: the screen, its controls, and two threads behind it, one that draws and one that plays.
+
+    Attributes:
+        widget: the screen and its controls.
+        controls: ``temperature``, ``top_p``, ``history``, ``scene`` (where the prior has labels) and ``seed``.
+        seen: uint8 frames (H, W, C) that were shown, the last five minutes.
+        shown: how many were shown in all.
+        problem: the error that stopped it, if one did.
+    """
+
+    def __init__(self, prior, tokenizer, prompt, seed, fps, scale, scenes, options):
+        self.models, self.prompt, self.options = (prior, tokenizer), prompt, options
+        self.fps, self.shown, self.problem = fps, 0, None
+        self.seen: deque[np.ndarray] = deque(maxlen=round(KEPT * fps))
+        self.stream = Stream(prior, tokenizer, prompt, seed, **options)
+        first = _pictures(next(self.stream))
+        self.scale = max(1, round(256 / first[0].shape[1])) if scale is None else scale
+        self.still = self._png(first[0])
+        self._first, self._threads, self._off = first, [], threading.Event()
+        self._paused = threading.Event()
+        self._build(prior, scenes, seed)
+
+    def _build(self, prior, scenes: dict[str, int] | None, seed: int) -> None:
+        slider = {"continuous_update": False, "readout_format": ".2f", "style": {"description_width": "80px"}}
+        told = {**knobs(prior), **self.options}
+        scene = -1 if told.get("scene") is None else told["scene"]
+        names = {"any": -1, **(scenes or {str(k): k for k in range(prior.config.scenes)})}
+        self.controls = {
+            "temperature": widgets.FloatSlider(told["temperature"], min=0.5, max=1.5, step=0.01, **slider),
+            "top_p": widgets.FloatSlider(told["top_p"] or 1.0, min=0.5, max=1.0, step=0.01, **slider),
+            "history": widgets.FloatSlider(told["history"], min=1.0, max=3.0, step=0.05, **slider),
+            "scene": widgets.Dropdown(options=names, value=scene, style=slider["style"]),
+            "seed": widgets.BoundedIntText(seed, min=0, max=2**31 - 1, style=slider["style"]),
+        }
+        for name, control in self.controls.items():
+            control.description = name.replace("_", "-")
+        if not prior.config.scenes:
+            self.controls["scene"].disabled = True
+        self.screen = widgets.Image(value=self.still, format="png", layout=widgets.Layout(margin="0", flex="0 0 auto"))
+        self.screen.alt = "film that is being drawn"
+        self.play = widgets.Button(description="play", button_style="primary", tooltip="play, or pause")
+        self.stop_button = widgets.Button(description="stop", tooltip="stop drawing and playing")
+        self.gif, self.mp4 = (widgets.Button(description=f"save {kind}") for kind in ("GIF", "MP4"))
+        self.note = widgets.HTML("press play")
+        self.play.on_click(lambda _: self.start() if not self.running else self.pause())
+        self.stop_button.on_click(lambda _: self.stop())
+        self.gif.on_click(lambda _: self.save(".gif"))
+        self.mp4.on_click(lambda _: self.save(".mp4"))
+        wrap = widgets.Layout(flex_flow="row wrap")
+        panel = [*self.controls.values(), widgets.HBox([self.play, self.stop_button], layout=wrap)]
+        panel += [widgets.HBox([self.gif, self.mp4], layout=wrap), self.note]
+        style = widgets.HTML(HIDE_STATIC, layout=widgets.Layout(display="none"))
+        self.widget = widgets.HBox([style, self.screen, widgets.VBox(panel)], layout=wrap)
+        self.widget.add_class("vg-player")
+
+    @property
+    def running(self) -> bool:
+        """Whether it draws or plays, paused or not."""
+        return any(thread.is_alive() for thread in self._threads) and not self._off.is_set()
+
+    def start(self) -> None:
+        """Begin to draw and play. Whatever other screen is on is stopped first; what stopped goes on where it was."""
+        global _on_air
+        if self.running:
+            return
+        if _on_air is not None and _on_air is not self:
+            _on_air.stop()
+        _on_air = self
+        self._off, self._paused, self.problem = threading.Event(), threading.Event(), None
+        drawn: queue.Queue = queue.Queue(AHEAD)
+        if self._first is not None:
+            drawn.put(self._first)
+            self._first = None
+        self._threads = [
+            threading.Thread(target=self._guarded, args=(work, drawn, self._off), daemon=True)
+            for work in (self._draw, self._show)
+        ]
+        for thread in self._threads:
+            thread.start()
+        self.play.description = "pause"
+        self._heed_interrupts()
+
+    def pause(self) -> None:
+        """Hold the picture, or go on."""
+        paused = self._paused
+        paused.clear() if paused.is_set() else paused.set()
+        self.play.description = "play" if paused.is_set() else "pause"
+
+    def stop(self) -> None:
+        """Stop drawing and playing. What was seen can still be saved."""
+        self._off.set()
+        for thread in self._threads:
+            if thread is not threading.current_thread():
+                thread.join()
+        self.play.description = "play"
+        if self.problem is None:
+            self.note.value = f"stopped after {self.shown / self.fps:.0f} seconds of film"
+
+    def save(self, suffix: str = ".gif", to: Path | None = None) -> Path | None:
+        """Write what was seen as GIF or MP4, by default under ``out/``; None if nothing was seen."""
+        if not self.seen:
+            self.note.value = "nothing was shown yet"
+            return None
+        clip = torch.from_numpy(np.stack(self.seen)).permute(3, 0, 1, 2)  # (C, T, H, W)
+        path = Path(to or paths.out_dir() / f"live-{time.strftime('%H%M%S')}").with_suffix(suffix)
+        try:
+            save(path, clip, fps=self.fps, scale=self.scale)
+        except (OSError, ValueError) as problem:
+            self.note.value = f"not saved: {problem}"
+            return None
+        self.note.value = f"saved {clip.shape[1] / self.fps:.0f} seconds: {path}"
+        return path
+
+    def _guarded(self, work, drawn: queue.Queue, off: threading.Event) -> None:
+        try:
+            work(drawn, off)
+        except Exception as problem:  # a thread's error is seen by nobody else
+            self.problem = problem
+            self.note.value = f"stopped: {type(problem).__name__}: {problem}"
+            off.set()
+            self.play.description = "play"
+
+    def _draw(self, drawn: queue.Queue, off: threading.Event) -> None:
+        told = self._told()
+        while not off.is_set():
+            if (now := self._told()) != told:
+                seed = now["seed"] if now["seed"] != told["seed"] else None
+                self.stream.change(seed=seed, **{name: value for name, value in now.items() if name != "seed"})
+                told = now
+            frames = _pictures(next(self.stream))
+            while not off.is_set():
+                try:
+                    drawn.put(frames, timeout=0.1)
+                    break
+                except queue.Full:
+                    continue
+
+    def _told(self) -> dict:
+        told = {name: control.value for name, control in self.controls.items()}
+        return told | {"scene": None if told["scene"] < 0 else told["scene"]}
+
+    def _show(self, drawn: queue.Queue, off: threading.Event) -> None:
+        due = time.perf_counter()
+        while not off.is_set():
+            try:
+                frames = drawn.get(timeout=0.1)
+            except queue.Empty:
+                continue
+            for frame in frames:
+                while self._paused.is_set() and not off.is_set():
+                    time.sleep(0.05)
+                due = max(due + 1 / self.fps, time.perf_counter() - 0.1)  # late is late: it does not hurry after
+                if off.wait(max(0.0, due - time.perf_counter())):
+                    return
+                self.screen.value = self._png(frame)
+                self.seen.append(frame)
+                self.shown += 1
+            speed = self.stream.drawn / max(self.stream.seconds, 1e-9)
+            self.note.value = f"draws {speed:.0f} frames a second, plays {self.fps:g}"
+
+    def _png(self, frame: np.ndarray) -> bytes:
+        out = io.BytesIO()
+        to_pil(resize(frame, self.scale)).save(out, "PNG", compress_level=1)
+        return out.getvalue()
+
+    def _heed_interrupts(self) -> None:
+        """Let the kernel's interrupt stop the screen too, while no cell runs.
+
+        A kernel ignores interrupts between two cells, and puts its own handler back after each message, this one
+        included: so ours is set a moment later.
+        """
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:
+            return  # no kernel
+
+        def install() -> None:
+            before = signal.getsignal(signal.SIGINT)
+
+            def interrupt(number, frame) -> None:
+                self.stop()
+                signal.signal(signal.SIGINT, before)
+
+            if self.running:
+                signal.signal(signal.SIGINT, interrupt)
+
+        if threading.current_thread() is threading.main_thread():
+            loop.call_later(0.5, install)
+
+    def _ipython_display_(self) -> None:
+        still = {"image/png": base64.b64encode(self.still).decode(), "text/plain": "live screen"}
+        display(
+            still, raw=True, metadata={"image/png": {"alt": "the first frame of film that is drawn while it plays"}}
+        )
+        display(live_view(self.widget), raw=True)
+
+
+def live(
+    prior,
+    tokenizer,
+    prompt: Tensor | None = None,
+    seed: int = 0,
+    fps: float = 12,
+    scale: int | None = None,
+    scenes: dict[str, int] | None = None,
+    **options,
+) -> Live:
+    """A screen on which a prior's film is drawn while it plays. Press play; nothing is drawn before.
+
+    One screen is on at a time: starting one stops the other, and so does running its cell again. The kernel's interrupt
+    stops it too, as long as no other cell is running.
+
+    Args:
+        prior, tokenizer: two that belong together.
+        prompt: (C, T, H, W) in [-1, 1] to go on from, or None.
+        seed: where the noise begins.
+        fps: frames a second that are played, above 0.
+        scale: whole number of screen pixels for each pixel; default about 256 screen pixels.
+        scenes: names of labels that can be chosen; default all of the prior's.
+        options: where the controls stand at first, as in ``generate``; default ``vg.sampling.knobs(prior)``.
+
+    Raises:
+        ValueError: if the models do not fit each other or the prompt, or a number is out of its range.
+    """
+    if _on_air is not None:
+        _on_air.stop()
+    if not fps > 0:
+        raise ValueError(f"live: fps is {fps}, expected above 0.")
+    options = {**knobs(prior), **options}
+    if prompt is not None:
+        named(prompt)
+    return Live(prior, tokenizer, prompt, seed, fps, scale, scenes, options)
+
+
+def _pictures(frames: Tensor) -> list[np.ndarray]:
+    """(C, T, H, W) in [-1, 1] -> T pictures (H, W, C) uint8."""
+    pixels = frames.add(1).mul(127.5).round().clamp(0, 255).byte().permute(1, 2, 3, 0)
+    return list(pixels.numpy())
