@@ -205,6 +205,10 @@ def test_a_stream_that_was_changed_goes_on_as_one_that_had_the_other_options_fro
     same = Stream(prior, tokenizer, seed=4, scene=2, window=2)
     assert torch.equal(torch.cat([next(same) for _ in range(4)], dim=1), begun)
     assert not torch.equal(torch.cat([next(same) for _ in range(3)], dim=1), changed)
+    other = Stream(prior, tokenizer, seed=4, scene=2, window=2)
+    assert torch.equal(torch.cat([next(other) for _ in range(4)], dim=1), begun)
+    other.change(history=2.0, temperature=0.5)  # and no other seed
+    assert not torch.equal(torch.cat([next(other) for _ in range(3)], dim=1), changed)
     stream.change(history=1.0)
     assert next(stream).shape == (1, 2, 8, 12), "what began may end"
     with pytest.raises(ValueError, match="temperature is 0"):

@@ -239,3 +239,45 @@ def test_models_that_do_not_belong_together_are_refused(models):
     other = TubeletTokenizer(TubeletConfig((2, 4, 4), (8, 5), width=16))
     with pytest.raises(ValueError, match=r"\[5, 4, 3\].*\[8, 5\]"):
         generate(models[0], other, progress=False)
+
+
+def test_prompts_of_other_types_are_converted_and_what_is_no_picture_is_refused(models):
+    pixels = torch.randint(0, 256, (1, 1, 4, 8, 12), dtype=torch.uint8)
+    unit = pixels.float() / 127.5 - 1
+    wanted = make(models, prompt=unit)
+    for same in (pixels, unit.double(), unit.numpy(), pixels.numpy(), pixels.numpy()[0]):
+        assert torch.equal(make(models, prompt=same), wanted)
+    assert torch.equal(make(models, prompt=unit.half()), make(models, prompt=unit.half().float()))
+    for wrong in ((unit + 1) * 127.5, torch.where(unit > 0, torch.nan, unit), unit / 0.0):
+        with pytest.raises(ValueError, match="expected -1"):
+            make(models, prompt=wrong)
+    with pytest.raises(ValueError, match="int32"):
+        make(models, prompt=pixels.int())
+
+
+def test_clips_that_come_one_by_one_are_those_of_the_batch(models):
+    options = {"frames": 8, "seed": 3, "progress": False, "scene": [1, 0, 2], "guidance": 2.0}
+    prompt = torch.rand(3, 1, 2, 8, 12) * 2 - 1
+    batch = generate(*models, prompt, batch=3, **options)
+    torch.set_num_threads(2)
+    try:
+        came = dict(sampling.generate_each(*models, prompt, batch=3, **options))
+    finally:
+        torch.set_num_threads(1)
+    assert sorted(came) == [0, 1, 2]
+    for b in range(3):
+        torch.testing.assert_close(came[b], batch[b], atol=1e-5, rtol=0)
+    with pytest.raises(ValueError, match="3 scenes and 2 clips"):
+        next(sampling.generate_each(*models, batch=2, **options))
+
+
+@pytest.mark.parametrize("number", ["temperature", "guidance", "history", "top_p"])
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_numbers_that_are_none_are_refused(models, number, value):
+    with pytest.raises(ValueError, match=number):
+        make(models, scene=0, **{number: value})
+
+
+def test_a_window_of_nothing_is_refused(models):
+    with pytest.raises(ValueError, match="window is 0"):
+        make(models, window=0)

@@ -5,10 +5,13 @@ wait for each other by spinning wait for a core first, at every operation (bench
 """
 
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
+from typing import TypeVar
 
 import torch
+
+T = TypeVar("T")
 
 
 @contextmanager
@@ -35,6 +38,20 @@ def side_by_side(work: Callable[[list[int]], None], count: int, device: torch.de
             return
         with ThreadPoolExecutor(len(parts), initializer=_begin) as pool:
             list(pool.map(work, parts))
+
+
+def as_they_come(work: Callable[[int], T], count: int) -> Iterator[T]:
+    """``work`` of the numbers 0 to ``count - 1``, in the order in which it is done, threads as for ``side_by_side``."""
+    with one_thread() as threads:
+        if min(threads, count) < 2:
+            yield from map(work, range(count))
+            return
+        with ThreadPoolExecutor(threads, initializer=_begin) as pool:
+            jobs = [pool.submit(work, k) for k in range(count)]
+            try:
+                yield from (job.result() for job in as_completed(jobs))
+            finally:
+                pool.shutdown(cancel_futures=True)
 
 
 def _begin() -> None:

@@ -12,7 +12,7 @@ from vg.sampling.one_by_one import one_by_one
 from vg.sampling.options import SAMPLING, Options, knobs
 from vg.sampling.parallel import Sampler
 from vg.sampling.stream import Stream
-from vg.sampling.video import generate, generate_tokens
+from vg.sampling.video import generate, generate_each, generate_tokens
 
 __all__ = [
     "SAMPLING",
@@ -21,6 +21,7 @@ __all__ = [
     "Sampler",
     "Stream",
     "generate",
+    "generate_each",
     "generate_tokens",
     "knobs",
     "one_by_one",

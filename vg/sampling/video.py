@@ -1,7 +1,9 @@
 """Generation: new tokens, decoded into new video."""
 
+from collections.abc import Iterator
 from dataclasses import replace
 
+import numpy as np
 import torch
 from torch import Tensor
 from tqdm.auto import tqdm
@@ -11,7 +13,9 @@ from vg.models.transformer import Prior
 from vg.models.tubelet import TubeletTokenizer
 from vg.sampling.options import Options, Scenes, check_levels, given_digits, labels
 from vg.sampling.parallel import Sampler
-from vg.threads import side_by_side
+from vg.threads import as_they_come, side_by_side
+
+BEYOND = 1.25  # a prompt's pixels may overshoot -1 and 1 by so much, as those of a resized picture do
 
 
 @torch.no_grad()
@@ -81,6 +85,27 @@ def generate(
     return tokenizer.decode(indices.to(next(tokenizer.parameters()).device))[:, :, :frames]
 
 
+def generate_each(
+    prior: Prior, tokenizer: TubeletTokenizer, prompt: Tensor | None = None, batch: int = 1, seed: int = 0, **options
+) -> Iterator[tuple[int, Tensor]]:
+    """The clips of ``generate``, each as soon as it is done: (its number, (C, T, H, W)).
+
+    A few are drawn at once, each on a thread of its own. Arguments and errors as for ``generate``.
+    """
+    scenes = labels(options.pop("scene", None))
+    if batch < 1 or len(scenes) not in (1, batch) or (prompt is not None and len(prompt) not in (1, batch)):
+        raise ValueError(
+            f"generate: {len(scenes)} scenes and {batch} clips. Give one scene and one prompt, or as many."
+        )
+
+    def one(b: int) -> tuple[int, Tensor]:
+        begun = None if prompt is None else prompt[b % len(prompt)][None]
+        return b, generate(prior, tokenizer, begun, seed=seed + b, scene=scenes[b % len(scenes)], **options)[0]
+
+    with evaluating(prior):
+        yield from as_they_come(one, batch)
+
+
 @torch.no_grad()
 def generate_tokens(
     prior: Prior,
@@ -131,12 +156,36 @@ def generate_tokens(
     return prior.quantizer.indices(out.flatten(1, 2)).view(batch, frames, *prior.grid)
 
 
-def prompt_tokens(prior: Prior, tokenizer: TubeletTokenizer, prompt: Tensor) -> Tensor:
-    """(B, t, h, w) on the tokenizer's device."""
+def as_video(prompt: Tensor | np.ndarray) -> Tensor:
+    """A prompt as (B, C, T, H, W) float32 in [-1, 1]: uint8 (0 to 255), other floats and NumPy arrays are converted.
+
+    Raises:
+        ValueError: if its shape is another, or its numbers are no pixels from -1 to 1.
+    """
+    prompt = torch.as_tensor(prompt)
     prompt = prompt[None] if prompt.ndim == 4 else prompt
-    span = tokenizer.tubelet[0]
     if prompt.ndim != 5 or not prompt.shape[2]:
         raise ValueError(f"generate: the prompt is {tuple(prompt.shape)}, expected (B, C, T, H, W) with T from 1.")
+    if prompt.dtype == torch.uint8:
+        return prompt.float() / 127.5 - 1
+    if not prompt.is_floating_point():
+        raise ValueError(
+            f"generate: the prompt is {prompt.dtype}, expected floats from -1 to 1, or uint8 from 0 to 255."
+        )
+    prompt = prompt.float()
+    low, high = prompt.aminmax()
+    if not (low >= -BEYOND and high <= BEYOND):  # NaN is neither
+        raise ValueError(
+            f"generate: the prompt has values from {low:g} to {high:g}, expected -1 (black) to 1 (white). "
+            "Divide 0..255 by 127.5 and take 1 away, or give uint8."
+        )
+    return prompt
+
+
+def prompt_tokens(prior: Prior, tokenizer: TubeletTokenizer, prompt: Tensor) -> Tensor:
+    """The tokens of a prompt, as ``generate`` takes it: (B, t, h, w) int64 on the tokenizer's device."""
+    prompt = as_video(prompt)
+    span = tokenizer.tubelet[0]
     if prompt.shape[2] > span:
         prompt = prompt[:, :, : prompt.shape[2] // span * span]
     tokens = tokenizer.encode(prompt.to(next(tokenizer.parameters()).device))
