@@ -11,6 +11,7 @@ import tarfile
 import tracemalloc
 import zipfile
 import zlib
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -226,6 +227,15 @@ def test_a_tar_with_a_damaged_header_is_not_a_shorter_tar(house):
         with pytest.raises(BadImages, match=r"a\.tar is no tar that can be read"):
             image_files.look(path)
             list(image_files.read(image_files.look(path), 32))
+
+
+def test_no_flipped_bit_of_a_png_changes_its_pixels():
+    whole = encoded(photo(size=(16, 16)), "PNG")
+    pixels = stills.decode(whole, 16)
+    for place in range(len(whole)):
+        data = whole[:place] + bytes([whole[place] ^ 8]) + whole[place + 1 :]
+        with suppress(OSError, ValueError, SyntaxError):  # refused; ``read`` makes one kind of error of Pillow's
+            assert np.array_equal(stills.decode(data, 16), pixels), place
 
 
 def test_a_jpeg_that_only_warnings_tell_of_is_refused_and_spare_bytes_are_not(house):

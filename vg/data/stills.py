@@ -120,7 +120,12 @@ def opened(data: bytes) -> Iterator[Image.Image]:
                 raise ValueError("it is HEIC or alike, of which only a part could be: save it as JPEG or PNG") from None
             raise ValueError("it is no picture, or its first bytes are damaged") from problem
         with image:
-            if data.startswith(b"\xff\xd8") and not ImageFile.LOAD_TRUNCATED_IMAGES:
+            if ImageFile.LOAD_TRUNCATED_IMAGES:
+                pass  # somebody wants damaged pictures
+            elif image.format == "PNG":
+                with _identified(io.BytesIO(data)) as again:
+                    again.verify()  # the checksum of the last piece of the pixels, which is not looked at otherwise
+            elif image.format in ("JPEG", "MPO"):
                 _check_jpeg(data)
             yield image
 
