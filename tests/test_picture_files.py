@@ -142,6 +142,9 @@ def test_what_moves_stays_a_video_for_a_prompt_and_gives_its_first_picture_for_a
     assert torch.equal(frames_of(path, 32, 1), frames_of(path, 32, 1))
     assert stills.pictures_in(path) == 5
     assert stills.pictures_in(laid_out(some(), house / "x") / "a" / "0.png") == 1
+    for name in ("phone.mpo", "pages.tif"):  # a picture and its preview, or pages
+        photo().save(house / name, save_all=True, append_images=[photo(1)])
+        assert stills.pictures_in(house / name) == 1 and frames_of(house / name, 32, 4).shape[2] == 1
     (house / "film.mp4").write_bytes(b"\0\0\0\x18ftypisom" + bytes(40))
     assert stills.pictures_in(house / "film.mp4") == stills.pictures_in(house / "none.png") == 0
 
@@ -227,6 +230,15 @@ def test_a_tar_with_a_damaged_header_is_not_a_shorter_tar(house):
         with pytest.raises(BadImages, match=r"a\.tar is no tar that can be read"):
             image_files.look(path)
             list(image_files.read(image_files.look(path), 32))
+
+
+def test_a_picture_of_a_zip_is_not_left_out_because_its_name_is_damaged(house):
+    path = zipped(some(), house / "a.zip")
+    whole = path.read_bytes()
+    for old, new in ((b"a/2.png", b"a/2.pnf"), (b"a/2.png", b"a/2.pn/"), (b"a/2.png", b"a/.2png")):
+        listed = whole.rindex(old)  # in the list at the end; the name beside the picture is sound
+        path.write_bytes(whole[:listed] + new + whole[listed + len(old) :])
+        refused(path, "File name in directory")
 
 
 def test_no_flipped_bit_of_a_png_changes_its_pixels():

@@ -130,6 +130,15 @@ def test_a_download_without_an_end_ends(tmp_path, kind):
         assert not (tmp_path / "film.mp4").exists()
 
 
+def test_a_server_that_hangs_up_after_every_few_bytes_is_given_up(tmp_path):
+    def say(request):
+        start = int(request.partition("bytes=")[2].partition("-")[0] or 0)
+        yield head("206 Partial", Content_Range=f"bytes {start}-599999/600000") + BODY[start : start + 1000]
+
+    with serving(say) as server, pytest.raises(download.DownloadError, match=r"broke off at 0\.0 MB of 0\.6 MB"):
+        fetch(remote(server), tmp_path / "film.mp4", pause=0)
+
+
 @pytest.mark.parametrize(
     ("headers", "body"),
     [

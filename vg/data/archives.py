@@ -122,7 +122,7 @@ def _zip(path: Path) -> Iterator[zipfile.ZipFile]:
 
 def _zip_list(path: Path, wanted: Callable[[str], bool]) -> Iterator[tuple[str, int, bool]]:
     with _zip(path) as archive:
-        entries = [entry for entry in archive.infolist() if not entry.is_dir()]
+        entries = [entry for entry in archive.infolist() if entry.file_size or not entry.is_dir()]
         if (total := sum(e.file_size for e in entries if wanted(e.filename))) > _most(path):
             raise _too_much(f"{total / 1e9:.1f} GB in {path.stat().st_size / 1e6:.1f} MB", "UNPACKED_BYTES")
         for entry in entries:
