@@ -277,10 +277,8 @@ ODD = [  # metadata records that an archive should not send
     b'{"files": [{"size": ' + b"9" * 5000 + b"}]}",
     *({"files": files} for files in (None, 7, "abc", {"a": 1}, [None], [[]], ["a.mp4"], [{}])),
     *({"files": [listed(), {"name": name}]} for name in (None, 3, [], {"a": 1}, "")),
-    *(
-        {"files": [listed("steamboat" + name)]}
-        for name in ("\ud800.mp4", "a\nb.mp4", "../../a.mp4", "/etc/a.mp4", "a" * 9999)
-    ),
+    *({"files": [listed("steamboat" + name)]} for name in ("\ud800.mp4", "a\nb.mp4", "\x1b[2J.mp4")),
+    *({"files": [listed(), listed(name)]} for name in ("../../a.mp4", "/etc/a.mp4", "a" * 9999)),
     *({"files": [listed(size=size)]} for size in (None, -1, "1e6", "inf", "nan", 10**30, "1_0", "0x10", [], 1.5, True)),
     *({"files": [listed(height=height)]} for height in ("inf", "nan", "-1", None, [], "1e999", {})),
     *({"files": [listed(length=length)]} for length in ("inf", "nan", ":" * 9999, "1:x", [], -5, {}, "9" * 400)),
@@ -289,9 +287,7 @@ ODD = [  # metadata records that an archive should not send
 ]
 
 
-@pytest.mark.parametrize(
-    "record", ODD, ids=lambda r: (r if isinstance(r, bytes) else ascii(r).encode())[:40].decode("latin1")
-)
+@pytest.mark.parametrize("record", ODD, ids=lambda record: ascii(record)[:50])
 def test_an_odd_metadata_record_gives_the_film_or_one_clear_line(archive, house, capsys, record):
     archive.page = record if isinstance(record, bytes) else json.dumps(record).encode()
     source = film(base=archive.base)
