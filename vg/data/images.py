@@ -91,7 +91,9 @@ def image_folder(path: str | os.PathLike, size: int = 32) -> Images:
     """Pictures of your own, from a folder, a zip or a tar, in colour or grey, of any size and form.
 
     The folders say the classes: ``train/<class>/`` and ``test/<class>/``, or ``<class>/`` alone, of which every tenth
-    picture is kept for the test, or no folders, for one class. Of each picture the middle square counts.
+    picture is kept for the test, or no folders, for one class. Of each picture the middle square counts. Links are
+    followed; what is no picture by its suffix is left out, which is printed. An archive is read within the limits that
+    ``vg.data.archives`` names, a picture within ``stills.FILE_BYTES`` and Pillow's ``Image.MAX_IMAGE_PIXELS``.
 
     Args:
         path: a folder or an archive.
