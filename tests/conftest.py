@@ -2,7 +2,7 @@
 
 import pytest
 
-from vg.data import download
+from vg.data import web
 
 
 @pytest.fixture
@@ -12,4 +12,4 @@ def offline(monkeypatch):
     def never(*args, **kwargs):
         raise AssertionError("the network was touched")
 
-    monkeypatch.setattr(download.urllib.request, "urlopen", never)
+    monkeypatch.setattr(web, "urlopen", never)

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from vg import checkpoints, paths
-from vg.data import FrameStore, film, open_store, save, split_shots, video
+from vg.data import FrameStore, film, open_store, save, split_shots, stills, to_unit, video
 from vg.models import Prior
 from vg.sampling import generate, knobs
 
@@ -32,6 +32,9 @@ def prompts(store: FrameStore, count: int, frames: int) -> Tensor | None:
 
 def frames_of(path: Path, size: int, count: int) -> Tensor:
     """The first frames of a video, or a picture: (1, 1, up to ``count``, size, size)."""
+    pictures = stills.pictures_in(path)
+    if pictures and 1 in (pictures, count):  # else it moves, as a GIF may
+        return to_unit(stills.squeezed(path, size))[None]
     store = open_store(video(path), size=size, frames=count)
     return store.clip(0, len(store.frames))
 

@@ -4,11 +4,11 @@ from vg.data.cartoon import Cartoon
 from vg.data.cifar import cifar10
 from vg.data.clips import Clips
 from vg.data.decode import BadVideo
-from vg.data.image_files import BadImages
 from vg.data.images import Images, ImageSet, image_drawings, image_folder
 from vg.data.restore import Restoration, restore
 from vg.data.shots import Shot, find_shots, split_shots
 from vg.data.sources import Source, cartoon, film, video
+from vg.data.stills import BadImages
 from vg.data.store import FrameStore, open_store, to_uint8, to_unit
 from vg.data.writers import save
 

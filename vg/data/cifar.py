@@ -7,20 +7,17 @@ before they are unpickled, since a pickle can run anything.
 import hashlib
 import pickle
 import re
-import tarfile
-import zipfile
-import zlib
 from collections.abc import Collection, Iterator
 from pathlib import Path, PurePosixPath
 
 import numpy as np
 
 from vg import paths
+from vg.data import archives, image_store, stills
 from vg.data import download as net
-from vg.data import image_files, image_store
-from vg.data.image_files import BadImages
 from vg.data.images import Images, image_drawings, open_images, pictures
 from vg.data.sources import _folders
+from vg.data.stills import BadImages
 from vg.profiles import profile
 
 CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
@@ -79,7 +76,7 @@ def find_cifar10(folder: Path) -> Path | None:
         return None
     if found := _official(folder):
         return found
-    there = sorted(p for p in folder.iterdir() if p.name[0] != "." and (p.is_dir() or image_files.is_archive(p)))
+    there = sorted(p for p in folder.iterdir() if p.name[0] != "." and (p.is_dir() or archives.is_archive(p)))
     for path in there:
         name = path.name.lower()
         if re.search(r"cifar[-_ ]?10(?!0)", name) and not re.search(OTHER_FORMS, name):
@@ -105,10 +102,10 @@ def _laid_out(path: Path) -> bool:
     if path.is_dir():
         return all((path / split / name).is_dir() for split, name in wanted)
     try:
-        with zipfile.ZipFile(path) as archive:
-            return wanted <= {PurePosixPath(name).parts[-3:-1] for name in archive.namelist()}
-    except (zipfile.BadZipFile, OSError):
+        names = archives.listing(path, lambda name: True).names
+    except (BadImages, OSError):
         return False
+    return wanted <= {PurePosixPath(name).parts[-3:-1] for name in names}
 
 
 def _open(path: Path) -> Images:
@@ -144,28 +141,26 @@ def _checksums(split: str) -> dict[str, str]:
 def _batches(path: Path, known: dict[str, str]) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     """Of each of torchvision's files: uint8 (n, 3, 32, 32) and int64 (n,). Nothing unchecked is unpickled."""
     batches = {}
-    try:
-        for name, data in _files(path, known):
-            if hashlib.md5(data, usedforsecurity=False).hexdigest() != known[name]:
-                raise _damaged(path, f"{name} has the wrong checksum")
-            record = pickle.loads(data, encoding="latin1")
-            batches[name] = record["data"].reshape(-1, 3, SIZE, SIZE), np.array(record["labels"])
-    except (tarfile.TarError, EOFError, OSError, zlib.error) as problem:
-        raise _damaged(path, str(problem) or type(problem).__name__) from problem
+    for name, data in _files(path, known):
+        if hashlib.md5(data, usedforsecurity=False).hexdigest() != known[name]:
+            raise _damaged(path, f"{name} has the wrong checksum")
+        record = pickle.loads(data, encoding="latin1")
+        batches[name] = record["data"].reshape(-1, 3, SIZE, SIZE), np.array(record["labels"])
     if missing := sorted(known.keys() - batches.keys()):
         raise _damaged(path, f"{missing[0]} is missing")
     return batches
 
 
 def _files(path: Path, names: Collection[str]) -> Iterator[tuple[str, bytes]]:
-    if path.is_dir():
-        yield from ((name, (path / name).read_bytes()) for name in names)
-        return
-    with tarfile.open(path) as archive:
-        for member in archive:
-            folder, _, name = member.name.rpartition("/")
-            if member.isreg() and folder == BATCHES and name in names:
-                yield name, archive.extractfile(member).read()
+    try:
+        if path.is_dir():
+            yield from ((name, stills.read_bytes(path / name)) for name in names)
+            return
+        for name, data in archives.contents(path, {f"{BATCHES}/{name}" for name in names}.__contains__):
+            yield name.rpartition("/")[2], data
+    except (OSError, ValueError) as problem:
+        reason = problem.__cause__ or problem  # without the advice for other archives
+        raise _damaged(path, str(reason) or type(reason).__name__) from problem
 
 
 def _damaged(path: Path, reason: str) -> BadImages:

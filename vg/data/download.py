@@ -1,18 +1,20 @@
 """Downloads that survive a bad line: resumed where they stopped, checked, and never half in place.
 
 Bytes go to ``<target>.<checksum>.part``. Only when the whole file is there and its checksum is right is the
-part renamed to its target, so a file under its final name is always a good one.
+part renamed to its target, so a file under its final name is always a good one. One process downloads at a time.
 """
 
 import errno
 import hashlib
 import http.client
 import json
+import math
+import re
+import shutil
 import threading
 import time
 import urllib.error
 import urllib.parse
-import urllib.request
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,14 +22,19 @@ from typing import Any, BinaryIO, TypeVar
 
 from tqdm.auto import tqdm
 
+from vg import atomic
+from vg.data import web
+
 T = TypeVar("T")
 
 ARCHIVE = "https://archive.org"
 VIDEO_SUFFIXES = (".mp4", ".mkv", ".mov", ".m4v", ".webm", ".avi", ".mpg", ".mpeg", ".ogv")
 FIRST_ANSWER = 10.0  # seconds for a server's first answer: without a network, nobody should wait longer
 STALL = 30.0  # seconds without a byte after which a connection counts as dropped
-ATTEMPTS = 5  # connections in a row that brought nothing new before we give up
+ATTEMPTS = 5  # connections in a row that brought next to nothing new before we give up
+LEAST = 1 << 14  # bytes: fewer are next to nothing
 CHUNK = 1 << 18  # bytes
+CHECKSUMS = {"sha1": 40, "md5": 32}  # hexadecimal digits of each, the better one first
 LINES_WANTED = 720  # picture lines: more than any profile uses, so not worth waiting for
 FULL = (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC))  # no room on the disk, or in one's share of it
 BYTES_WANTED = 600_000_000  # the same for file size
@@ -79,14 +86,14 @@ def archive_file(item: str, like: str = "", base: str = ARCHIVE, timeout: float 
     url = f"{base}/metadata/{urllib.parse.quote(item)}"
     record = within(timeout, lambda: _json(url, timeout), url)
     files = record.get("files")
+    files = [file for file in files if isinstance(file, dict)] if isinstance(files, list) else []
     if not files or record.get("is_dark"):  # an unknown item is answered by an empty record
         raise MissingItem(f"{base} has no item {item!r} (any more): its metadata record lists no files.")
     best = best_video(files, like)
     if best is None:
         raise MissingItem(f"The item {item!r} at {base} holds no video file with a size and a checksum.")
     address = f"{base}/download/{urllib.parse.quote(item)}/{urllib.parse.quote(best['name'])}"
-    kind = "sha1" if best.get("sha1") else "md5"
-    return RemoteFile(best["name"], address, int(best["size"]), f"{kind}:{best[kind].lower()}")
+    return RemoteFile(best["name"], address, _size(best), _checksum(best))
 
 
 def best_video(files: Iterable[dict[str, Any]], like: str = "") -> dict[str, Any] | None:
@@ -105,11 +112,11 @@ def best_video(files: Iterable[dict[str, Any]], like: str = "") -> dict[str, Any
     videos = [f for f in videos if like.lower() in f["name"].lower()] or videos
     longest = max((_seconds(f) or 0.0 for f in videos), default=0.0)
     videos = [f for f in videos if (_seconds(f) or longest) >= 0.9 * longest]
-    videos = [f for f in videos if int(f["size"]) <= BYTES_WANTED] or videos
+    videos = [f for f in videos if _size(f) <= BYTES_WANTED] or videos
 
     def rank(f: dict[str, Any]) -> tuple:
         lines = min(int(_number(f.get("height"))), LINES_WANTED)
-        return (f.get("source") != "original", -lines, -int(f["size"]), f["name"])
+        return (f.get("source") != "original", -lines, -_size(f), f["name"])
 
     return min(videos, key=rank, default=None)
 
@@ -136,17 +143,15 @@ def fetch(file: RemoteFile, target: Path, pause: float = 1.0) -> Path:
     digits = file.checksum.partition(":")[2][:8]
     part = target.with_name(f"{target.name}.{digits}.part")  # parts of two versions are never mixed
     try:
-        part.parent.mkdir(parents=True, exist_ok=True)
-        part.touch()
+        with atomic.locked(target, f"downloading {file.name}"):
+            if not (target.is_file() and _right(file, target)):  # another process may have fetched it meanwhile
+                part.touch()
+                _fill(part, file, pause, label=target.name)
+                _check(file, part)
+                atomic.flush(part)
+                part.replace(target)
     except OSError as error:
         raise DownloadError(f"{part} cannot be written ({error.strerror}): {file.name} has no place.") from error
-    try:
-        _fill(part, file, pause, label=target.name)
-        _check(file, part)
-        part.replace(target)
-    except FileNotFoundError:
-        if not target.is_file():  # if it is there, another process has fetched the same file meanwhile
-            raise
     return target
 
 
@@ -182,7 +187,7 @@ class _Answer(threading.Thread):
 
     def run(self) -> None:
         try:
-            with urllib.request.urlopen(_request(self.file.url, Range="bytes=0-0"), timeout=self.timeout) as answer:
+            with web.urlopen(self.file.url, self.timeout, Range="bytes=0-0") as answer:
                 size = (answer.headers.get("Content-Range") or "").rpartition("/")[2]
                 size = size or answer.headers.get("Content-Length") or "unknown"
             self.problem = None if size == str(self.file.size) else f"its size is {size}: is a login page in between?"
@@ -221,17 +226,18 @@ def within(seconds: float, function: Callable[[], T], what: str) -> T:
     return done[0]
 
 
-def _request(url: str, **headers: str) -> urllib.request.Request:
-    return urllib.request.Request(url, headers={"User-Agent": "vg (video generation course)", **headers})
-
-
 def _json(url: str, timeout: float) -> dict[str, Any]:
+    page, deadline = bytearray(), time.monotonic() + timeout
     try:
-        with urllib.request.urlopen(_request(url), timeout=timeout) as answer:
-            record = json.load(answer)
+        with web.urlopen(url, timeout) as answer:
+            while chunk := answer.read1(CHUNK):
+                page += chunk
+                if time.monotonic() > deadline:  # nobody waits for it any more
+                    raise TimeoutError(f"no end within {timeout:g} seconds")
+        record = json.loads(page)
     except (OSError, http.client.HTTPException) as error:
         raise Unreachable(f"{url} cannot be reached ({error}).") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise Unreachable(f"{url} answered with no metadata record: is a login page in between?") from error
     return record if isinstance(record, dict) else {}
 
@@ -240,7 +246,7 @@ def _open(file: RemoteFile, have: int) -> http.client.HTTPResponse:
     """Ask for the bytes from ``have`` on. The archive passes requests on to the host that holds the file."""
     headers = {"Range": f"bytes={have}-"} if have else {}
     try:
-        return urllib.request.urlopen(_request(file.url, **headers), timeout=STALL)
+        return web.urlopen(file.url, STALL, most=2 * file.size + web.PAGE_BYTES, **headers)
     except urllib.error.HTTPError as error:
         if error.code in (401, 403, 404, 410):
             raise DownloadError(f"{file.url} is listed but not served (HTTP {error.code}).") from error
@@ -251,6 +257,8 @@ def _fill(part: Path, file: RemoteFile, pause: float, label: str) -> None:
     """Connect as often as it takes until ``part`` has the announced size."""
     if part.stat().st_size > file.size:
         part.write_bytes(b"")
+    if file.size - part.stat().st_size > shutil.disk_usage(part.parent).free:
+        raise _full(file, part)
     failures = 0
     bar = tqdm(total=file.size, initial=part.stat().st_size, unit="B", unit_scale=True, desc=label)
     with bar:
@@ -261,7 +269,8 @@ def _fill(part: Path, file: RemoteFile, pause: float, label: str) -> None:
                     _pour(answer, out, file, have, bar)
             except (OSError, http.client.HTTPException) as error:
                 problem = str(error) or type(error).__name__
-            failures = 0 if part.stat().st_size > have else failures + 1
+            come = part.stat().st_size
+            failures = 0 if come - have >= LEAST or come == file.size else failures + 1
             if failures == ATTEMPTS:
                 raise _given_up(file, part, problem)
             if part.stat().st_size < file.size:
@@ -270,25 +279,41 @@ def _fill(part: Path, file: RemoteFile, pause: float, label: str) -> None:
 
 def _pour(answer: http.client.HTTPResponse, out: BinaryIO, file: RemoteFile, have: int, bar: tqdm) -> None:
     """Write the answer's bytes to their places; nothing beyond the announced size."""
-    resumed = answer.status == 206 and f"bytes {have}-" in (answer.headers.get("Content-Range") or "")
-    length = answer.headers.get("Content-Length") or ""
-    if have and not resumed and length.isdigit() and int(length) != file.size:  # what has come may not be lost to it
-        raise http.client.HTTPException(f"{length} bytes came in place of {file.size}: a login page in between?")
-    position = have if resumed else 0
+    position = _first(answer, file, have)
     out.seek(position)
-    while position < file.size and (chunk := answer.read(min(CHUNK, file.size - position))):
+    while position < file.size and (chunk := answer.read1(min(CHUNK, file.size - position))):
         bar.update(position - bar.n)
         try:
             position += _write(out, chunk)
         except OSError as error:
             if error.errno not in FULL:
                 raise DownloadError(f"{out.name} cannot be written ({error.strerror}).") from error
-            raise DiskFull(
-                f"The disk is full: {file.name} needs {megabytes(file.size)}. What has come, "
-                f"{megabytes(Path(out.name).stat().st_size)}, is kept in {out.name}. "
-                "Make room and run this again: the download goes on where it stopped."
-            ) from error
+            raise _full(file, Path(out.name)) from error
     bar.update(position - bar.n)
+
+
+def _first(answer: http.client.HTTPResponse, file: RemoteFile, have: int) -> int:
+    """The place in the file of an answer's first byte. HTTPException if it is an answer to something else."""
+    if answer.status == 206:
+        told = re.fullmatch(r"bytes (\d+)-\d+/(\d+|\*)", answer.headers.get("Content-Range") or "")
+        if not told or int(told[1]) != have:
+            raise http.client.HTTPException("other bytes came than were asked for")
+        length, wrong = told[2], told[2] not in ("*", str(file.size))
+    else:
+        length = answer.headers.get("Content-Length") or ""
+        # longer is heeded where something has come, which may not be lost to another file
+        wrong = length.isdigit() and (int(length) < file.size or (have and int(length) > file.size))
+    if wrong:
+        raise http.client.HTTPException(f"{length} bytes came in place of {file.size}: a login page in between?")
+    return have if answer.status == 206 else 0
+
+
+def _full(file: RemoteFile, part: Path) -> DiskFull:
+    return DiskFull(
+        f"The disk is full: {file.name} needs {megabytes(file.size)}. What has come, "
+        f"{megabytes(part.stat().st_size)}, is kept in {part}. "
+        "Make room and run this again: the download goes on where it stopped."
+    )
 
 
 def _write(out: BinaryIO, chunk: bytes) -> int:
@@ -310,21 +335,39 @@ def _given_up(file: RemoteFile, part: Path, problem: str) -> DownloadError:
     )
 
 
-def _check(file: RemoteFile, part: Path) -> None:
+def _right(file: RemoteFile, path: Path) -> bool:
     algorithm, _, expected = file.checksum.partition(":")
-    found = digest(part, algorithm)
-    if found != expected:
+    return path.stat().st_size == file.size and digest(path, algorithm) == expected
+
+
+def _check(file: RemoteFile, part: Path) -> None:
+    if not _right(file, part):
         part.unlink()
+        algorithm, _, expected = file.checksum.partition(":")
         raise WrongChecksum(
-            f"{file.name} came with the wrong {algorithm} checksum ({found[:12]}..., announced: "
-            f"{expected[:12]}...), so it was deleted. Run this again to download it anew."
+            f"{file.name} came with the wrong {algorithm} checksum (announced: {expected[:12]}...), "
+            "so it was deleted. Run this again to download it anew."
         )
 
 
 def _usable(file: dict[str, Any]) -> bool:
-    name = str(file.get("name", ""))
-    checked = (file.get("sha1") or file.get("md5")) and _number(file.get("size")) > 0
-    return bool(checked) and name.lower().endswith(VIDEO_SUFFIXES) and file.get("private") != "true"
+    name = file.get("name")
+    video = isinstance(name, str) and name.isprintable() and name.lower().endswith(VIDEO_SUFFIXES)
+    return video and _size(file) > 0 and _checksum(file) != "" and str(file.get("private")).lower() != "true"
+
+
+def _size(file: dict[str, Any]) -> int:
+    """In bytes; 0 for what is no size."""
+    text = str(file.get("size"))
+    return int(text) if re.fullmatch("[0-9]{1,15}", text) else 0
+
+
+def _checksum(file: dict[str, Any]) -> str:
+    """``algorithm:hex digits``; empty for what is no checksum."""
+    for algorithm, digits in CHECKSUMS.items():
+        if re.fullmatch(f"[0-9a-f]{{{digits}}}", text := str(file.get(algorithm)).lower()):
+            return f"{algorithm}:{text}"
+    return ""
 
 
 def _seconds(file: dict[str, Any]) -> float | None:
@@ -337,9 +380,10 @@ def _seconds(file: dict[str, Any]) -> float | None:
 
 def _number(text: object) -> float:
     try:
-        return float(str(text))
+        number = float(str(text))
     except ValueError:
         return 0.0
+    return number if math.isfinite(number) else 0.0
 
 
 def megabytes(size: int) -> str:

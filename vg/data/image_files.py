@@ -5,28 +5,22 @@ Nothing is ever unpacked to disk.
 """
 
 import hashlib
-import io
+import os
 import random
-import tarfile
-import zipfile
-import zlib
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path, PurePath, PurePosixPath
+from pathlib import Path, PurePosixPath
 
 import numpy as np
-from PIL import Image, ImageOps
 
-SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm")
-TARS = (".tar", ".tar.gz", ".tgz")
-ARCHIVES = (".zip", *TARS)
+from vg.data import archives, stills
+from vg.data.archives import is_archive
+from vg.data.stills import SUFFIXES, BadImages
+
 SPLITS = {"train": "train", "training": "train", "test": "test", "val": "test", "valid": "test", "validation": "test"}
 HELD = 10  # without a test folder, one picture of so many is kept for the test
-BACKGROUND = (255, 255, 255)  # of pictures with transparent parts
-
-
-class BadImages(ValueError):
-    """Pictures that cannot be used: no archive, a broken picture, a folder without any."""
+NAMED = 5  # suffixes of what is left out
 
 
 @dataclass(frozen=True)
@@ -46,15 +40,13 @@ class Pictures:
         path: the folder or archive.
         classes: the names of the classes, sorted.
         pictures: in an order that is mixed once and for all, so that the first n are a fair sample.
+        left_out: what else is there, in words; empty if nothing is.
     """
 
     path: Path
     classes: tuple[str, ...]
     pictures: tuple[Picture, ...]
-
-
-def is_archive(path: Path) -> bool:
-    return path.name.lower().endswith(ARCHIVES)
+    left_out: str = ""
 
 
 def look(path: Path) -> Pictures:
@@ -64,16 +56,21 @@ def look(path: Path) -> Pictures:
     2. ``<class>/...``, one of ten held out for the test;
     3. pictures side by side: one class, one of ten held out.
 
-    Folders around all of it do not count; neither do hidden files and files that are no pictures by suffix.
+    Folders around all of it do not count, nor do hidden files. Links in a folder are followed; those in an archive, and
+    files that are no pictures by suffix, are left out.
 
     Raises:
         BadImages: if it is no archive, holds no pictures, fewer than two, or fits none of the layouts.
     """
-    listed = sorted(set(_listed(path)))
+    found = _listed(path)
+    listed, left_out = found.names, _left_out(found)
     names = [PurePosixPath(name).parts for name in listed]
     if len(names) < 2:
         what = "no pictures" if not names else "one picture only, and one to train on and one to test are needed"
-        raise BadImages(f"{path} holds {what}. Put pictures into it ({', '.join(SUFFIXES)}), a folder for each class.")
+        but = f" There are {left_out} besides." if left_out else ""
+        raise BadImages(
+            f"{path} holds {what}.{but} Put pictures into it ({', '.join(SUFFIXES)}), a folder for each class."
+        )
     sides, labels, classes = _sorted_out(path, names)
     pictures = [Picture(name, side, label) for name, side, label in zip(listed, sides, labels)]
     random.Random(0).shuffle(pictures)
@@ -81,7 +78,7 @@ def look(path: Path) -> Pictures:
         pictures = _held_out(pictures)
     if {p.split for p in pictures} == {"test"}:
         raise BadImages(f"{path} has pictures to test on and none to train on. Add a folder train/<class>/.")
-    return Pictures(path, classes, tuple(pictures))
+    return Pictures(path, classes, tuple(pictures), left_out)
 
 
 def fingerprint(path: Path) -> str:
@@ -89,7 +86,7 @@ def fingerprint(path: Path) -> str:
 
     Much faster than reading: 60,000 pictures in a folder take a second, an archive none.
     """
-    files = [path] if path.is_file() else sorted(path / name for name in _listed(path))
+    files = [path] if path.is_file() else [path / name for name in _listed(path).names]
     stats = [(file.name if path.is_file() else str(file.relative_to(path)), file.stat()) for file in files]
     return hashlib.sha256(repr([(name, s.st_size, s.st_mtime_ns) for name, s in stats]).encode()).hexdigest()
 
@@ -106,40 +103,10 @@ def read(found: Pictures, size: int) -> Iterator[tuple[int, np.ndarray]]:
     place = {picture.name: i for i, picture in enumerate(found.pictures)}
     for name, data in _contents(found.path, place):
         try:
-            yield place[name], decode(data, size)
+            pixels = stills.decode(data, size)
         except Exception as problem:  # Pillow has many, by format
-            reason = str(problem) or type(problem).__name__
-            raise BadImages(
-                f"{name} in {found.path} cannot be read as a picture ({reason}). Replace it or take it out."
-            ) from problem
-
-
-def decode(data: bytes | io.BufferedIOBase, size: int) -> np.ndarray:
-    """A picture file as uint8 (3, size, size): RGB, the middle square of it, made smaller or larger.
-
-    Grey is repeated, what is transparent becomes white, 16 bits become 8, of a moving picture the first counts,
-    and a camera's note which side is up is heeded.
-    """
-    with Image.open(io.BytesIO(data) if isinstance(data, bytes) else data) as image:
-        image.draft("RGB", (2 * size, 2 * size))  # large JPEGs: decoded smaller, still twice what is needed
-        image = _rgb(ImageOps.exif_transpose(image))
-        if image.size != (size, size):
-            side = min(image.size)
-            left, top = ((n - side) // 2 for n in image.size)
-            image = image.crop((left, top, left + side, top + side)).resize((size, size), Image.Resampling.LANCZOS)
-        return np.ascontiguousarray(np.asarray(image, np.uint8).transpose(2, 0, 1))
-
-
-def _rgb(image: Image.Image) -> Image.Image:
-    if image.mode == "RGB":
-        return image
-    if image.mode.startswith("I"):  # 16 bits of grey, which Pillow would clip
-        grey = np.asarray(image).astype(np.float64) / 257
-        return Image.fromarray(grey.round().clip(0, 255).astype(np.uint8)).convert("RGB")
-    if image.mode not in ("RGBA", "RGBa", "LA", "La", "PA") and "transparency" not in image.info:
-        return image.convert("RGB")
-    image = image.convert("RGBA")
-    return Image.alpha_composite(Image.new("RGBA", image.size, (*BACKGROUND, 255)), image).convert("RGB")
+            raise stills.bad_picture(f"{name} in {found.path}", problem) from problem
+        yield place[name], pixels
 
 
 def _sorted_out(path: Path, names: list[tuple[str, ...]]) -> tuple[list[str], list[int], tuple[str, ...]]:
@@ -179,44 +146,74 @@ def _held_out(pictures: list[Picture]) -> list[Picture]:
     return [Picture(p.name, side, p.label) for p, side in zip(pictures, sides)]
 
 
-def _wanted(name: PurePath) -> bool:
-    return name.suffix.lower() in SUFFIXES and not any(part.startswith((".", "__MACOSX")) for part in name.parts)
+def _wanted(name: str) -> bool:
+    return not _hidden(name) and PurePosixPath(name).suffix.lower() in SUFFIXES
 
 
-def _listed(path: Path) -> list[str]:
-    """The names of all pictures."""
-    if not is_archive(path):
-        return [f.relative_to(path).as_posix() for f in path.rglob("*") if _wanted(f.relative_to(path)) and f.is_file()]
+def _hidden(name: str) -> bool:
+    return any(part.startswith((".", "__MACOSX")) for part in PurePosixPath(name).parts)
+
+
+def _listed(path: Path) -> archives.Listing:
+    """The names of all pictures, and of what is none, each once."""
+    found = archives.listing(path, _wanted) if is_archive(path) else _walked(path)
+    return archives.Listing(*(sorted({n for n in part if not _hidden(n)}) for part in vars(found).values()))
+
+
+def _walked(path: Path) -> archives.Listing:
+    """Of a folder. Links are followed, but not back into a folder that they lie in, which would never end."""
+    found, count = archives.Listing(), 0
+    folders = [(path, frozenset({os.path.realpath(path)}))]
+    while folders:
+        folder, above = folders.pop()
+        for entry in _entries(folder):
+            if (count := count + 1) > archives.ENTRIES:
+                limit = f"{archives.ENTRIES:,}: vg.data.archives.ENTRIES"
+                raise BadImages(f"{path} holds too many files, counting those behind links ({limit}).")
+            name = Path(entry.path).relative_to(path).as_posix()
+            if _hidden(entry.name):
+                continue
+            if entry.is_dir():
+                if (real := os.path.realpath(entry.path)) in above:
+                    found.links.append(name)
+                else:
+                    folders.append((Path(entry.path), above | {real}))
+            elif entry.is_file():
+                (found.names if _wanted(name) else found.others).append(name)
+            else:  # a link that leads nowhere, a device
+                (found.links if entry.is_symlink() else found.others).append(name)
+    return found
+
+
+def _entries(folder: Path) -> list[os.DirEntry]:
     try:
-        if path.suffix.lower() == ".zip":
-            with zipfile.ZipFile(path) as archive:
-                return [name for name in archive.namelist() if _wanted(PurePosixPath(name))]
-        with tarfile.open(path) as archive:
-            return [m.name for m in archive if m.isreg() and _wanted(PurePosixPath(m.name))]
-    except (zipfile.BadZipFile, tarfile.TarError, EOFError, OSError, zlib.error) as problem:
-        raise _damaged(path, problem) from problem
+        with os.scandir(folder) as entries:
+            return list(entries)
+    except OSError as problem:
+        raise BadImages(f"{folder} cannot be looked into ({problem.strerror}). Check its permissions.") from problem
+
+
+def _left_out(found: archives.Listing) -> str:
+    """In words, what is there and is no picture; empty if there is nothing."""
+    suffixes = Counter(PurePosixPath(name).suffix.lower() for name in found.others)
+    kinds = [s if s.isprintable() else ascii(s) for s, _ in suffixes.most_common(NAMED) if s]
+    kinds += ["others"] * (len(suffixes) > NAMED) + ["without suffix"] * ("" in suffixes)
+    parts = [f"{_many(found.others, 'file')} ({', '.join(kinds)})"] if found.others else []
+    parts += [f"{_many(found.links, 'link')} ({found.links[0]!a}, for instance)"] if found.links else []
+    return " and ".join(parts)
+
+
+def _many(names: list[str], what: str) -> str:
+    return f"{len(names):,} {what}{'s' * (len(names) != 1)}"
 
 
 def _contents(path: Path, names: dict[str, int]) -> Iterator[tuple[str, bytes]]:
     """The bytes of the named files, in the order in which they are stored."""
-    if not is_archive(path):
-        yield from ((name, (path / name).read_bytes()) for name in sorted(names))
+    if is_archive(path):
+        yield from archives.contents(path, names.__contains__)
         return
-    try:
-        if path.suffix.lower() == ".zip":
-            with zipfile.ZipFile(path) as archive:
-                for entry in sorted((archive.getinfo(name) for name in names), key=lambda i: i.header_offset):
-                    yield entry.filename, archive.read(entry)
-        else:
-            with tarfile.open(path) as archive:
-                for member in archive:
-                    if member.isreg() and member.name in names:
-                        yield member.name, archive.extractfile(member).read()
-    except (zipfile.BadZipFile, tarfile.TarError, EOFError, OSError, zlib.error, RuntimeError) as problem:
-        raise _damaged(path, problem) from problem  # the last: a password, or an unknown compression
-
-
-def _damaged(path: Path, problem: Exception) -> BadImages:
-    kind = "zip" if path.suffix.lower() == ".zip" else "tar"
-    reason = str(problem) or type(problem).__name__
-    return BadImages(f"{path} is no {kind} that can be read ({reason}). Copy or download it again, or take it away.")
+    for name in sorted(names):
+        try:
+            yield name, stills.read_bytes(path / name)
+        except (OSError, ValueError) as problem:
+            raise stills.bad_picture(f"{name} in {path}", problem) from problem

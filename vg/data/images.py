@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from vg.data import archives, drawings, image_files, image_store
 from vg.data import download as net
-from vg.data import drawings, image_files, image_store
 from vg.data.sources import _short
 
 
@@ -91,7 +91,9 @@ def image_folder(path: str | os.PathLike, size: int = 32) -> Images:
     """Pictures of your own, from a folder, a zip or a tar, in colour or grey, of any size and form.
 
     The folders say the classes: ``train/<class>/`` and ``test/<class>/``, or ``<class>/`` alone, of which every tenth
-    picture is kept for the test, or no folders, for one class. Of each picture the middle square counts.
+    picture is kept for the test, or no folders, for one class. Of each picture the middle square counts. Links are
+    followed; what is no picture by its suffix is left out, which is printed. An archive is read within the limits that
+    ``vg.data.archives`` names, a picture within ``stills.FILE_BYTES`` and Pillow's ``Image.MAX_IMAGE_PIXELS``.
 
     Args:
         path: a folder or an archive.
@@ -107,8 +109,8 @@ def image_folder(path: str | os.PathLike, size: int = 32) -> Images:
         raise ValueError(f"image_folder: size is {size}, and must be at least 1.")
     if not path.exists():
         raise FileNotFoundError(f"There is nothing at {path}. Give a folder of pictures, or a zip or tar of them.")
-    if path.is_file() and not image_files.is_archive(path):
-        kinds = ", ".join(image_files.ARCHIVES)
+    if path.is_file() and not archives.is_archive(path):
+        kinds = ", ".join(archives.SUFFIXES)
         raise image_files.BadImages(f"{path} is one file. Give the folder it lies in, or an archive ({kinds}).")
     return pictures(path, size, path.name.split(".")[0], "pictures of your own")
 
@@ -124,6 +126,8 @@ def pictures(path: Path, size: int, name: str, note: str, classes: tuple[str, ..
                 f"{path} should hold the {len(classes)} classes of {note}, but they differ in {', '.join(wrong[:5])}. "
                 f"Lay it out as train/{classes[0]}/ and so on, or give it another name."
             )
+        if found.left_out:
+            print(f"Left out of {path}: {found.left_out}.")
         splits = [p.split for p in found.pictures]
         labels = {s: np.array([p.label for p in found.pictures if p.split == s]) for s in image_store.SPLITS}
         place = _places(splits)
