@@ -106,9 +106,7 @@ def long(name: str) -> None:
             if k % minute == 0:
                 memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
                 marks.append((time.perf_counter() - begin, sampler.passes, memory))
-                print(
-                    f"  minute {k // minute:2}: {marks[-1][0]:6.1f} s, {sampler.passes} passes, {memory:.0f} MiB"
-                )
+                print(f"  minute {k // minute:2}: {marks[-1][0]:6.1f} s, {sampler.passes} passes, {memory:.0f} MiB")
     spent = [b[0] - a[0] for a, b in zip([(0.0, 0, 0), *marks], marks)]
     passes = [b[1] - a[1] for a, b in zip([(0.0, 0, 0), *marks], marks)]
     print(

@@ -342,7 +342,7 @@ def draw_frame(tokens, seed, width, history=1.0, **options):
         if history != 1.0:
             hidden = torch.cat([hidden, prior.hidden(guess[None])[0, some]])
         drawn = prior.head.sample(hidden, chooser(noise[some], history=history, **options))[: some.stop - place]
-        differs = (drawn != guess[some]).any(dim=-1).tolist() + [True]
+        differs = [*(drawn != guess[some]).any(dim=-1).tolist(), True]
         guess[some] = drawn
         kept.append(min(differs.index(True) + 1, len(drawn)))
         place += kept[-1]
@@ -352,7 +352,9 @@ def draw_frame(tokens, seed, width, history=1.0, **options):
 one_frame = prior.digits(made)[0, -prior.frame :]  # drawn above
 passes = {width: draw_frame(tokens, 0, width, **SAMPLING) for width in (1, 16, 64)}
 for width, (drawn, kept) in passes.items():
-    print(f"width {width:2}: the tokens of the plain loop: {torch.equal(drawn, one_frame)}, one pass a token: {max(kept) == 1}")
+    print(
+        f"width {width:2}: the tokens of the plain loop: {torch.equal(drawn, one_frame)}, one pass a token: {max(kept) == 1}"
+    )
 
 # %%
 # NBVAL_IGNORE_OUTPUT
