@@ -15,7 +15,7 @@ from torch import nn
 
 from vg import latents
 from vg.hashing import weight_hash
-from vg.latents import CacheCorrupt, CacheMismatch, LatentCache, files, reading, writing
+from vg.latents import CacheCorrupt, CacheMismatch, LatentCache, reading, writing
 
 
 class Killed(BaseException):
@@ -38,7 +38,7 @@ class FakeTokenizer(nn.Module):
         self.register_buffer("weights", weights)
         self.encoded = 0  # videos so far
 
-    def encode(self, video):
+    def encode(self, video, past=None):
         assert not self.training and not torch.is_grad_enabled()
         assert video.dtype == torch.float32 and video.abs().max() <= 1
         self.encoded += 1
@@ -104,7 +104,7 @@ def kill_at(monkeypatch, event: str, n: int) -> None:
     if event == "encode":
         monkeypatch.setattr(FakeTokenizer, "encode", die_before(FakeTokenizer.encode))
     else:
-        monkeypatch.setattr(files.os, event, die_before(getattr(os, event)))
+        monkeypatch.setattr(os, event, die_before(getattr(os, event)))
 
 
 @pytest.mark.parametrize("event", ["encode", "fsync", "replace"])
@@ -202,7 +202,7 @@ def test_a_full_disk_leaves_nothing_half_written_and_the_run_goes_on_later(whole
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch, pytest.raises(OSError, match="No space left"):
-        patch.setattr(files.os, "fsync", full)
+        patch.setattr(os, "fsync", full)
         write(tmp_path / "cache")
     assert contents(tmp_path / "cache") == {}
     write(tmp_path / "cache")
@@ -424,7 +424,7 @@ WIDTHS += [((8,) * 21, "uint64")]  # 2^63 codes: the last of them is the largest
 @pytest.mark.parametrize(("levels", "dtype"), WIDTHS)
 def test_indices_are_no_wider_than_they_have_to_be_and_survive(levels, dtype, tmp_path):
     class Highest(FakeTokenizer):
-        def encode(self, video):
+        def encode(self, video, past=None):
             return super().encode(video) * 0 + math.prod(self.levels) - 1
 
     cache = write(tmp_path, Highest(levels))
@@ -438,7 +438,7 @@ def test_what_cannot_be_stored_is_refused(tmp_path):
             super().__init__(**settings)
             self.change = change
 
-        def encode(self, video):
+        def encode(self, video, past=None):
             return self.change(super().encode(video))
 
     for change, message in [

@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Iterable, Sequence
+from itertools import groupby
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
-from vg.latents.files import damaged, read_manifest, unpack
+from vg.latents.checks import ENTRY_BYTES, HEADER_BYTES, shard_holds, token_bytes
+from vg.latents.files import damaged, read, read_manifest, unpack
 from vg.latents.plan import (
     FORMAT,
     CacheCorrupt,
@@ -74,23 +76,16 @@ class LatentCache:
         if store is not None:
             wanted |= {"source": store_card(store), "shots": shots_card(shots_of(store))}
         require(folder, manifest, wanted)
-        arrays: dict[str, np.ndarray] = {}
-        for shard in manifest["shards"]:
-            arrays |= cls._read_shard(folder / shard["file"], shard["sha256"])
-        tokens = [arrays[entry["key"]] for entry in manifest["entries"]]
-        return cls(folder, manifest, np.concatenate(tokens))
-
-    @staticmethod
-    def _read_shard(path: Path, sha256: str) -> dict[str, np.ndarray]:
-        try:
-            raw = path.read_bytes()
-        except FileNotFoundError:
-            raise CacheCorrupt(
-                f"{path} is missing. Run vg.latents.write again with the same arguments: only this file is made anew."
-            ) from None
-        if hashlib.sha256(raw).hexdigest() != sha256:
-            raise damaged(path)
-        return unpack(path, raw)[1]
+        entries = [Entry(**entry) for entry in manifest["entries"]]
+        tokens = np.empty((sum(entry.t for entry in entries), *manifest["grid"]), manifest["dtype"])
+        first = 0
+        for shard, (_, group) in zip(manifest["shards"], groupby(entries, lambda entry: entry.shard), strict=True):
+            due = list(group)
+            arrays = _read_shard(folder / shard["file"], shard["sha256"], manifest, due)
+            for entry in due:
+                tokens[first : first + entry.t] = arrays[entry.key]
+                first += entry.t
+        return cls(folder, manifest, tokens)
 
     @property
     def nbytes(self) -> int:
@@ -165,6 +160,25 @@ class LatentCache:
             f"LatentCache({len(self.shots)} shots, {len(self.views)} views, {len(self.tokens):,} "
             f"tubelet-frames of {h}x{w} tokens, {self.nbytes:,} bytes, by {name!r})"
         )
+
+
+def _read_shard(path: Path, sha256: str, manifest: dict, entries: list[Entry]) -> dict[str, np.ndarray]:
+    """The arrays of a shard, which are its entries. Raises CacheCorrupt if they are not."""
+    most = token_bytes(manifest, entries) + HEADER_BYTES + ENTRY_BYTES * len(entries)
+    try:
+        raw = read(path, most)
+    except FileNotFoundError:
+        raise CacheCorrupt(
+            f"{path} is missing. Run vg.latents.write again with the same arguments: only this file is made anew."
+        ) from None
+    if hashlib.sha256(raw).hexdigest() != sha256:
+        raise damaged(path)
+    plan, arrays = unpack(path, raw)
+    levels, grid = manifest["tokenizer"]["levels"], tuple(manifest["grid"])
+    whole = plan.items() <= manifest.items() and shard_holds(arrays, entries, levels)
+    if not whole or arrays[entries[0].key].shape[1:] != grid:
+        raise damaged(path)
+    return arrays
 
 
 class Windows(Dataset):
