@@ -15,6 +15,7 @@ from vg.latents.files import damaged, read, read_manifest, unpack
 from vg.latents.plan import (
     FORMAT,
     CacheCorrupt,
+    CacheMismatch,
     Entry,
     View,
     plain,
@@ -160,6 +161,15 @@ class LatentCache:
             f"LatentCache({len(self.shots)} shots, {len(self.views)} views, {len(self.tokens):,} "
             f"tubelet-frames of {h}x{w} tokens, {self.nbytes:,} bytes, by {name!r})"
         )
+
+
+def made_from(folder: Path, plan: dict) -> bool:
+    """Whether a finished cache lies there that was made from all that a plan (``plan_of``) says."""
+    try:
+        require(folder, read_manifest(folder), plan)
+    except (FileNotFoundError, CacheMismatch, CacheCorrupt):
+        return False
+    return True
 
 
 def _read_shard(path: Path, sha256: str, manifest: dict, entries: list[Entry]) -> dict[str, np.ndarray]:

@@ -35,6 +35,7 @@ from vg.latents.plan import (
 from vg.latents.reading import LatentCache
 from vg.models.frozen import evaluating
 
+SHARD_FRAMES = 512
 PIECE = 2**23  # pixels that are encoded at once: 2048 frames of 64x64 (as floats, 32 MB)
 
 
@@ -209,6 +210,37 @@ class _Job:
         return manifest_text(parts)
 
 
+def plan_of(
+    tokenizer: nn.Module,
+    store,
+    name: str,
+    mirrored: bool = False,
+    phases: Iterable[int] | None = None,
+    shard_frames: int = SHARD_FRAMES,
+) -> tuple[dict, dict[str, list[Entry]]]:
+    """All that a cache is made from, as JSON can write it, and the entries of each shard. Arguments as of ``write``."""
+    dtype_of(tokenizer.levels)  # raises where no integer is wide enough, before anything is encoded
+    span = int(tokenizer.tubelet[0])
+    shots, views = shots_of(store), all_views(phases, mirrored, span)
+    shards = lay_out(shots, views, span, shard_frames)
+    if not shards:
+        raise ValueError(
+            f"none of the {len(shots)} shots of {store.name!r} is as long as one tubelet of {span} frames: "
+            "there is nothing to encode. Take a longer video, or look at how it was cut into shots."
+        )
+    plan = {
+        "format": FORMAT,
+        "tokenizer": tokenizer_card(tokenizer, name),
+        "source": store_card(store),
+        "shots": shots_card(shots),
+        "views": [list(view) for view in views],
+        "shard_frames": shard_frames,
+    }
+    if found := wrong_plan(plan):
+        raise ValueError(f"what is to be written cannot be read again: {found}. See what write says of its arguments.")
+    return plan, shards
+
+
 def write(
     folder: str | Path,
     tokenizer: nn.Module,
@@ -221,7 +253,7 @@ def write(
     world_size: int = 1,
     progress: bool = True,
     device: torch.device | str | None = None,
-    shard_frames: int = 512,
+    shard_frames: int = SHARD_FRAMES,
     patience: float = 600.0,
 ) -> "LatentCache":
     """Encode a frame store, shot by shot, into a folder; go on where an earlier run was stopped.
@@ -261,25 +293,8 @@ def write(
     """
     if not 0 <= rank < world_size:
         raise ValueError(f"rank {rank} of world_size {world_size}: ranks are 0 to {world_size - 1}.")
-    dtype_of(tokenizer.levels)  # raises where no integer is wide enough, before anything is encoded
-    span = int(tokenizer.tubelet[0])
-    shots, views = shots_of(store), all_views(phases, mirrored, span)
-    shards = lay_out(shots, views, span, shard_frames)
-    if not shards:
-        raise ValueError(
-            f"none of the {len(shots)} shots of {store.name!r} is as long as one tubelet of {span} frames: "
-            "there is nothing to encode. Take a longer video, or look at how it was cut into shots."
-        )
-    plan = {
-        "format": FORMAT,
-        "tokenizer": tokenizer_card(tokenizer, name),
-        "source": store_card(store),
-        "shots": shots_card(shots),
-        "views": [list(view) for view in views],
-        "shard_frames": shard_frames,
-    }
-    if found := wrong_plan(plan):
-        raise ValueError(f"what is to be written cannot be read again: {found}. See what write says of its arguments.")
+    plan, shards = plan_of(tokenizer, store, name, mirrored, phases, shard_frames)
+    shots = shots_of(store)
     if device is None:
         device = next((weight.device for weight in tokenizer.state_dict().values()), "cpu")
     job = _Job(Path(folder), plan, shards, rank, world_size, patience)
