@@ -75,6 +75,8 @@ def wrong_plan(plan: object) -> str | None:
         return f"tubelet is {tokenizer['tubelet']} and the frames {plan['source']['shape']}"
     if len({tuple(view) for view in views}) != len(views) or not all(0 <= phase < span for phase, _ in views):
         return f"views are {reprlib.repr(views)}"
+    if (count := plan["shots"]["count"] * len(views)) > MOST_ENTRIES:
+        return f"{count:,} views of shots are more than vg.latents.checks.MOST_ENTRIES allows"
     return None
 
 
@@ -95,8 +97,6 @@ def check_manifest(manifest: dict, path: Path) -> None:
     frames, levels = plan["source"]["shape"][0], plan["tokenizer"]["levels"]
     if shots_card(shots) != plan["shots"] or not all(0 <= start < stop <= frames for start, stop in shots):
         raise contradicts(path, "the shots are not those it was written for")
-    if len(shots) * len(views) > MOST_ENTRIES:
-        raise too_large(path, f"{len(shots) * len(views):,} entries", "MOST_ENTRIES")
     shards = lay_out(shots, views, plan["tokenizer"]["tubelet"][0], plan["shard_frames"])
     entries = [entry for shard in shards.values() for entry in shard]
     if [Entry(**entry) for entry in manifest["entries"]] != entries:
@@ -106,7 +106,7 @@ def check_manifest(manifest: dict, path: Path) -> None:
     if manifest["dtype"] != dtype_of(levels).name or min(manifest["grid"]) < 1:
         raise contradicts(path, f"dtype is {manifest['dtype']!r} and grid {manifest['grid']}")
     if (size := token_bytes(manifest, entries)) > TOKEN_BYTES:
-        raise too_large(path, f"{size:,} bytes of tokens", "TOKEN_BYTES")
+        raise too_large(path, f"names {size:,} bytes of tokens", "TOKEN_BYTES")
 
 
 def token_bytes(manifest: dict, entries: list[Entry]) -> int:
@@ -131,7 +131,7 @@ def contradicts(path: Path, reason: str) -> CacheCorrupt:
 
 def too_large(path: Path, what: str, limit: str) -> CacheCorrupt:
     return CacheCorrupt(
-        f"{path} names {what}, more than vg.latents.checks.{limit} allows. Raise that if the cache is your own."
+        f"{path} {what}, more than vg.latents.checks.{limit} allows. Raise that if the cache is your own."
     )
 
 

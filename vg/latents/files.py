@@ -8,7 +8,7 @@ import numpy as np
 import safetensors.numpy
 from safetensors import SafetensorError
 
-from vg.latents.checks import MANIFEST_BYTES, check_manifest, wrong_plan
+from vg.latents import checks
 from vg.latents.plan import MANIFEST, CacheCorrupt
 
 
@@ -52,7 +52,7 @@ def unpack(path: Path, raw: bytes) -> tuple[dict, dict[str, np.ndarray]]:
         if (
             isinstance(text, str)
             and card["sha256"] == _digest(text, arrays)
-            and not wrong_plan(plan := json.loads(text))
+            and not checks.wrong_plan(plan := json.loads(text))
         ):
             return plan, arrays
     except (SafetensorError, ValueError, KeyError, TypeError, AttributeError, MemoryError, RecursionError):
@@ -92,7 +92,9 @@ def read_manifest(folder: Path) -> dict:
     """
     path = folder / MANIFEST
     try:
-        manifest = json.loads(read(path, MANIFEST_BYTES))
+        if path.is_file() and (size := path.stat().st_size) > checks.MANIFEST_BYTES:
+            raise checks.too_large(path, f"has {size:,} bytes", "MANIFEST_BYTES")
+        manifest = json.loads(read(path, checks.MANIFEST_BYTES))
         whole = isinstance(manifest, dict) and manifest.get("sha256") == _manifest_hash(manifest)
     except FileNotFoundError:
         shards = len(list(folder.glob("shard-*.safetensors")))
@@ -106,5 +108,5 @@ def read_manifest(folder: Path) -> dict:
         whole = False
     if not whole:
         raise damaged(path)
-    check_manifest(manifest, path)
+    checks.check_manifest(manifest, path)
     return manifest

@@ -78,15 +78,12 @@ class LatentCache:
             wanted |= {"source": store_card(store), "shots": shots_card(shots_of(store))}
         require(folder, manifest, wanted)
         entries = [Entry(**entry) for entry in manifest["entries"]]
-        tokens = np.empty((sum(entry.t for entry in entries), *manifest["grid"]), manifest["dtype"])
-        first = 0
+        tokens = []
         for shard, (_, group) in zip(manifest["shards"], groupby(entries, lambda entry: entry.shard), strict=True):
             due = list(group)
             arrays = _read_shard(folder / shard["file"], shard["sha256"], manifest, due)
-            for entry in due:
-                tokens[first : first + entry.t] = arrays[entry.key]
-                first += entry.t
-        return cls(folder, manifest, tokens)
+            tokens += [arrays[entry.key] for entry in due]
+        return cls(folder, manifest, np.concatenate(tokens))
 
     @property
     def nbytes(self) -> int:

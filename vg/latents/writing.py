@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from tqdm.auto import tqdm
 
 from vg import atomic, paths
-from vg.latents.checks import TOKEN_BYTES, shard_holds, wrong_plan
+from vg.latents import checks
 from vg.latents.files import manifest_text, pack, read, read_manifest, unpack
 from vg.latents.plan import (
     FORMAT,
@@ -97,12 +97,12 @@ class _Job:
         for name in names:
             path = self.folder / name
             try:
-                raw = read(path, TOKEN_BYTES)
+                raw = read(path, checks.TOKEN_BYTES)
                 found, arrays = unpack(path, raw)
             except (FileNotFoundError, CacheCorrupt):
                 continue
             require(self.folder, found, self.plan)
-            if shard_holds(arrays, self.shards.get(name, ()), self.plan["tokenizer"]["levels"]):
+            if checks.shard_holds(arrays, self.shards.get(name, ()), self.plan["tokenizer"]["levels"]):
                 self.sound[name] = hashlib.sha256(raw).hexdigest()
         return len(self.sound) > before
 
@@ -236,7 +236,7 @@ def plan_of(
         "views": [list(view) for view in views],
         "shard_frames": shard_frames,
     }
-    if found := wrong_plan(plan):
+    if found := checks.wrong_plan(plan):
         raise ValueError(f"what is to be written cannot be read again: {found}. See what write says of its arguments.")
     return plan, shards
 
