@@ -29,6 +29,7 @@ from vg.train.prior import (
     fresh_views,
     learn_layouts,
     open_cache,
+    prior_facts,
     train_prior,
 )
 from vg.train.shipping import run_folder
@@ -292,3 +293,21 @@ def test_a_video_with_a_long_name_has_a_cache_too(tmp_path, monkeypatch):
     store = replace(open_store(cartoon(), size=16, frames=60), name="長" * 80)  # 240 bytes
     tokenizer = TubeletTokenizer(TubeletConfig((2, 8, 8), (5, 5), width=16, encoder_depth=1, decoder_depth=1)).freeze()
     assert len(open_cache(store, tokenizer, phases=[0]).entries)
+
+
+def test_of_a_shot_longer_than_can_be_measured_as_a_whole_the_beginning_is(cache, monkeypatch):
+    monkeypatch.setattr(prior_training, "LONGEST", 5)
+    prior = Prior(PriorConfig(cache.levels, cache.grid, 16, 1, 2))
+    bits, seen = prior.bits, []
+    monkeypatch.setattr(prior, "bits", lambda tokens: seen.append(tokens.shape[1]) or bits(tokens))
+    tokenizer = TubeletTokenizer(TubeletConfig((2, 8, 8), (5, 5), width=16, encoder_depth=1, decoder_depth=1))
+    facts = prior_facts(prior, tokenizer, cache, cache.shots[:-1], cache.shots[-1:])
+    assert max(seen) == 5 and facts["whole_shots"]["shots"] == 1
+
+
+def test_parts_of_a_film_are_the_same_however_long_it_is(tmp_path, monkeypatch):
+    monkeypatch.setenv("VG_CACHE", str(tmp_path))
+    store = open_store(cartoon(), size=16, frames=60)
+    long = replace(store, frames=np.concatenate([store.frames] * 9))  # 540 frames, more than are worked on at once
+    part, whole = (prior_training.part_of(each, 2, 3, 12, 8).frames for each in (store, long))
+    assert np.array_equal(whole, np.concatenate([part] * 9))
