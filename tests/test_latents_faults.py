@@ -265,6 +265,21 @@ def test_whatever_a_manifest_says_it_is_refused_by_name(copy, whole):
         assert str(copy) in str(caught.value) and len(str(caught.value)) < 1000, (path, value)
 
 
+def test_a_config_that_goes_too_deep_is_not_quoted(copy, whole):
+    text = forged(files.read_manifest(whole), ("tokenizer", "config"), json.loads("[" * 900 + "]" * 900))
+    (copy / "manifest.json").write_text(text)
+    with pytest.raises(CacheCorrupt, match=r"manifest\.json is damaged: the tokenizer's config is too deep"):
+        LatentCache.open(copy, FakeTokenizer())
+
+
+def test_a_shard_that_is_whole_but_not_the_one_of_the_manifest_is_refused(copy):
+    path = copy / "shard-00001.safetensors"
+    plan, arrays = files.unpack(path, path.read_bytes())
+    path.write_bytes(files.pack(plan, {key: array[::-1].copy() for key, array in arrays.items()}))
+    with pytest.raises(CacheCorrupt, match=r"shard-00001\.safetensors is damaged"):
+        LatentCache.open(copy)
+
+
 def test_a_path_in_a_manifest_is_not_followed(copy, whole, tmp_path, monkeypatch):
     shutil.move(copy / "shard-00001.safetensors", tmp_path / "x")
     manifest = files.read_manifest(whole)
