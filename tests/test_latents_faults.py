@@ -8,7 +8,6 @@ import multiprocessing
 import os
 import random
 import shutil
-import signal
 import threading
 import time
 from pathlib import Path
@@ -114,8 +113,8 @@ def test_killed_at_any_moment_the_next_run_makes_the_same_bytes_and_leaves_nothi
         writer = context.Process(target=process, args=(str(folder), barrier, ends))
         writer.start()
         barrier.wait()
-        time.sleep(dice.uniform(0, 0.2))
-        os.kill(writer.pid, signal.SIGKILL)
+        time.sleep(dice.uniform(0, 0.15))
+        writer.kill()
         writer.join()
         write(folder)
         assert contents(folder) == contents(whole) and left(folder.parent) == ["cache"]
