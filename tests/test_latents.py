@@ -4,70 +4,19 @@ import math
 import os
 import shutil
 import threading
-from dataclasses import dataclass
 from pathlib import Path
-from types import SimpleNamespace
 
-import numpy as np
 import pytest
 import torch
+from fake_latents import FakeTokenizer, contents, fake_store, write
 from torch import nn
 
-from vg import latents
 from vg.hashing import weight_hash
-from vg.latents import CacheCorrupt, CacheMismatch, LatentCache, files, reading, writing
+from vg.latents import CacheCorrupt, CacheMismatch, LatentCache, reading, writing
 
 
 class Killed(BaseException):
     """Not an Exception, so that no clean-up of the code under test runs, as none would at a kill."""
-
-
-@dataclass(frozen=True)
-class FakeConfig:
-    share: float = 0.5
-
-
-class FakeTokenizer(nn.Module):
-    """A linear map of each tubelet, rounded: a token sees its tubelet alone."""
-
-    def __init__(self, levels=(8, 5, 5), tubelet=(3, 4, 4), seed=0, share=0.5):
-        super().__init__()
-        self.config = FakeConfig(share)
-        self.levels, self.tubelet = levels, tubelet
-        weights = torch.randn(math.prod(tubelet), generator=torch.Generator().manual_seed(seed))
-        self.register_buffer("weights", weights)
-        self.encoded = 0  # videos so far
-
-    def encode(self, video):
-        assert not self.training and not torch.is_grad_enabled()
-        assert video.dtype == torch.float32 and video.abs().max() <= 1
-        self.encoded += 1
-        (b, _, t, h, w), (p, q, r) = video.shape, self.tubelet
-        cells = video.mean(1).reshape(b, t // p, p, h // q, q, w // r, r).permute(0, 1, 3, 5, 2, 4, 6)
-        total = (cells.flatten(4) * self.weights).sum(-1)
-        return (total.abs() * 7919).long() % math.prod(self.levels)
-
-
-def fake_store(shots=((0, 11), (11, 13), (13, 22), (22, 30), (30, 43)), seed=0, **changes):
-    """43 frames in 5 shots, of which the second is shorter than a tubelet."""
-    rng = np.random.default_rng(seed)
-    fields = {
-        "frames": rng.integers(0, 256, (43, 1, 8, 12), dtype=np.uint8),
-        "shots": list(shots),
-        "name": "film",
-        "source_sha256": f"{seed:064x}",
-        "key": "size 8x12, 12 fps",
-    }
-    return SimpleNamespace(**(fields | changes))
-
-
-def write(folder, tokenizer=None, store=None, **changes):
-    settings = {"name": "fake-8", "mirrored": True, "shard_frames": 10, "progress": False, "patience": 20}
-    return latents.write(folder, tokenizer or FakeTokenizer(), store or fake_store(), **(settings | changes))
-
-
-def contents(folder: Path) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
 @pytest.fixture(scope="module")
@@ -104,7 +53,7 @@ def kill_at(monkeypatch, event: str, n: int) -> None:
     if event == "encode":
         monkeypatch.setattr(FakeTokenizer, "encode", die_before(FakeTokenizer.encode))
     else:
-        monkeypatch.setattr(files.os, event, die_before(getattr(os, event)))
+        monkeypatch.setattr(os, event, die_before(getattr(os, event)))
 
 
 @pytest.mark.parametrize("event", ["encode", "fsync", "replace"])
@@ -202,7 +151,7 @@ def test_a_full_disk_leaves_nothing_half_written_and_the_run_goes_on_later(whole
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch, pytest.raises(OSError, match="No space left"):
-        patch.setattr(files.os, "fsync", full)
+        patch.setattr(os, "fsync", full)
         write(tmp_path / "cache")
     assert contents(tmp_path / "cache") == {}
     write(tmp_path / "cache")
@@ -424,7 +373,7 @@ WIDTHS += [((8,) * 21, "uint64")]  # 2^63 codes: the last of them is the largest
 @pytest.mark.parametrize(("levels", "dtype"), WIDTHS)
 def test_indices_are_no_wider_than_they_have_to_be_and_survive(levels, dtype, tmp_path):
     class Highest(FakeTokenizer):
-        def encode(self, video):
+        def encode(self, video, past=None):
             return super().encode(video) * 0 + math.prod(self.levels) - 1
 
     cache = write(tmp_path, Highest(levels))
@@ -438,7 +387,7 @@ def test_what_cannot_be_stored_is_refused(tmp_path):
             super().__init__(**settings)
             self.change = change
 
-        def encode(self, video):
+        def encode(self, video, past=None):
             return self.change(super().encode(video))
 
     for change, message in [

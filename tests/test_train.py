@@ -28,6 +28,8 @@ from vg.train.prior import (
     film_and_views,
     fresh_views,
     learn_layouts,
+    open_cache,
+    prior_facts,
     train_prior,
 )
 from vg.train.shipping import run_folder
@@ -248,3 +250,64 @@ def test_clips_from_prompts_are_what_comes_after_them_each_with_a_seed_of_its_ow
     made = generated.new_clips(None, None, prompts, 6)
     assert made.shape == (19, 1, 6, 8, 8)
     assert torch.equal(made[:, 0, :, 0, 0], (100.0 + torch.arange(19))[:, None].expand(19, 6))
+
+
+def test_an_open_cache_stays_when_another_size_phase_or_mirroring_is_asked_for(tmp_path, monkeypatch):
+    monkeypatch.setenv("VG_CACHE", str(tmp_path))
+    small, large = (open_store(cartoon(), size=size, frames=60) for size in (16, 32))
+    config = TubeletConfig((2, 8, 8), (5, 5), width=16, encoder_depth=1, decoder_depth=1)
+    tokenizer, other = (TubeletTokenizer(config).freeze() for _ in range(2))  # of one name and other weights
+    asked = [
+        (small, tokenizer, {}),
+        (large, tokenizer, {}),
+        (small, tokenizer, {"mirrored": False}),
+        (small, tokenizer, {"phases": (k for k in [1])}),  # read once
+        (replace(small, shots=[(0, 20), (20, 60)]), tokenizer, {}),
+        (small, other, {}),
+    ]
+    made = [open_cache(store, by, **how) for store, by, how in asked]
+    assert len({cache.folder for cache in made}) == len(asked)
+    for cache, (store, by, how) in zip(made, asked):
+        how = how | ({"phases": [1]} if "phases" in how else {})
+        times = [path.stat().st_mtime_ns for path in cache.folder.iterdir()]
+        again = open_cache(store, by, **how)
+        assert again.folder == cache.folder and np.array_equal(again.tokens, cache.tokens)
+        assert times == [path.stat().st_mtime_ns for path in cache.folder.iterdir()], "written anew"
+
+
+def test_a_cache_of_the_plain_name_is_used_if_it_is_the_same_and_else_left(tmp_path, monkeypatch):
+    monkeypatch.setenv("VG_CACHE", str(tmp_path))
+    store = open_store(cartoon(), size=16, frames=60)
+    tokenizer = TubeletTokenizer(TubeletConfig((2, 8, 8), (5, 5), width=16, encoder_depth=1, decoder_depth=1)).freeze()
+    tokenizer.name = "tiny"
+    home = tmp_path / "latents" / "tiny-cartoon"  # as notebook 06 has it
+    latents.write(home, tokenizer, store, name="tiny", mirrored=True)
+    assert open_cache(store, tokenizer).folder == home
+    before = {path: path.read_bytes() for path in home.iterdir()}
+    assert open_cache(store, tokenizer, phases=[0]).folder != home
+    assert before == {path: path.read_bytes() for path in home.iterdir()}
+
+
+def test_a_video_with_a_long_name_has_a_cache_too(tmp_path, monkeypatch):
+    monkeypatch.setenv("VG_CACHE", str(tmp_path))
+    store = replace(open_store(cartoon(), size=16, frames=60), name="長" * 80)  # 240 bytes
+    tokenizer = TubeletTokenizer(TubeletConfig((2, 8, 8), (5, 5), width=16, encoder_depth=1, decoder_depth=1)).freeze()
+    assert len(open_cache(store, tokenizer, phases=[0]).entries)
+
+
+def test_of_a_shot_longer_than_can_be_measured_as_a_whole_the_beginning_is(cache, monkeypatch):
+    monkeypatch.setattr(prior_training, "LONGEST", 5)
+    prior = Prior(PriorConfig(cache.levels, cache.grid, 16, 1, 2))
+    bits, seen = prior.bits, []
+    monkeypatch.setattr(prior, "bits", lambda tokens: seen.append(tokens.shape[1]) or bits(tokens))
+    tokenizer = TubeletTokenizer(TubeletConfig((2, 8, 8), (5, 5), width=16, encoder_depth=1, decoder_depth=1))
+    facts = prior_facts(prior, tokenizer, cache, cache.shots[:-1], cache.shots[-1:])
+    assert max(seen) == 5 and facts["whole_shots"]["shots"] == 1
+
+
+def test_parts_of_a_film_are_the_same_however_long_it_is(tmp_path, monkeypatch):
+    monkeypatch.setenv("VG_CACHE", str(tmp_path))
+    store = open_store(cartoon(), size=16, frames=60)
+    long = replace(store, frames=np.concatenate([store.frames] * 9))  # 540 frames, more than are worked on at once
+    part, whole = (prior_training.part_of(each, 2, 3, 12, 8).frames for each in (store, long))
+    assert np.array_equal(whole, np.concatenate([part] * 9))

@@ -6,8 +6,11 @@ import pytest
 import torch
 from torch import nn
 
+from vg import checkpoints
+from vg.data.cartoon import cartoon
+from vg.data.store import to_unit
 from vg.hashing import weight_hash
-from vg.models import TubeletConfig, TubeletTokenizer
+from vg.models import TubeletConfig, TubeletTokenizer, tubelet
 from vg.models.frozen import Freezable
 from vg.models.quantizers import FSQ
 
@@ -224,3 +227,41 @@ def test_bits_are_the_digits_and_the_choice_of_patches():
 def test_details_without_a_middle_or_a_share_are_refused(levels, share):
     with pytest.raises(ValueError, match="odd levels and a share"):
         TubeletTokenizer(TubeletConfig(detail_levels=levels, detail_share=share))
+
+
+def test_a_long_clip_is_worked_through_in_pieces_with_the_numbers_of_the_whole(monkeypatch):
+    model = grouped()
+    video = torch.rand(2, 1, 46, 15, 24) * 2 - 1  # 12 tubelet-frames, the last of them padded
+    indices = model.encode(video)
+    decoded = model.decode(indices, video.shape[2:])
+    seen = []
+    for layer in (model.embed, model.to_pixels):
+        layer.register_forward_pre_hook(lambda layer, inputs: seen.append(inputs[0].shape[1]))
+    patches = 2 * 4 * 6  # of two clips, in a tubelet-frame
+    for at_once, due in ((5, [5, 5, 2]), (1, [1] * 12), (12, [12])):
+        monkeypatch.setattr(tubelet, "PIECE", at_once * patches)
+        seen.clear()
+        assert torch.equal(model.encode(video), indices) and seen == due
+        seen.clear()
+        again = model.decode(indices, video.shape[2:])
+        torch.testing.assert_close(again, decoded, atol=1e-5, rtol=0)
+        assert seen == due and again.shape == video.shape
+    monkeypatch.setattr(tubelet, "PIECE", 1)  # less than one
+    assert torch.equal(model.encode(video), indices)
+    with pytest.raises(ValueError, match=r"got tokens \(12, 2, 2\), expected \(B, t, h, w\)"):
+        model.decode(indices[0])
+
+
+def test_the_shipped_tokenizer_gives_the_same_tokens_and_frames_as_a_stream(monkeypatch):
+    model = checkpoints.load("tubelet-fsq-64")
+    frames = cartoon(104, (64, 64)).frames
+    video = to_unit(frames)[None]
+    monkeypatch.setattr(tubelet, "PIECE", 2**30)
+    indices = model.encode(video)
+    decoded = model.decode(indices)
+    monkeypatch.setattr(tubelet, "PIECE", 4 * 256)  # four tubelet-frames
+    assert torch.equal(model.encode(video), indices)
+    torch.testing.assert_close(model.decode(indices), decoded, atol=1e-5, rtol=0)
+    past: dict = {}
+    live = [model.decode(indices[:, k : k + 1], past=past) for k in range(indices.shape[1])]  # as a screen would
+    torch.testing.assert_close(torch.cat(live, dim=2), decoded, atol=1e-5, rtol=0)

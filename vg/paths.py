@@ -4,6 +4,8 @@ Nothing is created here. Whoever writes into a folder makes it first.
 """
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 
@@ -19,7 +21,30 @@ def root() -> Path:
 def _from_environment(variable: str, default: Path) -> Path:
     """The absolute folder named by an environment variable, or ``default`` where it is unset or empty."""
     value = os.environ.get(variable)
-    return Path(value).expanduser().absolute() if value else default
+    if not value:
+        return default
+    try:
+        return Path(value).expanduser().absolute()
+    except RuntimeError:  # no HOME, and the user is not in the system's list
+        raise ValueError(
+            f"{variable} is {value!r}, but nothing says where that home folder is. Set {variable} to a path without ~."
+        ) from None
+
+
+@contextmanager
+def writable(folder: Path, variable: str = "VG_CACHE") -> Iterator[None]:
+    """An error of the disk, inside, becomes one sentence that names the folder and the variable to set.
+
+    Raises:
+        OSError: with that sentence, from the first one.
+    """
+    try:
+        yield
+    except OSError as problem:
+        raise OSError(
+            f"{folder} cannot be written ({problem.strerror or problem}). "
+            f"Make room there, or set {variable} to another folder."
+        ) from problem
 
 
 def data_dir() -> Path:

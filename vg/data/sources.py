@@ -145,7 +145,7 @@ def _videos_in(folder: Path) -> str:
 
 def _short(path: Path) -> str:
     """A path as a reader knows it: from ``$VG_DATA``, from the repository, or from home."""
-    for name, folder in (("$VG_DATA", paths.data_dir()), ("", paths.root()), ("~", Path.home())):
+    for name, folder in (("$VG_DATA", paths.data_dir()), ("", paths.root()), ("~", Path(os.path.expanduser("~")))):
         if path.is_relative_to(folder) and (name != "$VG_DATA" or os.environ.get("VG_DATA")):
             return (Path(name) / path.relative_to(folder)).as_posix()
     return str(path)

@@ -9,7 +9,7 @@ from frame 1 on gives other tokens than cut from frame 0 on; each such phase, an
 """
 
 from vg.latents.plan import CacheCorrupt, CacheMismatch, Entry
-from vg.latents.reading import LatentCache, Windows
-from vg.latents.writing import write
+from vg.latents.reading import LatentCache, Windows, made_from
+from vg.latents.writing import plan_of, write
 
-__all__ = ["CacheCorrupt", "CacheMismatch", "Entry", "LatentCache", "Windows", "write"]
+__all__ = ["CacheCorrupt", "CacheMismatch", "Entry", "LatentCache", "Windows", "made_from", "plan_of", "write"]

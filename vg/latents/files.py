@@ -1,29 +1,29 @@
-"""The files of a cache of latents: written whole or not at all, and checked when they are read."""
+"""The files of a cache of latents, as bytes; checked when they are read."""
 
 import hashlib
 import json
-import os
 from pathlib import Path
 
 import numpy as np
 import safetensors.numpy
 from safetensors import SafetensorError
 
+from vg.latents import checks
 from vg.latents.plan import MANIFEST, CacheCorrupt
 
 
-def save(path: Path, data: bytes) -> None:
-    """Write a whole file or none. The temporary name is fixed, so that what a killed run left is used up."""
-    temporary = path.with_name(f".{path.name}.tmp")
-    try:
-        with temporary.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())  # the bytes reach the disk before the name does
-        os.replace(temporary, path)
-    except Exception:
-        temporary.unlink(missing_ok=True)
-        raise
+def read(path: Path, most: int) -> bytes:
+    """A file's bytes.
+
+    Raises:
+        FileNotFoundError: if it is not there.
+        CacheCorrupt: if it is no plain file (a pipe would never end), or larger than it can be.
+    """
+    if not path.exists():
+        raise FileNotFoundError(path)
+    if not path.is_file() or path.stat().st_size > most:
+        raise damaged(path)
+    return path.read_bytes()
 
 
 def _digest(plan: str, arrays: dict[str, np.ndarray]) -> str:
@@ -48,9 +48,14 @@ def unpack(path: Path, raw: bytes) -> tuple[dict, dict[str, np.ndarray]]:
         arrays = safetensors.numpy.load(raw)
         header = json.loads(raw[8 : 8 + int.from_bytes(raw[:8], "little")])
         card = json.loads(header["__metadata__"]["vg"])
-        if card["sha256"] == _digest(card["plan"], arrays):
-            return json.loads(card["plan"]), arrays
-    except (SafetensorError, ValueError, KeyError, TypeError, MemoryError):
+        text = card["plan"]
+        if (
+            isinstance(text, str)
+            and card["sha256"] == _digest(text, arrays)
+            and not checks.wrong_plan(plan := json.loads(text))
+        ):
+            return plan, arrays
+    except (SafetensorError, ValueError, KeyError, TypeError, AttributeError, MemoryError, RecursionError):
         pass
     raise damaged(path)
 
@@ -87,15 +92,21 @@ def read_manifest(folder: Path) -> dict:
     """
     path = folder / MANIFEST
     try:
-        manifest = json.loads(path.read_bytes())
+        if path.is_file() and (size := path.stat().st_size) > checks.MANIFEST_BYTES:
+            raise checks.too_large(path, f"has {size:,} bytes", "MANIFEST_BYTES")
+        manifest = json.loads(read(path, checks.MANIFEST_BYTES))
+        whole = isinstance(manifest, dict) and manifest.get("sha256") == _manifest_hash(manifest)
     except FileNotFoundError:
         shards = len(list(folder.glob("shard-*.safetensors")))
         state = f"though {shards} shards: a run was cut short" if shards else "so there is no cache"
         raise FileNotFoundError(
             f"{folder} has no {MANIFEST}, {state}. Run vg.latents.write (notebook 06): it goes on from there."
         ) from None
-    except ValueError:
-        raise damaged(path) from None
-    if not isinstance(manifest, dict) or manifest.get("sha256") != _manifest_hash(manifest):
+    except CacheCorrupt:
+        raise
+    except (ValueError, RecursionError):
+        whole = False
+    if not whole:
         raise damaged(path)
+    checks.check_manifest(manifest, path)
     return manifest

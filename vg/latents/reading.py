@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Iterable, Sequence
+from itertools import groupby
 from pathlib import Path
 
 import numpy as np
@@ -9,10 +10,12 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
-from vg.latents.files import damaged, read_manifest, unpack
+from vg.latents.checks import ENTRY_BYTES, HEADER_BYTES, shard_holds, token_bytes
+from vg.latents.files import damaged, read, read_manifest, unpack
 from vg.latents.plan import (
     FORMAT,
     CacheCorrupt,
+    CacheMismatch,
     Entry,
     View,
     plain,
@@ -74,23 +77,13 @@ class LatentCache:
         if store is not None:
             wanted |= {"source": store_card(store), "shots": shots_card(shots_of(store))}
         require(folder, manifest, wanted)
-        arrays: dict[str, np.ndarray] = {}
-        for shard in manifest["shards"]:
-            arrays |= cls._read_shard(folder / shard["file"], shard["sha256"])
-        tokens = [arrays[entry["key"]] for entry in manifest["entries"]]
+        entries = [Entry(**entry) for entry in manifest["entries"]]
+        tokens = []
+        for shard, (_, group) in zip(manifest["shards"], groupby(entries, lambda entry: entry.shard), strict=True):
+            due = list(group)
+            arrays = _read_shard(folder / shard["file"], shard["sha256"], manifest, due)
+            tokens += [arrays[entry.key] for entry in due]
         return cls(folder, manifest, np.concatenate(tokens))
-
-    @staticmethod
-    def _read_shard(path: Path, sha256: str) -> dict[str, np.ndarray]:
-        try:
-            raw = path.read_bytes()
-        except FileNotFoundError:
-            raise CacheCorrupt(
-                f"{path} is missing. Run vg.latents.write again with the same arguments: only this file is made anew."
-            ) from None
-        if hashlib.sha256(raw).hexdigest() != sha256:
-            raise damaged(path)
-        return unpack(path, raw)[1]
 
     @property
     def nbytes(self) -> int:
@@ -165,6 +158,34 @@ class LatentCache:
             f"LatentCache({len(self.shots)} shots, {len(self.views)} views, {len(self.tokens):,} "
             f"tubelet-frames of {h}x{w} tokens, {self.nbytes:,} bytes, by {name!r})"
         )
+
+
+def made_from(folder: Path, plan: dict) -> bool:
+    """Whether a finished cache lies there that was made from all that a plan (``plan_of``) says."""
+    try:
+        require(folder, read_manifest(folder), plan)
+    except (FileNotFoundError, CacheMismatch, CacheCorrupt):
+        return False
+    return True
+
+
+def _read_shard(path: Path, sha256: str, manifest: dict, entries: list[Entry]) -> dict[str, np.ndarray]:
+    """The arrays of a shard, which are its entries. Raises CacheCorrupt if they are not."""
+    most = token_bytes(manifest, entries) + HEADER_BYTES + ENTRY_BYTES * len(entries)
+    try:
+        raw = read(path, most)
+    except FileNotFoundError:
+        raise CacheCorrupt(
+            f"{path} is missing. Run vg.latents.write again with the same arguments: only this file is made anew."
+        ) from None
+    if hashlib.sha256(raw).hexdigest() != sha256:
+        raise damaged(path)
+    plan, arrays = unpack(path, raw)
+    levels, grid = manifest["tokenizer"]["levels"], tuple(manifest["grid"])
+    whole = plan.items() <= manifest.items() and shard_holds(arrays, entries, levels)
+    if not whole or arrays[entries[0].key].shape[1:] != grid:
+        raise damaged(path)
+    return arrays
 
 
 class Windows(Dataset):

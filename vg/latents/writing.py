@@ -2,9 +2,11 @@
 
 import hashlib
 import math
+import os
 import time
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -13,7 +15,9 @@ import torch
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
-from vg.latents.files import manifest_text, pack, read_manifest, save, unpack
+from vg import atomic, paths
+from vg.latents import checks
+from vg.latents.files import manifest_text, pack, read, read_manifest, unpack
 from vg.latents.plan import (
     FORMAT,
     MANIFEST,
@@ -31,17 +35,30 @@ from vg.latents.plan import (
 from vg.latents.reading import LatentCache
 from vg.models.frozen import evaluating
 
-
-def _video(store, entry: Entry) -> Tensor:
-    """The entry's frames as the tokenizer wants them: float (1, C, T, H, W) in [-1, 1]."""
-    frames = torch.from_numpy(np.array(store.frames[entry.start : entry.stop]))  # T C H W
-    video = frames.permute(1, 0, 2, 3)[None].float() / 127.5 - 1
-    return video.flip(-1) if entry.mirrored else video
+SHARD_FRAMES = 512
+PIECE = 2**23  # pixels that are encoded at once: 2048 frames of 64x64 (as floats, 32 MB)
 
 
-def _encode(tokenizer: nn.Module, video: Tensor, t: int) -> np.ndarray:
-    """One stream's indices, (t, h, w) in the dtype of the cache, after looking whether they can be that."""
-    indices = tokenizer.encode(video)  # 1 t h w
+def _pieces(store, entry: Entry, span: int) -> Iterator[Tensor]:
+    """The entry's frames as the tokenizer wants them, whole tubelets at a time: float (1, C, T, H, W) in [-1, 1]."""
+    step = max(1, PIECE // math.prod(store.frames.shape[1:]) // span) * span
+    for start in range(entry.start, entry.stop, step):
+        frames = torch.from_numpy(np.array(store.frames[start : min(start + step, entry.stop)]))  # T C H W
+        video = frames.permute(1, 0, 2, 3)[None].float() / 127.5 - 1
+        yield video.flip(-1) if entry.mirrored else video
+
+
+def _stream(tokenizer: nn.Module, store, entry: Entry, device: torch.device | str) -> np.ndarray:
+    """The indices of an entry, (t, h, w) in the dtype of the cache. However long it is, memory holds one piece."""
+    past: dict = {}
+    pieces = _pieces(store, entry, int(tokenizer.tubelet[0]))
+    return np.concatenate([_encode(tokenizer, piece.to(device), past) for piece in pieces])
+
+
+def _encode(tokenizer: nn.Module, video: Tensor, past: dict) -> np.ndarray:
+    """A piece's indices, (t, h, w) in the dtype of the cache, after looking whether they can be that."""
+    t = video.shape[2] // int(tokenizer.tubelet[0])
+    indices = tokenizer.encode(video, past)  # 1 t h w
     if indices.dim() != 4 or indices.shape[:2] != (1, t) or indices.is_floating_point():
         raise ValueError(
             f"encode gave {indices.dtype} of shape {tuple(indices.shape)} for a video of shape "
@@ -80,18 +97,22 @@ class _Job:
         for name in names:
             path = self.folder / name
             try:
-                raw = path.read_bytes()
+                raw = read(path, checks.TOKEN_BYTES)
                 found, arrays = unpack(path, raw)
             except (FileNotFoundError, CacheCorrupt):
                 continue
             require(self.folder, found, self.plan)
-            if arrays.keys() == {entry.key for entry in self.shards.get(name, ())}:
+            if checks.shard_holds(arrays, self.shards.get(name, ()), self.plan["tokenizer"]["levels"]):
                 self.sound[name] = hashlib.sha256(raw).hexdigest()
         return len(self.sound) > before
 
     def begin(self) -> None:
-        """Find what an earlier run finished; refuse a folder that holds another cache."""
-        self.folder.mkdir(parents=True, exist_ok=True)
+        """Find what an earlier run finished; remove what a killed one left; refuse a folder of another cache."""
+        if not self.folder.is_dir():
+            return
+        if any(name.startswith(".") for name in os.listdir(self.folder)):
+            for name in (MANIFEST, *self.shards):
+                atomic.sweep(self.folder / name)
         if (self.folder / MANIFEST).exists():
             try:
                 require(self.folder, read_manifest(self.folder), self.plan)
@@ -99,13 +120,29 @@ class _Job:
                 warnings.warn(f"{self.folder / MANIFEST} is damaged: writing it again.", stacklevel=3)
         self.look({path.name for path in self.folder.glob("shard-*.safetensors")} | set(self.shards))
 
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Be the only process with this part: a second one waits, and finds it done. Other ranks have their own."""
+        twins = self.folder
+        if self.world_size > 1:
+            twins = twins.with_name(f"{twins.name}-{self.rank}-of-{self.world_size}")
+        with ExitStack() as lock:
+            with paths.writable(self.folder):
+                self.folder.mkdir(parents=True, exist_ok=True)
+                lock.enter_context(atomic.locked(twins, "writing this cache of latents"))
+            yield
+
+    def save(self, name: str, data: bytes) -> None:
+        with paths.writable(self.folder):
+            atomic.write_bytes(self.folder / name, data)
+
     def encode(self, tokenizer: nn.Module, store, device: torch.device | str, progress: bool) -> None:
         """Make this process's shards, those that are not there yet."""
         mine = list(self.shards)[self.rank :: self.world_size]
         total = sum(len(self.shards[name]) for name in mine)
         with tqdm(total=total, desc="encoding", unit="view", disable=not progress) as bar:
             for name in mine:
-                if name in self.sound:
+                if name in self.sound or self.look([name]):  # made meanwhile, by a twin or by other ranks
                     bar.update(len(self.shards[name]))
                     continue
                 path = self.folder / name
@@ -113,10 +150,10 @@ class _Job:
                     warnings.warn(f"{path} is damaged: encoding its shots again.", stacklevel=3)
                 arrays = {}
                 for entry in self.shards[name]:
-                    arrays[entry.key] = _encode(tokenizer, _video(store, entry).to(device), entry.t)
+                    arrays[entry.key] = _stream(tokenizer, store, entry, device)
                     bar.update()
                 raw = pack(self.plan, arrays)
-                save(path, raw)
+                self.save(name, raw)
                 self.sound[name] = hashlib.sha256(raw).hexdigest()
 
     def wait(self) -> None:
@@ -136,17 +173,24 @@ class _Job:
             else:
                 time.sleep(0.05)
 
+    def finished(self, shots: list[list[int]]) -> bool:
+        """Whether the whole cache is there."""
+        return self.sound.keys() == self.shards.keys() and self._published(self.manifest(shots).encode())
+
+    def _published(self, text: bytes) -> bool:
+        path = self.folder / MANIFEST
+        return path.is_file() and path.stat().st_size == len(text) and path.read_bytes() == text
+
     def publish(self, shots: list[list[int]]) -> None:
         """Rank 0 writes the manifest; the others, who know what it will say, wait for it."""
-        path = self.folder / MANIFEST
         text, start = self.manifest(shots).encode(), time.monotonic()
-        while not path.exists() or path.read_bytes() != text:
+        while not self._published(text):
             if self.rank == 0:
-                save(path, text)
+                self.save(MANIFEST, text)
             elif time.monotonic() - start > self.patience:
                 raise TimeoutError(
-                    f"rank {self.rank} waited {self.patience:g} s for rank 0 to write {path}. See whether "
-                    "that process failed, then run vg.latents.write again, with the same arguments in each."
+                    f"rank {self.rank} waited {self.patience:g} s for rank 0 to write {self.folder / MANIFEST}. See "
+                    "whether that process failed, then run vg.latents.write again, with the same arguments in each."
                 )
             else:
                 time.sleep(0.05)
@@ -166,55 +210,15 @@ class _Job:
         return manifest_text(parts)
 
 
-def write(
-    folder: str | Path,
+def plan_of(
     tokenizer: nn.Module,
     store,
-    *,
     name: str,
     mirrored: bool = False,
     phases: Iterable[int] | None = None,
-    rank: int = 0,
-    world_size: int = 1,
-    progress: bool = True,
-    device: torch.device | str | None = None,
-    shard_frames: int = 512,
-    patience: float = 600.0,
-) -> "LatentCache":
-    """Encode a frame store, shot by shot, into a folder; go on where an earlier run was stopped.
-
-    Whole shards are recognised by the hash in them and kept; missing and damaged ones are made. The files
-    come out the same to the byte however often the run was killed and however many processes shared it, as
-    long as ``encode`` repeats itself (a CPU and a GPU may differ). A finished cache is only verified.
-
-    Args:
-        folder: where to write; made if it is not there.
-        tokenizer: a module with ``encode``, which takes float (B, C, T, H, W) in [-1, 1] and gives integer
-            (B, t, h, w) in [0, prod(levels)), with ``levels`` and with ``tubelet`` (frames, height, width).
-            It learns nothing here and is left in the mode it was in.
-        store: has ``frames`` uint8 (T, C, H, W), ``shots`` [(start, stop), ...], ``name``,
-            ``source_sha256`` and ``key`` (its settings, a string).
-        name: what to call the tokenizer in the manifest and in errors: a label, the weights' hash decides.
-        mirrored: encode each shot's mirror image too.
-        phases: frames to leave out at a shot's start, each giving a view; default 0 to ``tubelet[0] - 1``.
-        rank, world_size: which of how many processes this is. Shards go round them in turn; rank 0 writes
-            the manifest when all are there; every rank returns when it is. They meet in the folder alone.
-        progress: show a bar, counting this process's views of shots.
-        device: where ``tokenizer`` is; default where its first weight is.
-        shard_frames: a shard is closed when its shots have this many frames; a killed run repeats one.
-        patience: seconds to wait for the other processes while no new shard comes.
-
-    Returns:
-        the finished cache, opened.
-
-    Raises:
-        CacheMismatch: if the folder holds a cache of other weights, source, store, shots, views or format.
-        TimeoutError: if the other processes' shards or the manifest do not come.
-        ValueError: if no shot is as long as a tubelet, there are more codes than 63 bits hold, or ``encode`` gives what
-            cannot be stored.
-    """
-    if not 0 <= rank < world_size:
-        raise ValueError(f"rank {rank} of world_size {world_size}: ranks are 0 to {world_size - 1}.")
+    shard_frames: int = SHARD_FRAMES,
+) -> tuple[dict, dict[str, list[Entry]]]:
+    """All that a cache is made from, as JSON can write it, and the entries of each shard. Arguments as of ``write``."""
     dtype_of(tokenizer.levels)  # raises where no integer is wide enough, before anything is encoded
     span = int(tokenizer.tubelet[0])
     shots, views = shots_of(store), all_views(phases, mirrored, span)
@@ -232,12 +236,72 @@ def write(
         "views": [list(view) for view in views],
         "shard_frames": shard_frames,
     }
+    if found := checks.wrong_plan(plan):
+        raise ValueError(f"what is to be written cannot be read again: {found}. See what write says of its arguments.")
+    return plan, shards
+
+
+def write(
+    folder: str | Path,
+    tokenizer: nn.Module,
+    store,
+    *,
+    name: str,
+    mirrored: bool = False,
+    phases: Iterable[int] | None = None,
+    rank: int = 0,
+    world_size: int = 1,
+    progress: bool = True,
+    device: torch.device | str | None = None,
+    shard_frames: int = SHARD_FRAMES,
+    patience: float = 600.0,
+) -> "LatentCache":
+    """Encode a frame store, shot by shot, into a folder; go on where an earlier run was stopped.
+
+    Whole shards are recognised by the hash in them and kept; missing and damaged ones are made. The files
+    come out the same to the byte however often the run was killed and however many processes shared it, as
+    long as ``encode`` repeats itself (a CPU and a GPU may differ). A finished cache is only verified. A second process
+    with the same part waits until the first is done, says so, and finds it made.
+
+    Args:
+        folder: where to write; made if it is not there.
+        tokenizer: a module with ``encode(video, past)``, which takes float (B, C, T, H, W) in [-1, 1] and gives integer
+            (B, t, h, w) in [0, prod(levels)), with ``levels`` and with ``tubelet`` (frames, height, width). A long
+            shot comes in pieces of whole tubelets, with the same dict ``past`` for each, empty at first, to keep
+            what it has to remember of the earlier ones. It learns nothing here and is left in the mode it was in.
+        store: has ``frames`` uint8 (T, C, H, W), ``shots`` [(start, stop), ...], ``name``,
+            ``source_sha256`` and ``key`` (its settings, a string).
+        name: what to call the tokenizer in the manifest and in errors: a label, the weights' hash decides.
+        mirrored: encode each shot's mirror image too.
+        phases: frames to leave out at a shot's start, each giving a view; default 0 to ``tubelet[0] - 1``.
+        rank, world_size: which of how many processes this is. Shards go round them in turn; rank 0 writes
+            the manifest when all are there; every rank returns when it is. They meet in the folder alone.
+        progress: show a bar, counting this process's views of shots.
+        device: where ``tokenizer`` is; default where its first weight is.
+        shard_frames: a shard is closed when its shots have this many frames; a killed run repeats one.
+        patience: seconds to wait for the other processes while no new shard comes.
+
+    Returns:
+        the finished cache, opened.
+
+    Raises:
+        CacheMismatch: if the folder holds a cache of other weights, source, store, shots, views or format.
+        OSError: if the folder cannot be written; the message names it.
+        TimeoutError: if the other processes' shards or the manifest do not come.
+        ValueError: if no shot is as long as a tubelet, there are more codes than 63 bits hold, or ``encode`` gives what
+            cannot be stored.
+    """
+    if not 0 <= rank < world_size:
+        raise ValueError(f"rank {rank} of world_size {world_size}: ranks are 0 to {world_size - 1}.")
+    plan, shards = plan_of(tokenizer, store, name, mirrored, phases, shard_frames)
+    shots = shots_of(store)
     if device is None:
         device = next((weight.device for weight in tokenizer.state_dict().values()), "cpu")
     job = _Job(Path(folder), plan, shards, rank, world_size, patience)
     job.begin()
-    with evaluating(tokenizer), torch.no_grad():
-        job.encode(tokenizer, store, device, progress)
-    job.wait()
-    job.publish(shots)
+    if not job.finished(shots):
+        with job.alone(), evaluating(tokenizer), torch.no_grad():
+            job.encode(tokenizer, store, device, progress)
+            job.wait()
+            job.publish(shots)
     return LatentCache.open(folder)

@@ -12,6 +12,8 @@ from vg.models.blocks import Block, Past, hidden_layer, pad_to
 from vg.models.frozen import Freezable
 from vg.models.quantizers import FSQ
 
+PIECE = 2**14  # patches that are encoded or decoded at once, where there are no gradients: 64 frames of 16x16
+
 
 @dataclass(frozen=True)
 class TubeletConfig:
@@ -105,14 +107,18 @@ class TubeletTokenizer(Freezable):
     def encode(self, video: Tensor, past: Past | None = None) -> Tensor:
         """Video ``(B, C, T, H, W)`` in [-1, 1] -> indices ``(B, t, h, w)`` int64.
 
-        A size that the tubelet does not divide is padded by repeating the last frame, row or column.
+        A size that the tubelet does not divide is padded by repeating the last frame, row or column. A long video is
+        worked through in pieces, so that it takes little more memory than its own.
 
         Args:
             video: the clip.
             past: an empty dict to begin a stream with, the same dict for each further piece. All pieces
                 but the last must be whole tubelets long.
         """
-        return self.quantize(video, past)[1]
+        self._check(video)
+        past = {} if past is None else past
+        pieces = video.split(_at_once(video[:, 0, 0].numel() / math.prod(self.patch[1:])) * self.tubelet[0], dim=2)
+        return torch.cat([self.quantize(piece, past)[1] for piece in pieces], dim=1)
 
     @torch.no_grad()
     def decode(self, indices: Tensor, size: tuple[int, int, int] | None = None, past: Past | None = None) -> Tensor:
@@ -121,9 +127,21 @@ class TubeletTokenizer(Freezable):
         Args:
             indices: int64 in [0, prod(levels)).
             size: (T, H, W) to crop to, where the encoder had padded; default all whole tubelets.
-            past: as in ``encode``.
+            past: as in ``encode``. To show tubelet-frames as they come, decode each with the same ``past``: they are
+                those of the whole, but for a float's last bits.
+
+        Example:
+            >>> tokenizer, past = TubeletTokenizer(), {}
+            >>> [tokenizer.decode(torch.zeros(1, 1, 16, 16, dtype=torch.long), past=past).shape[2] for _ in range(3)]
+            [8, 8, 8]
         """
-        return self.reconstruct(self.quantizer.codes(indices), size, past).clamp(-1, 1)
+        if indices.ndim != 4:
+            raise ValueError(f"TubeletTokenizer: got tokens {tuple(indices.shape)}, expected (B, t, h, w)")
+        past = {} if past is None else past
+        pieces = indices.split(_at_once(indices[:, :1].numel() * math.prod(self.config.group)), dim=1)
+        parts = [self.reconstruct(self.quantizer.codes(piece), None, past).clamp(-1, 1) for piece in pieces]
+        video = torch.cat(parts, dim=2)
+        return video if size is None else video[:, :, : size[0], : size[1], : size[2]]
 
     def quantize(self, video: Tensor, past: Past | None = None) -> tuple[Tensor, Tensor]:
         """``(B, C, T, H, W)`` -> codes ``(B, t, h, w, digits)`` with gradients, indices ``(B, t, h, w)``."""
@@ -167,12 +185,15 @@ class TubeletTokenizer(Freezable):
 
     def _patches(self, video: Tensor) -> Tensor:
         """``(B, C, T, H, W)``, padded to whole tubelets -> ``(B, t, h, w, C * patch)``, a row of pixels each."""
+        self._check(video)
+        t, h, w = self.patch
+        return rearrange(pad_to(video, self.tubelet), "b c (T t) (H h) (W w) -> b T H W (c t h w)", t=t, h=h, w=w)
+
+    def _check(self, video: Tensor) -> None:
         if video.ndim != 5 or video.shape[1] != self.config.channels or 0 in video.shape:
             raise ValueError(
                 f"TubeletTokenizer: got {tuple(video.shape)}, expected (B, {self.config.channels}, T, H, W)"
             )
-        t, h, w = self.patch
-        return rearrange(pad_to(video, self.tubelet), "b c (T t) (H h) (W w) -> b T H W (c t h w)", t=t, h=h, w=w)
 
     def _tokens(self, x: Tensor) -> Tensor:
         """Numbers of each patch ``(B, t, h, w, d)`` -> of each token: those of its patches one after another."""
@@ -199,3 +220,8 @@ class TubeletTokenizer(Freezable):
         size = math.prod(self.patch_levels)
         place = torch.arange(down * across, device=indices.device)
         return rearrange(indices[..., None] // size**place % size, "b t h w (p q) -> b t (h p) (w q)", p=down, q=across)
+
+
+def _at_once(patches: float) -> int:
+    """How many tubelet-frames of so many patches (of all clips together) are encoded or decoded at once."""
+    return max(1, int(PIECE // max(1, patches)))

@@ -1,7 +1,8 @@
 """The transformers over the film's tokens: ``prior-64`` over those of ``tubelet-fsq-64``, ``prior-128`` likewise."""
 
+import hashlib
+import json
 import math
-import shutil
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -31,6 +32,8 @@ BATCH = 3  # windows
 WINDOW = 6  # tubelet-frames that the prior is trained on: 48 frames
 VIEWS = 20  # from somewhere nearer, for the second part
 NEAREST = 0.95  # of the side at most: nearer than the film itself
+LABEL = 50  # letters of a cache's name before the hash: a file's name has room for 255 bytes
+LONGEST = 128  # tubelet-frames of a shot that are measured as a whole: of the film all, of an hour the beginning
 MEASURED = 4  # tubelet-frames of the windows in which it is measured: 32 frames
 
 # What there is to see in each shot of the film, for whoever wants to choose: the scene labels' names.
@@ -45,15 +48,19 @@ SCENES = [
 def open_cache(
     store: FrameStore, tokenizer: TubeletTokenizer, mirrored: bool = True, phases: Iterable[int] | None = None
 ) -> latents.LatentCache:
-    """The store as tokens, in all phases; written the first time, and anew if it was made from something else."""
-    folder = paths.cache_dir() / "latents" / f"{tokenizer.name}-{store.name}"
-    how = {"name": tokenizer.name, "mirrored": mirrored, "phases": phases}
-    try:
-        return latents.write(folder, tokenizer, store, **how)
-    except latents.CacheMismatch as problem:
-        print(f"{problem}\nIt is written anew.")
-        shutil.rmtree(folder)
-        return latents.write(folder, tokenizer, store, **how)
+    """The store as tokens, in all phases; written the first time.
+
+    The folder's name ends in a hash of all that the cache is made from, so that none takes the place of another. What
+    notebook 06 wrote, under the same name without a hash, is used if it is the same.
+    """
+    name = getattr(tokenizer, "name", type(tokenizer).__name__)
+    how = {"name": name, "mirrored": mirrored, "phases": None if phases is None else list(phases)}
+    plan, _ = latents.plan_of(tokenizer, store, **how)
+    folder = paths.cache_dir() / "latents" / f"{name}-{store.name}"
+    if not latents.made_from(folder, plan):
+        digest = hashlib.sha256(json.dumps(plan).encode()).hexdigest()
+        folder = folder.with_name(f"{folder.name[:LABEL]}-{digest[:12]}")
+    return latents.write(folder, tokenizer, store, **how)
 
 
 def prior_facts(prior: Prior, tokenizer: TubeletTokenizer, cache: latents.LatentCache, train: list, val: list) -> dict:
@@ -77,7 +84,7 @@ def prior_facts(prior: Prior, tokenizer: TubeletTokenizer, cache: latents.Latent
 
     bits, copy = measured(truth), copied(truth)
     entries = [e for e in cache.entries if cache.shots[e.shot] in val and (e.phase, e.mirrored) == (0, False)]
-    shots = [cache.indices(entry)[None] for entry in entries]  # each (1, t, h, w)
+    shots = [cache.indices(entry)[None, :LONGEST] for entry in entries]  # each (1, t, h, w)
     whole = torch.cat([measured(shot).flatten() for shot in shots])
     whole_copy = torch.cat([copied(shot).flatten() for shot in shots])
     return {
@@ -113,8 +120,9 @@ def corners(large: FrameStore, size: int, share: float = 0.75) -> list[FrameStor
 
 def part_of(large: FrameStore, y: int, x: int, cut: int, size: int) -> FrameStore:
     """A square of ``cut`` pixels of every frame, from (y, x) on, brought to ``size``."""
-    frames = torch.from_numpy(large.frames[..., y : y + cut, x : x + cut].copy())
-    small = [resize(part, [size, size], antialias=True) for part in frames.split(256)]
+    starts = range(0, len(large.frames), 256)  # the large frames may be a memory map
+    parts = (torch.from_numpy(large.frames[k : k + 256, :, y : y + cut, x : x + cut].copy()) for k in starts)
+    small = [resize(part, [size, size], antialias=True) for part in parts]
     name, key = f"{large.name}-{y}-{x}", f"{large.key}, {cut} pixels from ({y}, {x})"
     return replace(large, frames=torch.cat(small).numpy(), name=name, key=key)
 
