@@ -142,7 +142,7 @@ def fit(
 
     Every step draws from generators seeded with the recipe's seed and the step's number, so that a run that was
     interrupted ends with the weights of one that was not. An interrupt (Ctrl-C, Jupyter's stop button) is heeded at the
-    end of the step: the state is saved, and the model so far returned. A second one is raised at once.
+    end of the step: the state is saved, and the model so far measured and returned. A second one is raised at once.
 
     Args:
         model: moved to no other device here; it is trained in place.
@@ -198,14 +198,16 @@ def fit(
                 if now - last_save > save_every:
                     run.save()
                     last_save = begin = time.monotonic()
-            if evaluate and run.step == recipe.steps and not run.measured():
-                run.measure(evaluate)
-        run.save()
+        run.save()  # before the last measurement, which may take a while
+        if (stopped := run.step < last) and rank == 0:
+            print(run.how_to_go_on())
+        if evaluate and (stopped or run.step == recipe.steps) and not run.measured():
+            run.measure(evaluate)
+            if not stopped:  # else a run that was stopped would end with another history
+                run.save()
         if rank == 0 and plot:
             plot.update(run.history)
             plot.close()
-        if (stopped := run.step < last) and rank == 0:
-            print(run.how_to_go_on())
         return Trained(run.average.eval(), run.history, run.seconds, stopped)
 
 
