@@ -81,9 +81,7 @@ def check_writable(folder: Path) -> None:
         with tempfile.TemporaryFile(dir=next(each for each in (folder, *folder.parents) if each.exists())) as file:
             file.write(bytes(4096))
     except OSError as problem:
-        raise OSError(
-            f"{folder} cannot be written to ({problem}). Make room or allow it, or take another."
-        ) from problem
+        raise OSError(f"{folder} cannot be written ({problem}). Make room or allow it, or take another.") from problem
 
 
 def flush(path: Path) -> None:

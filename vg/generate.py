@@ -99,7 +99,7 @@ def main(arguments: list[str] | None = None) -> int:
         atomic.check_writable(options.to)  # now, not after a minute of drawing
         make(options)
     except KeyboardInterrupt:
-        print("Stopped. What is written is whole.", file=sys.stderr)
+        print("Stopped.", file=sys.stderr)
         return 130
     except (OSError, ValueError) as problem:
         parser.exit(2, f"{parser.prog}: error: {problem}\n")
