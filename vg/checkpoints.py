@@ -24,7 +24,7 @@ from torch import Tensor
 from vg import atomic, paths
 from vg.hashing import own_copies
 from vg.models.features import ClipFeatures, FeaturesConfig
-from vg.models.fitting import misfit
+from vg.models.fitting import Misfit, fitted
 from vg.models.frozen import Freezable
 from vg.models.transformer import Prior, PriorConfig
 from vg.models.tubelet import TubeletConfig, TubeletTokenizer
@@ -181,13 +181,13 @@ def load(
         weights = read_weights(raw)
     except (SafetensorError, ValueError, KeyError, RuntimeError) as problem:
         raise BadCheckpoint(f"{name}.safetensors holds no weights ({problem}). Restore the checkpoint.") from problem
-    options = {k: tuple(v) if isinstance(v, list) else v for k, v in found.config.items()}
-    if problem := misfit(lambda: kind(config(**options)), options, weights):
-        raise BadCheckpoint(f"{name} does not fit this version of {found.model}: {problem}.")
     if bad := _not_finite(weights):
         raise BadCheckpoint(f"{name} holds weights that are not finite: {', '.join(bad[:3])}. Restore or train it.")
-    model = kind(config(**options))
-    model.load_state_dict(weights)
+    options = {k: tuple(v) if isinstance(v, list) else v for k, v in found.config.items()}
+    try:
+        model = fitted(lambda: kind(config(**options)), options, weights)
+    except Misfit as problem:
+        raise BadCheckpoint(f"{name} does not fit this version of {found.model}: {problem}.") from problem
     model.name = name
     return model.to(device) if trainable else model.freeze().to(device)
 
