@@ -103,6 +103,8 @@ def test_the_shipped_cards_are_laid_out_as_save_lays_them_out(name, tmp_path):
 
 ODD = {
     "ten million layers": lambda card: card["config"].update(depth=10**7),
+    "many layers": lambda card: card["config"].update(depth=60_000),
+    "a matrix of gigabytes": lambda card: card["config"].update(width=16_384),
     "a wide layer": lambda card: card["config"].update(width=10**9, heads=10**9),
     "many heads": lambda card: card["config"].update(heads=10**12),
     "a large grid": lambda card: card["config"].update(grid=[10**6, 10**6]),
