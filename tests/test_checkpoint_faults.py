@@ -5,6 +5,7 @@ import os
 import random
 import re
 import resource
+import sys
 import time
 
 import pytest
@@ -15,7 +16,7 @@ from safetensors.torch import load_file, save_file
 from vg import checkpoints
 from vg.checkpoints import BadCheckpoint
 from vg.hashing import weight_hash
-from vg.models import Prior, PriorConfig
+from vg.models import Prior, PriorConfig, transformer
 
 NAME = "small"
 
@@ -103,8 +104,6 @@ def test_the_shipped_cards_are_laid_out_as_save_lays_them_out(name, tmp_path):
 
 ODD = {
     "ten million layers": lambda card: card["config"].update(depth=10**7),
-    "many layers": lambda card: card["config"].update(depth=60_000),
-    "a matrix of gigabytes": lambda card: card["config"].update(width=16_384),
     "a wide layer": lambda card: card["config"].update(width=10**9, heads=10**9),
     "many heads": lambda card: card["config"].update(heads=10**12),
     "a large grid": lambda card: card["config"].update(grid=[10**6, 10**6]),
@@ -131,6 +130,35 @@ def test_a_strangers_card_is_refused_before_it_takes_memory_or_time(what, folder
     with pytest.raises(BadCheckpoint) as refused:
         checkpoints.load(NAME, folder)
     assert NAME in str(refused.value) and "\n" not in str(refused.value)
+
+
+def test_no_more_layers_are_built_than_the_weights_can_fill(folder, monkeypatch):
+    built, init = [], transformer.Layer.__init__
+    monkeypatch.setattr(transformer.Layer, "__init__", lambda self, *a: built.append(1) or init(self, *a))
+    for depth in (300, 60_000):
+        edit(folder, lambda card: card["config"].update(depth=depth))  # noqa: B023
+        with pytest.raises(BadCheckpoint, match="more layers or larger ones"):
+            checkpoints.load(NAME, folder)
+        assert len(built) <= 20
+        built.clear()
+
+
+def _load_a_large_one(folder) -> None:
+    def peak() -> int:
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // (1024 if sys.platform == "darwin" else 1)  # KiB
+
+    checkpoints.load(NAME, folder)
+    edit(folder, lambda card: card["config"].update(width=4096))
+    before = peak()
+    with pytest.raises(BadCheckpoint, match="larger"):
+        checkpoints.load(NAME, folder)
+    assert peak() - before < 100_000
+
+
+def test_matrices_larger_than_the_weights_take_no_memory(folder):
+    process = child(_load_a_large_one, folder)
+    process.join()
+    assert process.exitcode == 0
 
 
 @pytest.mark.parametrize("text", ["", "[]", "3", '"a"', "[" * 100_000, '{"format": ' + "9" * 5000 + "}", "{}", "\xff"])
