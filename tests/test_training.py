@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import signal
 import socket
 from dataclasses import replace
 
@@ -11,7 +12,7 @@ import torch
 import torch.multiprocessing as mp
 from torch import nn
 
-from vg import profiles, training
+from vg import processes, profiles, states, training
 from vg.models import TubeletConfig, TubeletTokenizer
 from vg.training import Diverged, Recipe, ResumeMismatch, fit
 
@@ -60,7 +61,7 @@ def test_an_interrupted_run_ends_with_the_weights_and_history_of_one_that_was_no
     for stop in stops:
         run(tmp_path, stop_at=stop, model=Model(seed=stop), **options)  # resumes over any start
     # the first part has to begin like the whole
-    (tmp_path / training.STATE).unlink()
+    (tmp_path / states.STATE).unlink()
     for stop in stops:
         run(tmp_path, stop_at=stop, **options)
     parts = run(tmp_path, model=Model(seed=99), **options)
@@ -94,7 +95,7 @@ def test_the_loss_falls_on_a_problem_with_an_answer():
 @pytest.mark.parametrize("where", ["loss", "gradient"])
 def test_nan_stops_the_run_says_where_and_keeps_the_last_state(tmp_path, where):
     run(tmp_path, stop_at=4)
-    before = (tmp_path / training.STATE).read_bytes()
+    before = (tmp_path / states.STATE).read_bytes()
     good = Model()
 
     def broken(model, x):
@@ -105,7 +106,7 @@ def test_nan_stops_the_run_says_where_and_keeps_the_last_state(tmp_path, where):
 
     with pytest.raises(Diverged, match=r"step 4: .*map\.(weight|bias).* state of step 4 is kept"):
         fit(good, broken, draw, RECIPE, folder=tmp_path, progress=False)
-    assert (tmp_path / training.STATE).read_bytes() == before
+    assert (tmp_path / states.STATE).read_bytes() == before
     assert weights(good).isfinite().all()
 
 
@@ -116,7 +117,7 @@ def test_another_recipe_another_model_and_a_damaged_state_are_refused(tmp_path):
     other = nn.Linear(3, 4)
     with pytest.raises(ResumeMismatch, match="another model"):
         fit(other, loss, draw, RECIPE, folder=tmp_path, progress=False)
-    path = tmp_path / training.STATE
+    path = tmp_path / states.STATE
     path.write_bytes(path.read_bytes()[:100])
     with pytest.raises(ResumeMismatch, match="damaged"):
         run(tmp_path)
@@ -166,7 +167,7 @@ def test_a_plot_and_the_state_are_written_as_the_run_goes_on(tmp_path):
     plot = Plot()
     run(tmp_path, plot=plot, save_every=0)
     assert plot.closed and plot.lengths[0] == 1 and plot.lengths[-1] == 12
-    assert [p.name for p in tmp_path.iterdir()] == [training.STATE]
+    assert sorted(p.name for p in tmp_path.iterdir() if p.suffix != ".lock") == [states.PREVIOUS, states.STATE]
 
 
 def _process(rank, world, port, folder):
@@ -177,7 +178,7 @@ def _process(rank, world, port, folder):
     one = nn.Linear(2, 1)
     for parameter in one.parameters():
         parameter.grad = torch.full_like(parameter, rank + 1.0)
-    training._share_gradients(one)
+    processes.share_gradients(one)
     assert all((parameter.grad == 1.5).all() for parameter in one.parameters())
 
     def mine(generator):  # both halves of one batch, so that one process can do the same
@@ -193,6 +194,16 @@ def _process(rank, world, port, folder):
     plain = lambda m, x: (m.map(x) - x.flip(1)).square().mean()  # noqa: E731
     trained = fit(model, plain, mine, RECIPE, progress=False)
     (folder / f"{rank}.json").write_text(json.dumps(weights(trained.model).tolist()))
+
+    def pressed(model, x):  # in one of them
+        calls.append(x)
+        if rank and len(calls) == 3:
+            signal.raise_signal(signal.SIGINT)
+        return plain(model, x)
+
+    calls = []
+    stopped = fit(Model().eval(), pressed, draw, RECIPE, progress=False)
+    assert stopped.stopped and len(calls) == 3, "all stop after the same step"
     torch.distributed.destroy_process_group()
 
 

@@ -67,6 +67,23 @@ def write_bytes(path: Path, data: bytes) -> None:
         partial.write_bytes(data)
 
 
+def check_writable(folder: Path) -> None:
+    """Try whether files can be written to ``folder``, before work that is to end there. Nothing is left of it.
+
+    Args:
+        folder: where it is not there, the nearest one above that is there is tried.
+
+    Raises:
+        OSError: if not.
+    """
+    folder = folder.absolute()
+    try:
+        with tempfile.TemporaryFile(dir=next(each for each in (folder, *folder.parents) if each.exists())) as file:
+            file.write(bytes(4096))
+    except OSError as problem:
+        raise OSError(f"{folder} cannot be written ({problem}). Make room or allow it, or take another.") from problem
+
+
 def flush(path: Path) -> None:
     """Wait until a file's bytes are on the disk."""
     with open(path, "rb+") as file:

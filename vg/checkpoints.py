@@ -1,7 +1,12 @@
 """Named weights: ``load("tubelet-fsq-64")``. Each is a pair of files, fp16 safetensors and a JSON card.
 
-The card holds what is needed to build the model (its class and configuration), the hash of the weights file, and
-how the weights came about: data, steps, time, metrics, seed.
+The card holds what is needed to build the model (its class and configuration), the hash of the weights file, how the
+weights came about (data, steps, time, metrics, seed), and a hash of all this. Whoever edits a card by hand calls
+``seal(name)`` afterwards.
+
+Whenever a save is killed, the old pair can be loaded or the new one. First the new weights are written beside the old
+ones, then the card is replaced, which is the moment that decides, then the new weights take the old ones' place.
+``load`` takes whichever weights the card asks for.
 """
 
 import hashlib
@@ -14,9 +19,12 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load as read_weights
 from safetensors.torch import save_file
+from torch import Tensor
 
-from vg import paths
+from vg import atomic, paths
+from vg.hashing import own_copies
 from vg.models.features import ClipFeatures, FeaturesConfig
+from vg.models.fitting import Misfit, fitted
 from vg.models.frozen import Freezable
 from vg.models.transformer import Prior, PriorConfig
 from vg.models.tubelet import TubeletConfig, TubeletTokenizer
@@ -26,6 +34,8 @@ from vg.models.video import VideoAutoencoder, VideoConfig
 from vg.models.vqvae import VQVAE, VQVAE2, VQVAE2Config, VQVAEConfig
 
 FORMAT = 1
+SEAL = "card_sha256"
+LONGEST_CARD = 2**24  # bytes; the shipped ones have less than 2**14
 MODELS = {
     "TubeletTokenizer": (TubeletTokenizer, TubeletConfig),
     "Prior": (Prior, PriorConfig),
@@ -76,23 +86,38 @@ def card(name: str, where: str | Path | None = None) -> Checkpoint:
 
     Raises:
         FileNotFoundError: if there is none of that name; the message lists those that there are.
-        BadCheckpoint: if the card cannot be read or is of another format.
+        BadCheckpoint: if the card cannot be read, is damaged or of another format.
     """
     path = Path(where or folder()) / f"{name}.json"
     if not path.is_file():
         there = ", ".join(names(where)) or "none yet"
         raise FileNotFoundError(f"There is no checkpoint {name!r} in {path.parent}. There are: {there}.")
-    try:
-        raw = json.loads(path.read_text(encoding="utf-8"))
-        if raw["format"] != FORMAT:
-            raise BadCheckpoint(
-                f"{path} has format {raw['format']}, this version of vg reads {FORMAT}. Update vg, or the checkpoint."
-            )
-        return Checkpoint(raw["name"], raw["model"], raw["config"], raw["sha256"], raw["facts"])
-    except (ValueError, KeyError, TypeError) as problem:
-        if isinstance(problem, BadCheckpoint):
-            raise
-        raise BadCheckpoint(f"{path} is no card of a checkpoint ({problem!r}). Restore it.") from problem
+    raw = _read_card(path)
+    if raw.get("format") != FORMAT:
+        raise BadCheckpoint(
+            f"{path} has format {raw.get('format')}, this version of vg reads {FORMAT}. Update vg, or the checkpoint."
+        )
+    if raw.get(SEAL) != _hash_of(raw):
+        raise BadCheckpoint(
+            f"{path} is not as it was written (its {SEAL} is another, or missing). Restore it; or, if it was edited on "
+            f"purpose or is of an older version of vg, call vg.checkpoints.seal({name!r}, {str(path.parent)!r})."
+        )
+    wanted = {"name": str, "model": str, "config": dict, "sha256": str, "facts": dict}
+    if wrong := [key for key, kind in wanted.items() if not isinstance(raw.get(key), kind)]:
+        raise BadCheckpoint(f"{path} is no card of a checkpoint: {', '.join(wrong)} missing or of another type.")
+    return Checkpoint(*(raw[key] for key in wanted))
+
+
+def seal(name: str, where: str | Path | None = None) -> None:
+    """Write the hash of a card into it, after it was edited by hand; nothing else changes.
+
+    Raises:
+        BadCheckpoint: if it is not JSON.
+        OSError: if it cannot be read or written.
+    """
+    where = Path(where or folder())
+    with atomic.locked(where / name, f"saving the checkpoint {name}"):
+        _write_card(where / f"{name}.json", _read_card(where / f"{name}.json"))
 
 
 def save(name: str, model: Freezable, facts: dict, where: str | Path | None = None) -> Path:
@@ -109,60 +134,134 @@ def save(name: str, model: Freezable, facts: dict, where: str | Path | None = No
 
     Raises:
         ValueError: if a weight is too large for half precision, or not a number.
+        OSError: if it cannot be written; what was there before can still be loaded.
     """
-    kind = type(model).__name__
     where = Path(where or folder())
-    where.mkdir(parents=True, exist_ok=True)
-    learned = {key for key, _ in model.named_parameters()}  # running statistics stay exact
-    weights = {
-        key: (value.half() if key in learned else value).detach().cpu().contiguous()
-        for key, value in model.state_dict().items()
-    }
-    if bad := [key for key, value in weights.items() if value.is_floating_point() and not value.isfinite().all()]:
+    learned = {key for key, _ in model.named_parameters(remove_duplicate=False)}  # running statistics stay exact
+    weights = own_copies({key: value.half() if key in learned else value for key, value in model.state_dict().items()})
+    if bad := _not_finite(weights):
         raise ValueError(f"{name}: not finite in half precision: {', '.join(bad[:3])}. Nothing was written.")
-    path, partial = where / f"{name}.safetensors", where / f"{name}.partial"
-    save_file(weights, partial)
-    os.replace(partial, path)
-    text = {
-        "format": FORMAT,
-        "name": name,
-        "model": kind,
-        "config": asdict(model.config),
-        "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
-        "facts": facts,
-    }
-    partial.write_text(json.dumps(text, indent=2) + "\n", encoding="utf-8")
-    os.replace(partial, where / f"{name}.json")
+    text = {"format": FORMAT, "name": name, "model": type(model).__name__, "config": asdict(model.config)}
+    path, fresh = where / f"{name}.safetensors", _fresh(where, name)
+    try:
+        with atomic.locked(where / name, f"saving the checkpoint {name}"):
+            _finish(where, name)
+            with atomic.replacing(fresh) as partial:
+                save_file(weights, partial)
+            _write_card(where / f"{name}.json", text | {"sha256": _file_hash(fresh), "facts": facts})
+            os.replace(fresh, path)
+    except (OSError, SafetensorError) as problem:
+        raise OSError(
+            f"{path} cannot be written ({problem}). Make room or allow it, or take another folder. What was there "
+            "before can still be loaded."
+        ) from problem
     return path
 
 
-def load(name: str, where: str | Path | None = None, device: torch.device | str = "cpu") -> Freezable:
+def load(
+    name: str, where: str | Path | None = None, device: torch.device | str = "cpu", trainable: bool = False
+) -> Freezable:
     """A checkpoint's model, with its weights in float32, frozen (no gradients, never in training mode).
 
     Args:
         name: one of ``names()``.
         where: folder; default ``assets/checkpoints/``.
         device: where to put it.
+        trainable: not frozen, to train it on.
 
     Raises:
         FileNotFoundError: if there is no checkpoint of that name.
         BadCheckpoint: if its weights are missing, damaged, or do not fit its model.
     """
-    found = card(name, where)
-    path = Path(where or folder()) / f"{name}.safetensors"
-    try:
-        raw = path.read_bytes()
-    except OSError as problem:
-        raise BadCheckpoint(f"{path} cannot be read ({problem}). Restore it; its card is there.") from problem
-    if hashlib.sha256(raw).hexdigest() != found.sha256:
-        raise BadCheckpoint(f"{path} is not what its card describes: damaged, or of another run. Restore both files.")
+    found, raw = _pair(name, Path(where or folder()))
     if found.model not in MODELS:
         raise BadCheckpoint(f"{name} is a {found.model}, which this version of vg does not have: {', '.join(MODELS)}.")
     kind, config = MODELS[found.model]
     try:
-        model = kind(config(**{k: tuple(v) if isinstance(v, list) else v for k, v in found.config.items()}))
-        model.load_state_dict({k: v.float() if v.is_floating_point() else v for k, v in read_weights(raw).items()})
-    except (TypeError, RuntimeError, SafetensorError) as problem:
-        raise BadCheckpoint(f"{name} does not fit this version of {found.model}: {problem}") from problem
+        weights = read_weights(raw)
+    except (SafetensorError, ValueError, KeyError, RuntimeError) as problem:
+        raise BadCheckpoint(f"{name}.safetensors holds no weights ({problem}). Restore the checkpoint.") from problem
+    if bad := _not_finite(weights):
+        raise BadCheckpoint(f"{name} holds weights that are not finite: {', '.join(bad[:3])}. Restore or train it.")
+    options = {k: tuple(v) if isinstance(v, list) else v for k, v in found.config.items()}
+    try:
+        model = fitted(lambda: kind(config(**options)), options, weights)
+    except Misfit as problem:
+        raise BadCheckpoint(f"{name} does not fit this version of {found.model}: {problem}.") from problem
     model.name = name
-    return model.freeze().to(device)
+    return model.to(device) if trainable else model.freeze().to(device)
+
+
+def _pair(name: str, where: Path) -> tuple[Checkpoint, bytes]:
+    """A card and the bytes of its weights, while others may be saving."""
+    path = where / f"{name}.safetensors"
+    while True:
+        found = card(name, where)
+        problem: Exception | None = None
+        for each in (_fresh(where, name), path):  # in the order in which a save moves them
+            try:
+                with open(each, "rb") as file:
+                    if hashlib.file_digest(file, "sha256").hexdigest() == found.sha256:
+                        file.seek(0)
+                        return found, file.read()
+                problem = None
+            except OSError as missing:
+                problem = missing
+        if card(name, where) == found:
+            break  # else it was replaced meanwhile
+    if problem is not None:
+        raise BadCheckpoint(f"{path} cannot be read ({problem}). Restore it; its card is there.") from problem
+    raise BadCheckpoint(f"{path} is not what its card describes: damaged, or of another run. Restore both files.")
+
+
+def _fresh(where: Path, name: str) -> Path:
+    """Weights that have been written, but have not yet taken the place of the old ones."""
+    return where / f".{name}.fresh.safetensors"
+
+
+def _finish(where: Path, name: str) -> None:
+    """End a save that was killed: after its card, its weights take their place; before it, they go."""
+    fresh = _fresh(where, name)
+    if not fresh.exists():
+        return
+    try:
+        due = card(name, where).sha256
+    except (FileNotFoundError, BadCheckpoint):
+        due = ""
+    if _file_hash(fresh) == due:
+        os.replace(fresh, where / f"{name}.safetensors")
+    else:
+        fresh.unlink()
+
+
+def _read_card(path: Path) -> dict:
+    try:
+        if path.stat().st_size > LONGEST_CARD:
+            raise ValueError(f"it has more than {LONGEST_CARD:,} bytes, vg.checkpoints.LONGEST_CARD")
+        raw = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(raw, dict):
+            raise ValueError(f"it holds a {type(raw).__name__}")
+        return raw
+    except (ValueError, RecursionError) as problem:
+        raise BadCheckpoint(f"{path} is no card of a checkpoint ({problem}). Restore it.") from problem
+
+
+def _write_card(path: Path, text: dict) -> None:
+    text = json.loads(json.dumps(text))  # as it will be read
+    text.pop(SEAL, None)
+    atomic.write_bytes(path, (json.dumps(text | {SEAL: _hash_of(text)}, indent=2) + "\n").encode())
+
+
+def _hash_of(text: dict) -> str:
+    """The sha256 of all that a card says, however it is laid out."""
+    rest = {key: value for key, value in text.items() if key != SEAL}
+    return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()
+
+
+def _file_hash(path: Path) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _not_finite(weights: dict[str, Tensor]) -> list[str]:
+    return [key for key, value in weights.items() if value.is_floating_point() and not value.isfinite().all()]

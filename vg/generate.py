@@ -8,12 +8,13 @@ from the beginning of a shot (of the film, or of the drawn cartoon where there i
 import argparse
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from vg import checkpoints, paths
+from vg import atomic, checkpoints, paths
 from vg.data import FrameStore, film, open_store, save, split_shots, stills, to_unit, video
 from vg.models import Prior
 from vg.sampling import generate, knobs
@@ -66,11 +67,24 @@ def still_of(scene: int, scenes: list[str], size: int) -> Tensor | None:
     return store.clip(middle, middle + 1)
 
 
+def at_least(least: int) -> Callable[[str], int]:
+    """A whole number for ``argparse``."""
+
+    def number(text: str) -> int:
+        if not text.isdecimal() or int(text) < least:
+            raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from {least} up")
+        return int(text)
+
+    return number
+
+
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--size", type=int, choices=(64, 128), default=128, help="pixels of a side (128)")
-    parser.add_argument("--frames", type=int, default=48, help="length of a clip, prompt included (48: four seconds)")
-    parser.add_argument("--count", type=int, default=2, help="clips of each kind (2)")
+    parser.add_argument(
+        "--frames", type=at_least(1), default=48, help="length of a clip, prompt included (48: four seconds)"
+    )
+    parser.add_argument("--count", type=at_least(1), default=2, help="clips of each kind (2)")
     parser.add_argument("--prompt", type=Path, metavar="FILE", help="go on from the beginning of this video")
     parser.add_argument("--still", type=Path, metavar="FILE", help="go on from this picture, or a video's first frame")
     parser.add_argument(
@@ -78,12 +92,29 @@ def main(arguments: list[str] | None = None) -> int:
         metavar="NAME",
         help="in this scene, from its label alone if that knows the place, else from a still; a wrong name lists all",
     )
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seed", type=at_least(0), default=0)
     parser.add_argument("--temperature", type=float, help="below 1 is safer, above 1 wilder")
     parser.add_argument("--top-p", type=float, help="how much of the probability is drawn from")
     parser.add_argument("--history", type=float, help="guidance by the past; 1 is none")
     parser.add_argument("--to", type=Path, default=paths.out_dir(), help="folder (out/)")
     options = parser.parse_args(arguments)
+    try:
+        atomic.check_writable(options.to)  # now, not after a minute of drawing
+        make(options)
+    except KeyboardInterrupt:
+        print("Stopped.", file=sys.stderr)
+        return 130
+    except (OSError, ValueError) as problem:
+        parser.exit(2, f"{parser.prog}: error: {problem}\n")
+    return 0
+
+
+def make(options: argparse.Namespace) -> None:
+    """All that was asked for.
+
+    Raises:
+        OSError, ValueError: if something that was asked for cannot be had; the message says what.
+    """
     begin = time.monotonic()
     tokenizer = checkpoints.load(f"tubelet-fsq-{options.size}")
     prior = checkpoints.load(f"prior-{options.size}")
@@ -98,27 +129,23 @@ def main(arguments: list[str] | None = None) -> int:
                 path = save(options.to / name, clip, fps=12, scale=256 // options.size)
                 print(f"{time.monotonic() - begin:5.1f} s  {path}")
 
-    try:
-        if options.prompt:
-            write("continued", frames_of(options.prompt, options.size, GIVEN))
-        if options.still:
-            write("from-a-still", frames_of(options.still, options.size, 1))
-        if options.scene:
-            scenes = checkpoints.card(f"prior-{options.size}").facts.get("scenes", [])
-            scene = scene_number(options.scene, scenes)
-            told = scene in prior.laid_out()  # otherwise a label alone makes textures, no place
-            still = None if told else still_of(scene, scenes, options.size)
-            write(options.scene, still, scene=scene, guidance=GUIDANCE)
-        if not (options.prompt or options.still or options.scene):
-            scenes = some_scenes(prior, options.count, options.seed)
-            write("from-nothing", scene=scenes, guidance=GUIDANCE if scenes else 1.0)
-            given = prompts(open_store(film(download=False), size=options.size), options.count, GIVEN)
-            if given is not None:
-                write("continued", given, len(given))
-                write("from-a-still", given[:, :, -1:], len(given))
-    except (OSError, ValueError) as problem:
-        parser.error(str(problem))
-    return 0
+    if options.prompt:
+        write("continued", frames_of(options.prompt, options.size, GIVEN))
+    if options.still:
+        write("from-a-still", frames_of(options.still, options.size, 1))
+    if options.scene:
+        scenes = checkpoints.card(f"prior-{options.size}").facts.get("scenes", [])
+        scene = scene_number(options.scene, scenes)
+        told = scene in prior.laid_out()  # otherwise a label alone makes textures, no place
+        still = None if told else still_of(scene, scenes, options.size)
+        write(options.scene, still, scene=scene, guidance=GUIDANCE)
+    if not (options.prompt or options.still or options.scene):
+        scenes = some_scenes(prior, options.count, options.seed)
+        write("from-nothing", scene=scenes, guidance=GUIDANCE if scenes else 1.0)
+        given = prompts(open_store(film(download=False), size=options.size), options.count, GIVEN)
+        if given is not None:
+            write("continued", given, len(given))
+            write("from-a-still", given[:, :, -1:], len(given))
 
 
 if __name__ == "__main__":

@@ -9,24 +9,26 @@ batches, and the gradients are averaged, which is all that data parallelism is.
 import copy
 import json
 import math
-import os
+import sys
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Protocol
 
 import torch
-import torch.distributed as dist
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+import torch._dynamo  # the first optimizer imports it: an interrupt in the midst of that breaks torch for good
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
+from vg import processes, states
+from vg.interrupts import heeded
 from vg.optim import Muon
 from vg.profiles import mixed_precision
 
-STATE = "state.safetensors"
+HIGHEST_RATE = 1e3  # a learning rate beyond is a slip of the pen
+HIGHEST_SEED = 2**32 - 1  # seeds of the steps are made of it, and have 64 bits
 History = dict[str, list[tuple[int, float]]]
 
 
@@ -35,7 +37,7 @@ class Diverged(RuntimeError):
 
 
 class ResumeMismatch(ValueError):
-    """The folder holds a run of another model or recipe."""
+    """The folder holds a run of another model or recipe, or a damaged one."""
 
 
 @dataclass(frozen=True)
@@ -56,6 +58,9 @@ class Recipe:
         ema: the weights that are kept are an average over about ``1 / (1 - ema)`` steps.
         seed: of the batches, and of what the loss draws.
         muon: Muon's highest learning rate, such as 0.02; 0 leaves everything to AdamW.
+
+    Raises:
+        ValueError: if a number is out of its range.
     """
 
     steps: int
@@ -68,6 +73,20 @@ class Recipe:
     ema: float = 0.998
     seed: int = 0
     muon: float = 0.0
+
+    def __post_init__(self):
+        for name, low, high in (("steps", 1, sys.maxsize), ("warmup", 0, sys.maxsize), ("seed", 0, HIGHEST_SEED)):
+            value = getattr(self, name)
+            if not (isinstance(value, int) and low <= value <= high):
+                raise ValueError(f"Recipe: {name} is {value!r}, expected an int from {low} to {high}.")
+        for name, high in (("lr", HIGHEST_RATE), ("muon", HIGHEST_RATE), ("last", 1), ("decay", HIGHEST_RATE)):
+            if not 0 <= getattr(self, name) <= high:
+                raise ValueError(f"Recipe: {name} is {getattr(self, name)!r}, expected a number from 0 to {high:g}.")
+        for name, value in (("ema", self.ema), *(("each of betas", beta) for beta in self.betas)):
+            if not 0 <= value < 1:
+                raise ValueError(f"Recipe: {name} is {value!r}, expected a number from 0 up to 1, but not 1.")
+        if not self.clip > 0:
+            raise ValueError(f"Recipe: clip is {self.clip!r}, expected a number above 0 (inf clips nothing).")
 
     def share(self, step: int) -> float:
         """Share of the highest learning rate in step 0 to ``steps - 1``."""
@@ -88,11 +107,13 @@ class Trained:
         model: with the averaged (EMA) weights, in evaluation mode.
         history: ``{name: [(step, value), ...]}``: "loss", and what ``evaluate`` returned.
         seconds: time spent in training steps, over all resumed parts.
+        stopped: whether an interrupt ended it before its last step.
     """
 
     model: nn.Module
     history: History
     seconds: float
+    stopped: bool = False
 
 
 class Plot(Protocol):
@@ -120,7 +141,8 @@ def fit(
     """Train ``model``; go on where an earlier run in ``folder`` was stopped.
 
     Every step draws from generators seeded with the recipe's seed and the step's number, so that a run that was
-    interrupted ends with the weights of one that was not.
+    interrupted ends with the weights of one that was not. An interrupt (Ctrl-C, Jupyter's stop button) is heeded at the
+    end of the step: the state is saved, and the model so far measured and returned. A second one is raised at once.
 
     Args:
         model: moved to no other device here; it is trained in place.
@@ -139,44 +161,54 @@ def fit(
         the averaged model, and the history.
 
     Raises:
-        Diverged: if the loss or a gradient is not finite; it says at which step and where. The state of
+        Diverged: if the loss, a gradient or a weight is not finite; it says at which step and where. The state of
             the last save is still there.
-        ResumeMismatch: if ``folder`` holds a run of another model or recipe.
+        ResumeMismatch: if ``folder`` holds a run of another model or recipe, or a damaged state and no good one.
+        Busy: if another process trains in ``folder``.
+        OSError: if the state cannot be written.
+        ValueError: if all of the model is frozen, or processes were started that do not know of one another.
     """
-    run = _Run(model, recipe, Path(folder) if folder else None)
-    run.resume()
-    _share_weights(model, run.average)
-    rank, device = _rank(), next(model.parameters()).device
-    bar = tqdm(total=recipe.steps, initial=run.step, unit="step", disable=not progress or rank > 0, mininterval=1)
-    last_save = begin = time.monotonic()
-    stop = recipe.steps if stop_at is None else min(stop_at, recipe.steps)
-    model.train()
-    with bar:
-        while run.step < stop:
-            _seed(recipe.seed, run.step, rank)
-            generator = torch.Generator().manual_seed(_mix(recipe.seed, run.step, rank))
-            value = run.train_step(loss, draw(generator).to(device))
-            now = time.monotonic()
-            run.seconds, begin = run.seconds + now - begin, now
-            run.note("loss", value)
-            if evaluate and every and (run.step % every == 0 or run.step == recipe.steps):
-                run.measure(evaluate)
-                begin = time.monotonic()
-            bar.update(1)
-            bar.set_postfix_str(run.summary(), refresh=False)
-            if rank == 0 and plot:
-                plot.update(run.history)
-            if rank == 0 and run.folder and now - last_save > save_every:
-                run.save()
-                last_save = begin = time.monotonic()
-        if evaluate and run.step == recipe.steps and not run.measured():
+    _check_learns(model)
+    processes.check_met()
+    folder, rank = Path(folder) if folder else None, processes.rank()
+    last = recipe.steps if stop_at is None else min(stop_at, recipe.steps)
+    with heeded() as stop, states.owned(folder) if folder and rank == 0 else nullcontext():
+        run = _Run(model, recipe, folder)
+        run.resume()
+        processes.share_weights(model, run.average)
+        device = next(model.parameters()).device
+        bar = tqdm(total=recipe.steps, initial=run.step, unit="step", disable=not progress or rank > 0, mininterval=1)
+        last_save = begin = time.monotonic()
+        model.train()
+        with bar:
+            while run.step < last and not processes.any_process(stop.asked, device):
+                _seed(recipe.seed, run.step, rank)
+                generator = torch.Generator().manual_seed(_mix(recipe.seed, run.step, rank))
+                value = run.train_step(loss, draw(generator).to(device))
+                now = time.monotonic()
+                run.seconds, begin = run.seconds + now - begin, now
+                run.note("loss", value)
+                if evaluate and every and (run.step % every == 0 or run.step == recipe.steps):
+                    run.measure(evaluate)
+                    begin = time.monotonic()
+                bar.update(1)
+                bar.set_postfix_str(run.summary(), refresh=False)
+                if rank == 0 and plot:
+                    plot.update(run.history)
+                if now - last_save > save_every:
+                    run.save()
+                    last_save = begin = time.monotonic()
+        run.save()  # before the last measurement, which may take a while
+        if (stopped := run.step < last) and rank == 0:
+            print(run.how_to_go_on())
+        if evaluate and (stopped or run.step == recipe.steps) and not run.measured():
             run.measure(evaluate)
-    if rank == 0 and run.folder:
-        run.save()
-    if rank == 0 and plot:
-        plot.update(run.history)
-        plot.close()
-    return Trained(run.average.eval(), run.history, run.seconds)
+            if not stopped:  # else a run that was stopped would end with another history
+                run.save()
+        if rank == 0 and plot:
+            plot.update(run.history)
+            plot.close()
+        return Trained(run.average.eval(), run.history, run.seconds, stopped)
 
 
 class _Run:
@@ -189,6 +221,8 @@ class _Run:
         self.mixed = mixed_precision(next(model.parameters()).device)
         self.step, self.seconds = 0, 0.0
         self.history: History = {}
+        self.kept: int | None = None  # the step of the last good state in the folder
+        self.damaged = False  # whether a damaged one lies over it
 
     def train_step(self, loss: Callable, batch: Tensor) -> float:
         for optimizer in self.optimizers:
@@ -198,7 +232,7 @@ class _Run:
             value = loss(self.model, batch)
         self.model.zero_grad()
         value.backward()
-        _share_gradients(self.model)
+        processes.share_gradients(self.model)
         norm = nn.utils.clip_grad_norm_(self.model.parameters(), self.recipe.clip)
         number, norm = float(value.detach()), float(norm)
         if not (math.isfinite(number) and math.isfinite(norm)):
@@ -221,12 +255,26 @@ class _Run:
     def what_diverged(self, number: float) -> str:
         bad = [n for n, p in self.model.named_parameters() if p.grad is not None and not p.grad.isfinite().all()]
         where = f"gradients not finite in {', '.join(bad[:3])}{', ...' if bad[3:] else ''}" if bad else "gradients fine"
-        saved = self.folder and (self.folder / STATE).exists()
-        kept = f" The state of step {self.saved_step()} is kept in {self.folder}." if saved else ""
+        return self.stopped(f"loss {number:g}", where)
+
+    def stopped(self, what: str, where: str) -> str:
+        kept = "" if self.kept is None else f" The state of step {self.kept} is kept in {self.folder}."
         return (
-            f"training stopped at step {self.step}: loss {number:g}, learning rate {self.recipe.rate(self.step):.2g}, "
+            f"training stopped at step {self.step}: {what}, learning rate {self.recipe.rate(self.step):.2g}, "
             f"{where}.{kept} Look at the batch (a NaN in it?), or take a lower learning rate."
         )
+
+    def check_weights(self) -> None:
+        """The last step may have broken what no later loss can show."""
+        weights = {**self.model.state_dict(), **{f"average {k}": v for k, v in self.average.state_dict().items()}}
+        if bad := [name for name, value in weights.items() if not value.isfinite().all()]:
+            raise Diverged(self.stopped("after a finite loss", f"weights not finite in {', '.join(bad[:3])}"))
+
+    def how_to_go_on(self) -> str:
+        at = f"Stopped at step {self.step} of {self.recipe.steps}; what is returned is the model so far."
+        if not self.folder:
+            return f"{at} Nothing is kept (no folder was given), so the same call begins anew."
+        return f"{at} The state is kept in {self.folder}: the same call goes on from there."
 
     def note(self, name: str, value: float) -> None:
         """Add to the history; the loss as a mean over one in 400 parts of the run."""
@@ -254,8 +302,10 @@ class _Run:
         return ", ".join(f"{name} {points[-1][1]:.4g}" for name, points in self.history.items() if points)
 
     def save(self) -> None:
-        """Everything that goes on, in one file, replaced as a whole."""
-        self.folder.mkdir(parents=True, exist_ok=True)
+        """Everything that goes on, in one file, replaced as a whole; by the first process, where there is a folder."""
+        self.check_weights()
+        if self.folder is None or processes.rank() > 0:
+            return
         tensors = {f"model.{k}": v for k, v in self.model.state_dict().items()}
         tensors |= {f"average.{k}": v for k, v in self.average.state_dict().items()}
         names = {id(p): n for n, p in self.model.named_parameters()}
@@ -263,43 +313,28 @@ class _Run:
             for parameter, state in optimizer.state.items():
                 for key, value in state.items():
                     tensors[f"optimizer.{key}.{names[id(parameter)]}"] = value
-        card = {
-            "step": self.step,
-            "seconds": self.seconds,
-            "recipe": asdict(self.recipe),
-            "history": self.history,
-        }
-        partial = self.folder / f"{STATE}.partial"
-        save_file({k: v.detach().cpu().contiguous() for k, v in tensors.items()}, partial, {"run": json.dumps(card)})
-        os.replace(partial, self.folder / STATE)
-
-    def saved_step(self) -> int:
-        try:
-            with safe_open(self.folder / STATE, "pt") as file:
-                return json.loads(file.metadata()["run"])["step"]
-        except (OSError, SafetensorError, KeyError, ValueError):
-            return 0
+        card = {"step": self.step, "seconds": self.seconds, "recipe": asdict(self.recipe), "history": self.history}
+        states.write(self.folder, card, tensors, keep=not self.damaged)
+        self.kept, self.damaged = self.step, False
 
     def resume(self) -> None:
-        if not self.folder or not (self.folder / STATE).exists():
-            return
-        path = self.folder / STATE
         try:
-            with safe_open(path, "pt") as file:
-                card = json.loads(file.metadata()["run"])
-                tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
-        except (OSError, SafetensorError, KeyError, TypeError, ValueError) as problem:
-            raise ResumeMismatch(f"{path} is damaged ({problem}). Delete it to begin anew.") from problem
-        ours, theirs = json.loads(json.dumps(asdict(self.recipe))), card["recipe"]
+            state = states.read(self.folder) if self.folder else None
+        except states.BadState as problem:
+            raise ResumeMismatch(f"{problem} Delete it to begin anew.") from problem
+        if state is None:
+            return
+        ours, theirs = json.loads(json.dumps(asdict(self.recipe))), state.card["recipe"]
         if ours != theirs:
             changed = [f"{k} {theirs.get(k)} (now {ours.get(k)})" for k in ours if ours.get(k) != theirs.get(k)]
             raise ResumeMismatch(
-                f"{path} is a run with {', '.join(changed)}. Take that recipe to go on, another folder to begin "
+                f"{state.path} is a run with {', '.join(changed)}. Take that recipe to go on, another folder to begin "
                 "a new run, or delete this one."
             )
-        self._take(path, tensors)
-        self.step, self.seconds = card["step"], card["seconds"]
-        self.history = {name: [tuple(point) for point in points] for name, points in card["history"].items()}
+        self._take(state.path, state.tensors)
+        self.step, self.seconds = state.card["step"], state.card["seconds"]
+        self.history = {name: [tuple(point) for point in points] for name, points in state.card["history"].items()}
+        self.kept, self.damaged = self.step, state.path.name == states.PREVIOUS
 
     def _take(self, path: Path, tensors: dict[str, Tensor]) -> None:
         def part(prefix: str) -> dict[str, Tensor]:
@@ -324,6 +359,14 @@ class _Run:
                 }
                 if state:
                     optimizer.state[parameter] = state
+
+
+def _check_learns(model: nn.Module) -> None:
+    if not any(parameter.requires_grad for parameter in model.parameters()):
+        raise ValueError(
+            f"fit: {type(model).__name__} has no weights that can be trained: it is frozen. A checkpoint that is to "
+            "learn is loaded with checkpoints.load(name, trainable=True)."
+        )
 
 
 def _optimizers(model: nn.Module, recipe: Recipe) -> list[torch.optim.Optimizer]:
@@ -354,31 +397,3 @@ def _mix(seed: int, step: int, rank: int) -> int:
 def _seed(seed: int, step: int, rank: int) -> None:
     """What the loss draws (dropout, noise) comes from torch's global generator."""
     torch.manual_seed(_mix(seed + 1, step, rank))
-
-
-def _rank() -> int:
-    return dist.get_rank() if dist.is_available() and dist.is_initialized() else 0
-
-
-def _alone() -> bool:
-    return not (dist.is_available() and dist.is_initialized()) or dist.get_world_size() == 1
-
-
-def _share_weights(*models: nn.Module) -> None:
-    """Begin with the first process's weights everywhere."""
-    if _alone():
-        return
-    for model in models:
-        for tensor in (*model.parameters(), *model.buffers()):
-            dist.broadcast(tensor.data, src=0)
-
-
-def _share_gradients(model: nn.Module) -> None:
-    """Average the gradients over the processes, all in one message."""
-    if _alone():
-        return
-    gradients = [p.grad for p in model.parameters() if p.grad is not None]
-    flat = torch.cat([g.flatten() for g in gradients])
-    dist.all_reduce(flat)
-    for gradient, mean in zip(gradients, (flat / dist.get_world_size()).split([g.numel() for g in gradients])):
-        gradient.copy_(mean.view_as(gradient))

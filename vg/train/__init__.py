@@ -6,12 +6,14 @@ on the tokens of the checkpoint that lies in the same folder, so train that one 
 """
 
 import argparse
+import sys
 from importlib import import_module
 from pathlib import Path
 
-from vg import checkpoints
+from vg import atomic, checkpoints
 from vg.train.film import tokenizer_facts
 from vg.train.prior import open_cache, prior_facts
+from vg.training import Diverged, ResumeMismatch
 
 __all__ = ["TRAINERS", "main", "open_cache", "prior_facts", "tokenizer_facts", "trainer"]
 
@@ -52,5 +54,12 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("name", choices=list(TRAINERS), metavar="NAME", help="which model, see below")
     parser.add_argument("--to", type=Path, default=checkpoints.folder(), help="folder for the checkpoint")
     options = parser.parse_args(arguments)
-    trainer(options.name)(options.to)
+    try:
+        atomic.check_writable(options.to)  # now, not after an hour of training
+        trainer(options.name)(options.to)
+    except KeyboardInterrupt:
+        print("Stopped. The same command goes on where it was.", file=sys.stderr)
+        return 130
+    except (OSError, atomic.Busy, checkpoints.BadCheckpoint, Diverged, ResumeMismatch) as problem:
+        parser.exit(2, f"{parser.prog}: error: {problem}\n")
     return 0

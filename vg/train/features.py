@@ -12,8 +12,8 @@ from vg.models import ClipFeatures, FeaturesConfig
 from vg.models.features import ORDERS
 from vg.profiles import device
 from vg.train.film import FRAMES, data_card, open_film
-from vg.train.shipping import run_folder, ship
-from vg.training import Recipe, Trained, fit
+from vg.train.shipping import fit, run_folder, ship
+from vg.training import Recipe, Trained
 
 NAME = "film-features"
 RECIPE = Recipe(steps=1800, lr=1e-3, muon=1e-2, warmup=50, ema=0.99)

@@ -15,8 +15,8 @@ from vg.metrics import pca_images, perplexity, psnr, ssim, unigram_bits, usage
 from vg.models import VAE, VQVAE, VQVAE2, TwoLevelConfig, TwoLevelPrior, VQVAE2Config, VQVAEConfig
 from vg.profiles import device
 from vg.recipes import image_batches, image_prior_batches, image_prior_loss, image_tokenizer_loss, vae_loss
-from vg.train.shipping import run_folder, ship
-from vg.training import Recipe, fit
+from vg.train.shipping import fit, run_folder, ship
+from vg.training import Recipe
 
 VAE_NAME = "vae-cifar10"
 ONE_LEVEL, TWO_LEVELS, PRIOR = "vqvae-cifar10", "vqvae2-cifar10", "prior-cifar10"

@@ -20,8 +20,8 @@ from vg.recipes import Draw, fresh_tokens, prior_batches, prior_loss, zoomed_bat
 from vg.train.features import NAME as FEATURES
 from vg.train.film import data_card, open_film
 from vg.train.generated import generated_facts
-from vg.train.shipping import part_folder, run_folder, ship
-from vg.training import Recipe, Trained, fit
+from vg.train.shipping import fit, part_folder, run_folder, ship
+from vg.training import Recipe, Trained
 
 SHAPE = {"width": 192, "depth": 4, "dropout": 0.1, "layouts": True}
 TOLD = 0.8  # share of the labelled windows whose scene the prior is told

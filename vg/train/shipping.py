@@ -7,7 +7,7 @@ from pathlib import Path
 
 from torch import nn
 
-from vg import checkpoints, paths
+from vg import checkpoints, paths, training
 from vg.hashing import weight_hash
 from vg.models.frozen import Freezable
 from vg.training import Trained
@@ -30,6 +30,18 @@ def run_folder(name: str, source: str, *made_from: object) -> Path:
 def part_folder(folder: Path, part: str, model: nn.Module) -> Path:
     """Where one part of a run keeps its state: named by the weights it begins with, so that it follows no other."""
     return folder.with_name(f"{folder.name}-{part}-{weight_hash(model)[:8]}")
+
+
+def fit(*arguments, **options) -> Trained:
+    """``vg.training.fit``; where an interrupt stopped it, that goes on: nothing half-trained ships.
+
+    Raises:
+        KeyboardInterrupt: if it was stopped; its state is kept.
+    """
+    trained = training.fit(*arguments, **options)
+    if trained.stopped:
+        raise KeyboardInterrupt
+    return trained
 
 
 def ship(name: str, trained: Trained, facts: dict, measure: Callable[[Freezable], dict], to: Path) -> Freezable:

@@ -15,8 +15,8 @@ from vg.profiles import device
 from vg.recipes import tokenizer_batches, tubelet_loss, zoomed_batches
 from vg.search import search
 from vg.train.film import FRAMES, data_card, held_out, open_film, tokenizer_facts, validation_psnr
-from vg.train.shipping import part_folder, run_folder, ship
-from vg.training import Recipe, Trained, fit
+from vg.train.shipping import fit, part_folder, run_folder, ship
+from vg.training import Recipe, Trained
 
 SMALL, LARGE = "tubelet-fsq-64", "tubelet-fsq-128"
 RECIPE = Recipe(steps=9600, lr=2e-3, muon=2e-2, warmup=50, clip=5.0, ema=0.99)

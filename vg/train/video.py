@@ -15,8 +15,8 @@ from vg.models import VideoAutoencoder, VideoConfig
 from vg.profiles import device
 from vg.recipes import tokenizer_batches, tokenizer_loss
 from vg.train.film import FRAMES, data_card, open_film, tokenizer_facts, validation_psnr
-from vg.train.shipping import run_folder, ship
-from vg.training import Recipe, Trained, fit
+from vg.train.shipping import fit, run_folder, ship
+from vg.training import Recipe, Trained
 
 CONFIGS = {
     "video-vqvae-64": VideoConfig(quantizer="vq", codebook=1024),

@@ -1,0 +1,92 @@
+"""Laws of the commands: what cannot be had is one sentence before the work begins, and exit code 2."""
+
+import random
+import shutil
+
+import pytest
+import torch
+from faults import damaged
+
+import vg.generate
+import vg.train
+from vg import atomic, checkpoints
+from vg.generate import main as generate_clips
+from vg.models import TubeletConfig, TubeletTokenizer
+from vg.train import main as train_model
+from vg.train import shipping
+from vg.training import Recipe, Trained
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_made(monkeypatch):
+    monkeypatch.setattr(vg.generate, "generate", lambda *_, **__: pytest.fail("it began"))
+
+
+def told(capsys, command, *arguments) -> str:
+    """What a command that fails says."""
+    with pytest.raises(SystemExit) as ended:
+        command([str(each) for each in arguments])
+    said = capsys.readouterr().err
+    assert ended.value.code == 2 and "Traceback" not in said
+    return said
+
+
+def test_a_folder_that_cannot_be_is_named_before_anything_is_drawn_or_trained(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(vg.train, "trainer", lambda name: pytest.fail("it began"))
+    monkeypatch.setattr(checkpoints, "load", lambda *_: pytest.fail("it began"))
+    (tmp_path / "file").write_text("")
+    for to in (tmp_path / "file", tmp_path / "file" / "out" / "more"):
+        for command, name in ((generate_clips, ()), (train_model, ("vae-cifar10",))):
+            said = told(capsys, command, *name, "--to", to)
+            assert f"{to} cannot be written" in said and said.count("\n") == 1
+
+
+@pytest.mark.parametrize("what", ["weights", "card", "missing weights", "missing"])
+def test_a_bad_checkpoint_is_named(what, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(checkpoints, "folder", lambda: tmp_path)
+    torch.manual_seed(0)
+    checkpoints.save("tubelet-fsq-64", TubeletTokenizer(TubeletConfig(width=16)), {})
+    path = tmp_path / f"tubelet-fsq-64.{'json' if 'card' in what else 'safetensors'}"
+    if what == "missing":
+        shutil.rmtree(tmp_path)
+    elif what == "missing weights":
+        path.unlink()
+    else:
+        path.write_bytes(damaged(path.read_bytes(), random.Random(1)))
+    said = told(capsys, generate_clips, "--size", "64", "--to", tmp_path.parent / "out")
+    assert "tubelet-fsq-64" in said and said.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [("--frames", "0"), ("--frames", "-8"), ("--count", "0"), ("--count", "2.5"), ("--seed", "-1"), ("--size", "65")],
+    ids=" ".join,
+)
+def test_numbers_out_of_range_are_refused(wrong, tmp_path, capsys):
+    assert wrong[0] in told(capsys, generate_clips, *wrong, "--to", tmp_path / "out")
+
+
+def test_stopped_commands_say_so_and_nothing_half_trained_ships(tmp_path, monkeypatch, capsys):
+    def stopped(*_, **__):
+        return Trained(TubeletTokenizer(TubeletConfig(width=16)), {}, 1.0, stopped=True)
+
+    def train(to):
+        trained = shipping.fit(None, None, None, Recipe(steps=1))
+        shipping.ship("small", trained, {}, lambda model: {}, to)
+
+    monkeypatch.setattr(shipping.training, "fit", stopped)
+    monkeypatch.setattr(vg.train, "trainer", lambda name: train)
+    assert train_model(["vae-cifar10", "--to", str(tmp_path)]) == 130
+    assert "goes on where it was" in capsys.readouterr().err and not list(tmp_path.iterdir())
+
+    def press(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(vg.generate, "make", press)
+    assert generate_clips(["--to", str(tmp_path)]) == 130
+
+
+def test_trying_a_folder_leaves_nothing(tmp_path):
+    atomic.check_writable(tmp_path / "a" / "b")
+    atomic.check_writable(tmp_path)
+    assert not list(tmp_path.iterdir())

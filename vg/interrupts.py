@@ -1,0 +1,79 @@
+"""Ctrl-C, or Jupyter's stop button, where it does no harm: at the end of a step.
+
+Python raises ``KeyboardInterrupt`` between any two instructions. In ``torch.no_grad`` or ``torch.autocast`` that can be
+after the switch was turned and before anybody is there to turn it back, and all that is computed in that process
+afterwards is wrong.
+"""
+
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+
+
+class Stop:
+    """What ``heeded`` gives: ``asked`` is whether an interrupt has come."""
+
+    def __init__(self, outer):
+        self.asked = False
+        self.outer = outer  # the handler that was there before
+
+    def interrupt(self, number, frame) -> None:
+        """The handler: note the first interrupt, raise the second."""
+        if self.asked:
+            raise KeyboardInterrupt
+        self.asked = True
+        if isinstance(getattr(self.outer, "__self__", None), Stop):
+            self.outer(number, frame)
+
+
+@contextmanager
+def heeded() -> Iterator[Stop]:
+    """Only note the first interrupt; a second one raises ``KeyboardInterrupt`` at once, as ever.
+
+        with heeded() as stop:
+            while not (done or stop.asked):
+                step()
+
+    However the block ends, gradients and autocast are on or off afterwards as they were before. Blocks can be nested:
+    an interrupt asks all of them to stop. Interrupts reach the main thread alone; elsewhere, and in a program that
+    handles them itself, nothing is noted.
+    """
+    stop = Stop(None)
+    torch_was = _torch_modes()
+    try:
+        if threading.current_thread() is threading.main_thread() and _ours(signal.getsignal(signal.SIGINT)):
+            stop.outer = signal.signal(signal.SIGINT, stop.interrupt)
+        yield stop
+    finally:
+        _set_torch_modes(*torch_was)
+        if stop.outer is not None:
+            signal.signal(signal.SIGINT, stop.outer)
+
+
+def _ours(handler) -> bool:
+    return handler is signal.default_int_handler or isinstance(getattr(handler, "__self__", None), Stop)
+
+
+def _torch_modes() -> tuple[bool, dict, bool, int]:
+    autocast = {kind: (torch.is_autocast_enabled(kind), torch.get_autocast_dtype(kind)) for kind in ("cpu", "cuda")}
+    return torch.is_grad_enabled(), autocast, torch.is_autocast_cache_enabled(), _autocast_depth()
+
+
+def _set_torch_modes(gradients: bool, autocast: dict, cached: bool, depth: int) -> None:
+    torch.set_grad_enabled(gradients)
+    for kind, (enabled, dtype) in autocast.items():
+        torch.set_autocast_enabled(kind, enabled)
+        torch.set_autocast_dtype(kind, dtype)
+    torch.set_autocast_cache_enabled(cached)
+    while _autocast_depth() > depth:  # weights are cast once per outermost autocast: at a wrong depth never again
+        torch.autocast_decrement_nesting()
+    if depth == 0:
+        torch.clear_autocast_cache()
+
+
+def _autocast_depth() -> int:
+    torch.autocast_increment_nesting()
+    return torch.autocast_decrement_nesting()
