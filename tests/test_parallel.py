@@ -160,7 +160,7 @@ def test_work_is_shared_out_once_each_and_errors_come_through():
     try:
         seen, at_once = [], []
 
-        def work(rows):
+        def work(rows, stop):
             seen.extend(rows)
             at_once.append(torch.get_num_threads())
             time.sleep(0.05)
@@ -168,7 +168,7 @@ def test_work_is_shared_out_once_each_and_errors_come_through():
         threads.side_by_side(work, 5, torch.device("cpu"))
         assert sorted(seen) == [0, 1, 2, 3, 4] and at_once == [1, 1]
 
-        def fail(rows):
+        def fail(rows, stop):
             raise RuntimeError("this one")
 
         with pytest.raises(RuntimeError, match="this one"):

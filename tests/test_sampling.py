@@ -1,6 +1,8 @@
 """Laws of generation: seeded, fed back, restricted as asked, and the same with and without a cache."""
 
 import math
+import os
+import signal
 
 import numpy as np
 import pytest
@@ -281,3 +283,36 @@ def test_numbers_that_are_none_are_refused(models, number, value):
 def test_a_window_of_nothing_is_refused(models):
     with pytest.raises(ValueError, match="window is 0"):
         make(models, window=0)
+
+
+class PressesStop:
+    """A bar's ``update``: an interrupt comes when so many tokens are drawn."""
+
+    def __init__(self, tokens: int):
+        self.left = tokens
+
+    def __call__(self, count: int = 1) -> None:
+        self.left -= count
+        if self.left <= 0:
+            self.left = math.inf
+            os.kill(os.getpid(), signal.SIGINT)
+
+
+@pytest.mark.parametrize("batch", [1, 2])
+def test_an_interrupt_leaves_what_is_drawn_and_gradients_as_they_were(models, monkeypatch, capsys, batch):
+    whole = make(models, batch=batch, frames=40)
+    monkeypatch.setattr("tqdm.auto.tqdm.update", PressesStop(60 * batch))
+    clip = make(models, batch=batch, frames=40)
+    assert 0 < clip.shape[2] < 40 and clip.shape[2] % 2 == 0
+    assert f"{clip.shape[2] // 2} of 20 tubelet-frames are drawn" in capsys.readouterr().err
+    torch.testing.assert_close(clip, whole[:, :, : clip.shape[2]])
+    assert torch.is_grad_enabled()
+    assert make(models, frames=8).shape[2] == 8, "and it goes on as ever"
+
+
+@pytest.mark.parametrize("loop", [generate_tokens, sampling.one_by_one])
+def test_an_interrupt_before_anything_is_drawn_is_one(models, monkeypatch, loop):
+    monkeypatch.setattr("tqdm.auto.tqdm.update", PressesStop(1))
+    with pytest.raises(KeyboardInterrupt):
+        loop(models[0], None, 20, progress=False)
+    assert torch.is_grad_enabled()

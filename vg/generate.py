@@ -17,7 +17,7 @@ from torch import Tensor
 from vg import atomic, checkpoints, paths
 from vg.data import FrameStore, film, open_store, save, split_shots, stills, to_unit, video
 from vg.models import Prior
-from vg.sampling import generate, knobs
+from vg.sampling import generate_each, knobs
 
 GIVEN = 16  # frames of a prompt
 GUIDANCE = 2.0  # towards a scene
@@ -122,8 +122,7 @@ def make(options: argparse.Namespace) -> None:
     how |= {knob: value for knob in how if (value := getattr(options, knob)) is not None}
 
     def write(kind: str, prompt: Tensor | None = None, batch: int = options.count, **more) -> None:
-        clips = generate(prior, tokenizer, prompt, batch=batch, **how, **more)
-        for k, clip in enumerate(clips):
+        for k, clip in generate_each(prior, tokenizer, prompt, batch, **how, **more):
             for suffix in (".gif", ".mp4"):
                 name = f"{kind}-{options.size}-{options.seed + k}{suffix}"
                 path = save(options.to / name, clip, fps=12, scale=256 // options.size)

@@ -5,12 +5,16 @@ after the switch was turned and before anybody is there to turn it back, and all
 afterwards is wrong.
 """
 
+import functools
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import ParamSpec, TypeVar
 
 import torch
+
+P, R = ParamSpec("P"), TypeVar("R")
 
 
 class Stop:
@@ -51,6 +55,20 @@ def heeded() -> Iterator[Stop]:
         _set_torch_modes(*torch_was)
         if stop.outer is not None:
             signal.signal(signal.SIGINT, stop.outer)
+
+
+def without_gradients(function: Callable[P, R]) -> Callable[P, R]:
+    """``torch.no_grad`` as a decorator that leaves gradients as they were whenever an interrupt comes.
+
+    What it decorates has to look for interrupts itself, in a ``heeded`` of its own.
+    """
+
+    @functools.wraps(function)
+    def run(*arguments: P.args, **options: P.kwargs) -> R:
+        with heeded(), torch.no_grad():
+            return function(*arguments, **options)
+
+    return run
 
 
 def _ours(handler) -> bool:

@@ -11,6 +11,8 @@ from typing import TypeVar
 
 import torch
 
+from vg.interrupts import Stop, heeded
+
 T = TypeVar("T")
 
 
@@ -25,19 +27,23 @@ def one_thread() -> Iterator[int]:
         torch.set_num_threads(before)
 
 
-def side_by_side(work: Callable[[list[int]], None], count: int, device: torch.device) -> None:
+def side_by_side(work: Callable[[list[int], Stop], None], count: int, device: torch.device) -> bool:
     """Call ``work`` with the numbers 0 to ``count - 1``, shared out among threads that each compute alone.
 
     There are as many as torch would have used; they never wait for each other, so a busy machine slows each by its own
     share only. On a GPU all numbers go into one call.
+
+    Returns:
+        whether an interrupt came. ``work`` has to look at its second argument, and to end when that is ``asked``.
     """
-    with one_thread() as threads:
+    with heeded() as stop, one_thread() as threads:
         parts = [list(range(k, count, threads)) for k in range(min(threads, count))] if device.type == "cpu" else []
         if len(parts) < 2:
-            work(list(range(count)))
-            return
+            work(list(range(count)), stop)
+            return stop.asked
         with ThreadPoolExecutor(len(parts), initializer=_begin) as pool:
-            list(pool.map(work, parts))
+            list(pool.map(work, parts, [stop] * len(parts)))
+        return stop.asked
 
 
 def as_they_come(work: Callable[[int], T], count: int) -> Iterator[T]:

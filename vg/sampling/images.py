@@ -1,8 +1,8 @@
 """New images: a prior's tokens, decoded."""
 
-import torch
 from torch import Tensor
 
+from vg.interrupts import without_gradients
 from vg.models.transformer import Prior
 from vg.models.two_level import TwoLevelPrior
 from vg.models.vqvae import VQVAE, VQVAE2
@@ -10,7 +10,7 @@ from vg.sampling.options import Scenes, check_levels
 from vg.sampling.video import generate_tokens
 
 
-@torch.no_grad()
+@without_gradients
 def sample_images(
     prior: Prior | TwoLevelPrior,
     autoencoder: VQVAE | VQVAE2,

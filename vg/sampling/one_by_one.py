@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 from tqdm.auto import tqdm
 
+from vg.interrupts import heeded, without_gradients
 from vg.models.frozen import evaluating
 from vg.models.transformer import Prior
 from vg.sampling.filters import gumbel, restrict
@@ -12,7 +13,7 @@ from vg.sampling.options import Options, given_digits
 from vg.threads import one_thread
 
 
-@torch.no_grad()
+@without_gradients
 def one_by_one(
     prior: Prior,
     tokens: Tensor | None,
@@ -35,8 +36,10 @@ def one_by_one(
     fresh = digits if digits.shape[1] else None
     total, shape = frames * prior.frame, (len(prior.levels), max(prior.levels))
     bar = tqdm(total=total - digits.shape[1], unit="token", desc="generating", disable=not progress, mininterval=0.5)
-    with one_thread(), evaluating(prior), bar:
+    with heeded() as stop, one_thread(), evaluating(prior), bar:
         while digits.shape[1] < total:
+            if stop.asked:
+                raise KeyboardInterrupt
             hidden = [reader.advance(prior, digits, fresh, how.reach(prior), guide) for reader in readers]
             noise = torch.stack([torch.rand(shape, generator=die) for die in dice]).to(device)
             fresh = draw(prior, hidden, weights, noise, how)[:, None]

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from vg.interrupts import Stop
 from vg.models.blocks import Past
 from vg.models.transformer import Prior
 from vg.sampling.filters import gumbel
@@ -242,13 +243,20 @@ class Sampler:
         self.drawn += kept
         self.windows.learn(right)
 
-    def run(self, frames: int, drawn: Callable[[int], object] = lambda count: None) -> Iterator[tuple[int, Tensor]]:
-        """Draw until every sample has ``frames`` tubelet-frames.
+    def run(
+        self, frames: int, drawn: Callable[[int], object] = lambda count: None, stop: Stop | None = None
+    ) -> Iterator[tuple[int, Tensor]]:
+        """Draw until every sample has ``frames`` tubelet-frames, or an interrupt comes.
+
+        Args:
+            frames: the prompt's included.
+            drawn: called after each pass with the number of tokens that it brought.
+            stop: from ``vg.interrupts.heeded``; looked at before each pass.
 
         Yields:
             (sample, its next tubelet-frame (h * w, digits)), as they come.
         """
-        while todo := [sample for sample in self.samples if sample.frame < frames]:
+        while (todo := [sample for sample in self.samples if sample.frame < frames]) and not (stop and stop.asked):
             before = self.drawn
             self.advance(todo)
             drawn(self.drawn - before)

@@ -1,5 +1,6 @@
 """Generation: new tokens, decoded into new video."""
 
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -8,6 +9,7 @@ import torch
 from torch import Tensor
 from tqdm.auto import tqdm
 
+from vg.interrupts import Stop, without_gradients
 from vg.models.frozen import evaluating
 from vg.models.transformer import Prior
 from vg.models.tubelet import TubeletTokenizer
@@ -18,7 +20,7 @@ from vg.threads import as_they_come, side_by_side
 BEYOND = 1.25  # a prompt's pixels may overshoot -1 and 1 by so much, as those of a resized picture do
 
 
-@torch.no_grad()
+@without_gradients
 def generate(
     prior: Prior,
     tokenizer: TubeletTokenizer,
@@ -64,7 +66,8 @@ def generate(
         progress: show a bar.
 
     Returns:
-        (B, C, frames, H, W) in [-1, 1]: the prompt as the tokenizer sees it, then what is new.
+        (B, C, frames, H, W) in [-1, 1]: the prompt as the tokenizer sees it, then what is new. After an interrupt
+        (Ctrl-C, Jupyter's stop button) fewer frames, those that are drawn; a second interrupt stops at once.
 
     Raises:
         ValueError: if the models do not fit each other or the prompt, or a number is out of its range.
@@ -106,7 +109,7 @@ def generate_each(
         yield from as_they_come(one, batch)
 
 
-@torch.no_grad()
+@without_gradients
 def generate_tokens(
     prior: Prior,
     tokens: Tensor | None,
@@ -129,8 +132,12 @@ def generate_tokens(
         guide: (B, ``frames``, h', w') int64, for a prior that takes one.
         options: those of ``Options``: ``temperature`` and so on, as in ``generate``.
 
+    Returns:
+        the tokens; after an interrupt those of the tubelet-frames that every sample has, if there are new ones.
+
     Raises:
         ValueError: where a number is out of its range or the sizes disagree.
+        KeyboardInterrupt: at an interrupt before the first tubelet-frame is done.
     """
     how = Options(**options)
     how.check(prior, batch)
@@ -144,16 +151,23 @@ def generate_tokens(
     bar = tqdm(total=total, unit="token", desc="generating", disable=not progress, mininterval=0.5)
 
     @torch.no_grad()  # a thread has a mode of its own
-    def draw(rows: list[int]) -> None:
+    def draw(rows: list[int], stop: Stop) -> None:
         theirs = None if guide is None else guide.expand(batch, -1, -1, -1)[rows]
         alike = replace(how, scene=None if how.scene is None else label[rows].tolist())
         sampler = Sampler(prior, [seed + b for b in rows], alike, given[rows], theirs, frames)
-        for b, tokens in sampler.run(frames, bar.update):
-            out[rows[b], sampler.samples[b].frame - 1] = tokens.to(out.device)
+        for b, tokens in sampler.run(frames, bar.update, stop):
+            out[rows[b], done[rows[b]]] = tokens.to(out.device)
+            done[rows[b]] += 1
 
+    done = [begun] * batch
     with evaluating(prior), bar:
-        side_by_side(draw, batch, given.device)
-    return prior.quantizer.indices(out.flatten(1, 2)).view(batch, frames, *prior.grid)
+        interrupted = side_by_side(draw, batch, given.device)
+    whole = min(done)
+    if interrupted and whole == begun < frames:
+        raise KeyboardInterrupt
+    if interrupted and whole < frames:
+        print(f"Interrupted: {whole} of {frames} tubelet-frames are drawn.", file=sys.stderr)
+    return prior.quantizer.indices(out[:, :whole].flatten(1, 2)).view(batch, whole, *prior.grid)
 
 
 def as_video(prompt: Tensor | np.ndarray) -> Tensor:
