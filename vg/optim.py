@@ -79,5 +79,11 @@ def orthogonalize(matrices: Tensor, iterations: int = 5) -> Tensor:
     x = x / (x.norm(dim=(-2, -1), keepdim=True) + 1e-7)
     for _ in range(iterations):
         gram = x @ x.mT
-        x = 3.4445 * x + (2.0315 * gram @ gram - 4.7750 * gram) @ x
+        x = _added(3.4445, x, 1.0, _added(-4.7750, gram, 2.0315, gram, gram), x)
     return x.mT if tall else x
+
+
+def _added(a: float, x: Tensor, b: float, left: Tensor, right: Tensor) -> Tensor:
+    """``a x + b left @ right`` of ``(..., rows, columns)``, in one pass."""
+    flat = (m.flatten(0, -3) if m.dim() > 2 else m[None] for m in (x, left, right))
+    return torch.baddbmm(*flat, beta=a, alpha=b).view(x.shape)
