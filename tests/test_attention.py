@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from vg.models.attention import alibi_bias, alibi_slopes, attention, available_backends, two_scale_slopes
+from vg.models.attention_cpu import CausalAttention
 
 module = importlib.import_module("vg.models.attention")
 HERE = available_backends("cpu")
@@ -287,12 +288,28 @@ def test_no_gradient_reaches_a_later_token(backend):
     L, N, D = 9, 2, 8
     draw = torch.Generator().manual_seed(0)
     tokens = torch.randn(1, L, 16, generator=draw, requires_grad=True)
-    q, k, v = (tokens @ torch.randn(16, 3 * N * D, generator=draw)).view(1, L, 3, N, D).unbind(2)
+    weights = 0.3 * torch.randn(16, 3 * N * D, generator=draw)  # small: no softmax rounds a key away
+    q, k, v = (tokens @ weights).view(1, L, 3, N, D).unbind(2)
     out = attention(q, k, v, alibi_slopes(N), backend)
     for i in range(L):
         (grad,) = torch.autograd.grad(out[:, i].sum(), tokens, retain_graph=True)
         reached = (grad[0] != 0).any(dim=-1)
         assert reached.tolist() == [j <= i for j in range(L)]
+
+
+@pytest.mark.parametrize("L", [1, 127, 128, 129, 300, 777])
+def test_the_backward_pass_of_the_cpu_is_the_definitions_for_sequences_of_several_blocks(L):
+    draw = torch.Generator().manual_seed(L)
+    q, k, v, grad = torch.randn(4, 2, L, 4, 12, generator=draw)
+    slopes = two_scale_slopes(4, 16)  # the steepest head comes to 0 along 777 positions, the flattest to 1/30
+    found = []
+    for backend in ("sdpa", "reference"):
+        inputs = [x.clone().requires_grad_() for x in (3 * q, k, v)]
+        out = attention(*inputs, slopes, backend)
+        found.append([out.detach(), *torch.autograd.grad(out, inputs, grad)])
+    assert CausalAttention.__name__ in type(attention(*inputs, slopes, "sdpa").grad_fn.next_functions[0][0]).__name__
+    for ours, theirs in zip(*found):
+        torch.testing.assert_close(ours, theirs, atol=3e-5, rtol=3e-5)
 
 
 # --- the mask and its cache ---------------------------------------------------------------------------------

@@ -19,6 +19,26 @@ def test_orthogonalizing_keeps_the_directions_and_makes_their_lengths_about_one(
     assert diagonal.min() > 0.6 and diagonal.max() < 1.3
 
 
+def one_round_at_a_time(x, iterations=5):
+    """The definition, as Jordan has it."""
+    x = x / x.norm()
+    for _ in range(iterations):
+        gram = x @ x.mT
+        x = 3.4445 * x + (2.0315 * gram @ gram - 4.7750 * gram) @ x
+    return x
+
+
+@pytest.mark.parametrize("iterations", [1, 3, 4, 5, 8])
+@pytest.mark.parametrize("weakest", [1.0, 1e-2, 1e-4, 0.0])
+def test_rounds_together_are_as_exact_as_one_at_a_time_however_weak_some_directions_are(iterations, weakest):
+    draw = torch.Generator().manual_seed(0)
+    u, v = (torch.linalg.qr(torch.randn(n, 24, generator=draw))[0] for n in (24, 80))
+    matrix = u @ torch.diag(torch.linspace(1, weakest, 24)) @ v.mT
+    due = one_round_at_a_time(matrix.double(), iterations).float()
+    torch.testing.assert_close(orthogonalize(matrix, iterations), due, atol=1e-4, rtol=0)
+    torch.testing.assert_close(orthogonalize(matrix.mT, iterations), due.mT, atol=1e-4, rtol=0)
+
+
 def test_the_size_of_a_gradient_does_not_matter_and_none_moves_nothing():
     matrix = torch.randn(5, 7, generator=torch.Generator().manual_seed(1))
     torch.testing.assert_close(orthogonalize(matrix), orthogonalize(1e4 * matrix), atol=1e-4, rtol=0)

@@ -1,5 +1,6 @@
 """Laws of the loop: interrupted equals uninterrupted, NaN stops it, many processes are one, schedules end."""
 
+import itertools
 import json
 import math
 import os
@@ -221,14 +222,15 @@ def test_two_processes_train_as_one_with_both_their_batches(tmp_path):
     torch.testing.assert_close(weights(alone.model), a, atol=1e-6, rtol=1e-5)
 
 
-def test_smoke_multiplies_in_full_precision_everywhere_and_other_profiles_where_bfloat16_is_native(monkeypatch):
+def test_smoke_multiplies_in_full_precision_everywhere_and_other_profiles_where_bfloat16_pays(monkeypatch):
     monkeypatch.setenv("VG_PROFILE", "smoke")
     assert not any(profiles.mixed_precision(kind) for kind in ("cpu", "cuda", "mps"))
     monkeypatch.setenv("VG_PROFILE", "laptop")
     assert profiles.mixed_precision("cuda") and not profiles.mixed_precision("mps")
-    for native in (True, False):
+    for native, pays in itertools.product((True, False), repeat=2):
         monkeypatch.setattr(profiles, "_cpu_multiplies_bfloat16", lambda native=native: native)
-        assert profiles.mixed_precision("cpu") is native
+        monkeypatch.setattr(profiles, "_bfloat16_pays", lambda pays=pays: pays)
+        assert profiles.mixed_precision("cpu") is (native and pays)
 
 
 @pytest.mark.parametrize("mixed", [True, False])

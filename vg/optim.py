@@ -6,7 +6,7 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor, nn
 
-from vg.profiles import mixed_precision
+TOGETHER = 3  # rounds of Newton-Schulz on one Gram matrix: in float32 as exact as one at a time
 
 
 class Muon(torch.optim.Optimizer):
@@ -51,18 +51,17 @@ class Muon(torch.optim.Optimizer):
         if closure is not None:
             raise ValueError("Muon: step takes no closure.")
         for group in self.param_groups:
-            moved = [parameter for parameter in group["params"] if parameter.grad is not None]
-            mixed = bool(moved) and mixed_precision(moved[0].device)
-            for parameter in moved:
-                self._move(parameter, group, torch.bfloat16 if mixed else torch.float32)
+            for parameter in group["params"]:
+                if parameter.grad is not None:
+                    self._move(parameter, group)
 
-    def _move(self, parameter: nn.Parameter, group: dict, precision: torch.dtype) -> None:
+    def _move(self, parameter: nn.Parameter, group: dict) -> None:
         state = self.state[parameter]
         if not state:
             state["momentum"] = torch.zeros_like(parameter)
         average = state["momentum"].lerp_(parameter.grad, 1 - group["momentum"])
         ahead = parameter.grad.lerp(average, group["momentum"])
-        matrix = orthogonalize(ahead.flatten(1).to(precision), group["iterations"])
+        matrix = orthogonalize(ahead.flatten(1), group["iterations"])
         k = parameter[0, 0].numel()
         size = 0.2 * group["lr"] * math.sqrt(max(matrix.shape) / k)
         parameter.mul_(1 - group["lr"] * group["decay"]).add_(matrix.view(ahead.shape), alpha=-size)
@@ -73,11 +72,25 @@ def orthogonalize(matrices: Tensor, iterations: int = 5) -> Tensor:
 
     Newton-Schulz: a polynomial of the matrix that drives each singular value towards 1. Jordan's coefficients
     are quick rather than exact: after five rounds most lie between 0.7 and 1.2.
+
+    Each round multiplies the matrix from the left by a polynomial of its Gram matrix, and the next Gram matrix follows
+    from this one. So a few rounds need the long side of the matrix twice, not each time; few, as rounding adds up.
     """
     tall = matrices.shape[-2] > matrices.shape[-1]
     x = matrices.mT if tall else matrices
     x = x / (x.norm(dim=(-2, -1), keepdim=True) + 1e-7)
-    for _ in range(iterations):
-        gram = x @ x.mT
-        x = 3.4445 * x + (2.0315 * gram @ gram - 4.7750 * gram) @ x
+    for begin in range(0, iterations, TOGETHER):
+        x = _rounds(x @ x.mT, min(TOGETHER, iterations - begin)) @ x
     return x.mT if tall else x
+
+
+def _rounds(gram: Tensor, n: int) -> Tensor:
+    """What ``n`` rounds multiply a matrix with the Gram matrix ``gram`` by."""
+    one = torch.eye(gram.shape[-1], dtype=gram.dtype, device=gram.device)
+    factor = one
+    for k in range(n):
+        polynomial = 3.4445 * one - 4.7750 * gram + 2.0315 * (gram @ gram)
+        factor = polynomial @ factor if k else polynomial
+        if k + 1 < n:
+            gram = polynomial @ gram @ polynomial
+    return factor

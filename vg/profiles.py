@@ -4,7 +4,9 @@
 ``gpu``: 256x256 film. The same cells run in all of them.
 """
 
+import functools
 import os
+import time
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -47,15 +49,30 @@ def device() -> torch.device:
 
 
 def mixed_precision(where: torch.device | str) -> bool:
-    """Whether training multiplies in bfloat16 there: on CUDA, and on a CPU that does so natively.
+    """Whether training multiplies in bfloat16 there: on CUDA, and on a CPU that is faster that way.
 
-    Half of the time on a CPU with AVX-512 BF16 or AMX, no gain on others (benchmarks/LOG.md). Not in ``smoke``, so
-    that numbers agree on all machines.
+    AVX-512 BF16 takes half of the time on AMD's processors and twice the time on some of Intel's, so it is measured
+    (benchmarks/LOG.md). Not in ``smoke``, so that numbers agree on all machines.
     """
     kind = torch.device(where).type
     if profile().name == "smoke" or kind not in ("cuda", "cpu"):
         return False
-    return kind == "cuda" or _cpu_multiplies_bfloat16()
+    return kind == "cuda" or (_cpu_multiplies_bfloat16() and _bfloat16_pays())
+
+
+@functools.cache
+def _bfloat16_pays() -> bool:
+    """Whether a product in bfloat16 takes clearly less time here than in float32: a few milliseconds, asked once."""
+    least = {}
+    for dtype in (torch.float32, torch.bfloat16):
+        left, right = torch.ones(1024, 256, dtype=dtype), torch.ones(256, 768, dtype=dtype)
+        seconds = []
+        for _ in range(8):
+            begin = time.perf_counter()
+            left @ right
+            seconds.append(time.perf_counter() - begin)
+        least[dtype] = min(seconds)
+    return least[torch.bfloat16] < 0.8 * least[torch.float32]
 
 
 def _cpu_multiplies_bfloat16() -> bool:

@@ -101,13 +101,14 @@ def rate(prior: Prior, indices: Tensor) -> tuple[Tensor, Tensor]:
     """
     digits, read = prior.digits(indices), []  # (B, L, digits)
 
-    def watch(table: nn.Embedding, given: tuple[Tensor], embedded: Tensor) -> Tensor:
-        read.append((table, given[0], embedded.detach().requires_grad_()))
+    def watch(module: nn.Module, given: tuple[Tensor], embedded: Tensor) -> Tensor:
+        read.append((module, given[0], embedded.detach().requires_grad_()))
         return read[-1][-1]
 
     embeddings = [module for module in prior.modules() if isinstance(module, DigitEmbedding)]
-    place = {table: i for embedding in embeddings for i, table in enumerate(embedding.tables)}
-    hooks = [table.register_forward_hook(watch) for table in place]
+    tables = {embedding: list(enumerate(embedding.tables)) for embedding in embeddings}  # of all digits of a token
+    tables |= {table: [(i, table)] for several in tables.values() for i, table in several}  # of one digit, in the head
+    hooks = [module.register_forward_hook(watch) for module in tables]
     try:
         with torch.enable_grad(), evaluating(prior):
             costs = [
@@ -125,11 +126,13 @@ def rate(prior: Prior, indices: Tensor) -> tuple[Tensor, Tensor]:
         for i, cost in enumerate(costs):
             up, down = _neighbours(digits[..., i : i + 1], cost.shape[-1])
             slopes[..., i : i + 1] += (cost.gather(-1, up) - cost.gather(-1, down)) / (up - down)
-        for (table, digit, _), gradient in zip(read, gradients):
-            if gradient is not None:  # (B, n, D): the first n tokens are read by this table
+        for (module, given, _), gradient in zip(read, gradients):
+            if gradient is None:  # otherwise (B, n, D): the first n tokens are read by this module
+                continue
+            for (i, table), digit in zip(tables[module], given.view(*gradient.shape[:-1], -1).unbind(-1)):
                 up, down = _neighbours(digit, table.num_embeddings)
                 along = ((table.weight[up] - table.weight[down]) * gradient).sum(-1) / (up - down)
-                slopes[:, : along.shape[1], place[table]] += along
+                slopes[:, : along.shape[1], i] += along
     return bits.detach(), slopes.view(*indices.shape, -1).clamp(-8, 8)
 
 

@@ -247,8 +247,7 @@ class _Run:
     def follow(self) -> None:
         """Move the averaged weights towards the model's; sooner at first, when all is still moving."""
         keep = min(self.recipe.ema, (self.step + 1) / (self.step + 10))
-        for ours, theirs in zip(self.average.parameters(), self.model.parameters()):
-            ours.lerp_(theirs, 1 - keep)
+        torch._foreach_lerp_(list(self.average.parameters()), list(self.model.parameters()), 1 - keep)
         for ours, theirs in zip(self.average.buffers(), self.model.buffers()):
             ours.copy_(theirs)
 
@@ -378,7 +377,8 @@ def _optimizers(model: nn.Module, recipe: Recipe) -> list[torch.optim.Optimizer]
         {"params": [p for p in others if p.dim() > 1], "weight_decay": recipe.decay},
         {"params": [p for p in others if p.dim() <= 1], "weight_decay": 0.0},
     ]
-    adamw = torch.optim.AdamW(groups, lr=recipe.lr, betas=recipe.betas)
+    fused = True if all(p.device.type == "cpu" for p in others) else None  # elsewhere torch knows what is fastest
+    adamw = torch.optim.AdamW(groups, lr=recipe.lr, betas=recipe.betas, fused=fused)
     return [adamw, Muon(inner, lr=recipe.muon, decay=recipe.decay)] if inner else [adamw]
 
 

@@ -22,6 +22,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from vg.models.attention_cpu import CausalAttention
+
 BACKENDS = ("flash", "flex", "sdpa", "reference")
 BLOCK = 256  # queries that a CPU takes at a time
 
@@ -172,12 +174,22 @@ def _sdpa(q: Tensor, k: Tensor, v: Tensor, slopes: Tensor, window: int | None) -
     q, k, v = (x.transpose(1, 2).to(exact) for x in (q, k, v))  # (B, N, L, D)
     earlier = k.shape[2] - q.shape[2]
     with torch.autocast(q.device.type, enabled=False):
-        parts, seen = [], earlier
-        for some in q.split(block, dim=2):
+        parts, masks, seen = q.split(block, dim=2), [], earlier
+        for some in parts:
             seen += some.shape[2]
-            mask = _sdpa_mask(some, seen, slopes, window)
-            parts.append(F.scaled_dot_product_attention(some, k[:, :, :seen], v[:, :, :seen], attn_mask=mask))
-    return torch.cat(parts, dim=2).transpose(1, 2).to(dtype)  # (B, Lq, N, D)
+            masks.append(_sdpa_mask(some, seen, slopes, window))
+        if cpu and window is None and not earlier and _trains(q, k, v):
+            out = CausalAttention.apply(q, k, v, slopes, masks)
+        else:
+            pairs = ((k[:, :, : mask.shape[-1]], v[:, :, : mask.shape[-1]], mask) for mask in masks)
+            outs = [F.scaled_dot_product_attention(some, *pair) for some, pair in zip(parts, pairs)]
+            out = torch.cat(outs, dim=2)
+    return out.transpose(1, 2).to(dtype)  # (B, Lq, N, D)
+
+
+def _trains(*tensors: Tensor) -> bool:
+    gradients = torch.is_grad_enabled() and any(x.requires_grad for x in tensors)
+    return gradients and not torch.compiler.is_compiling()
 
 
 def _flex(q: Tensor, k: Tensor, v: Tensor, slopes: Tensor, window: int | None) -> Tensor:

@@ -15,10 +15,14 @@ class DigitEmbedding(nn.Module):
     def __init__(self, levels: tuple[int, ...], d: int):
         super().__init__()
         self.tables = nn.ModuleList(nn.Embedding(n, d) for n in levels)
+        begins = torch.tensor([0, *levels]).cumsum(0)[:-1]
+        self.register_buffer("begins", begins, persistent=False)  # of each table among the rows of all
 
     def forward(self, digits: Tensor) -> Tensor:
         """Digits ``(..., digits)`` int64 -> ``(..., D)``."""
-        return sum(table(digits[..., i]) for i, table in enumerate(self.tables))
+        rows = torch.cat([table.weight for table in self.tables])
+        places = (digits + self.begins).flatten(0, -2)  # one look-up for all tables, which adds up as well
+        return F.embedding_bag(places, rows, mode="sum").view(*digits.shape[:-1], rows.shape[1])
 
 
 class DigitHead(nn.Module):

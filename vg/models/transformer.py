@@ -293,19 +293,8 @@ class Prior(Freezable):
         """
         B, device = len(digits), digits.device
         positions = torch.arange(first, stop, device=device)
-        x = self.place[positions % self.frame].expand(B, -1, -1)
-        reach = {self.left: 1, self.above: self.grid[1]}
-        if self.grid[1] > 1:  # one token wide, above right is the token to predict itself
-            reach[self.corner] = self.grid[1] - 1
-        for table, back in reach.items():
-            x = x + _shifted(table(digits[:, max(0, first - back) : max(0, stop - back)]), stop - first)
-        x = x + _shifted(seen[:, max(0, first - self.frame) : max(0, stop - self.frame)], stop - first)
-        x = x + torch.where(positions[:, None] == 0, self.start, 0.0)
-        x = x + torch.where(positions[:, None] < self.frame, self.nothing, 0.0)
-        if guided is not None:
-            if stop > guided.shape[1]:
-                raise ValueError(f"Prior: the guide ends at token {guided.shape[1]}; give one for all tubelet-frames.")
-            x = x + guided[:, first:stop]
+        places = positions % self.frame
+        x = F.embedding(places, self.place) + torch.where(positions[:, None] == 0, self.start, 0.0)  # (stop - first, D)
         if self.position is not None:
             if stop > self.position.num_embeddings:
                 raise ValueError(
@@ -313,11 +302,22 @@ class Prior(Freezable):
                     "ALiBi (positions='two_scale') has no such end."
                 )
             x = x + self.position(positions)
+        x = x + torch.cat([self.nothing.expand(B, self.frame, -1), seen], dim=1)[:, first:stop]
+        reach = {self.left: 1, self.above: self.grid[1]}
+        if self.grid[1] > 1:  # one token wide, above right is the token to predict itself
+            reach[self.corner] = self.grid[1] - 1
+        for table, back in reach.items():
+            x = x + _shifted(table(digits[:, max(0, first - back) : max(0, stop - back)]), stop - first)
+        if guided is not None:
+            if stop > guided.shape[1]:
+                raise ValueError(f"Prior: the guide ends at token {guided.shape[1]}; give one for all tubelet-frames.")
+            x = x + guided[:, first:stop]
         if self.scene is not None:
             label = torch.full((B,), -1, device=device) if scene is None else scene
-            x = x + self.scene(label + 1)[:, None]
+            told = self.scene(label + 1)[:, None]
             if self.config.layouts:
-                x = x + self.stands(self.layouts[label + 1])[:, positions % self.frame]
+                told = (told + self.stands(self.layouts[label + 1])).index_select(1, places)
+            x = x + told
         return x
 
     def advance(
