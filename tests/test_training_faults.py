@@ -283,8 +283,14 @@ def test_wherever_training_is_interrupted_a_later_one_is_right(monkeypatch):
         assert torch.equal(weights(run()), whole)
 
 
-def test_what_the_first_optimizer_would_import_is_there_before_the_first_training():
-    assert "torch._dynamo" in sys.modules
+def _without_a_training() -> int:
+    return 0 if "torch._dynamo" in sys.modules else 4
+
+
+def test_what_the_first_optimizer_would_import_comes_with_the_package():
+    process = child(_without_a_training)
+    process.join()
+    assert process.exitcode == 0
 
 
 def test_processes_that_never_met_are_refused(monkeypatch):
