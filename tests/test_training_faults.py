@@ -262,9 +262,10 @@ def interrupted_at(k: int) -> bool:
             press()
         return watch
 
+    model = Model()
     sys.settrace(watch)
     try:
-        run(recipe=replace(RECIPE, steps=2), evaluate=error)
+        run(recipe=replace(RECIPE, steps=2), model=model, evaluate=error)
     except KeyboardInterrupt:
         return True
     finally:
