@@ -48,7 +48,7 @@ def opened(folder: Path, make: Callable[[Path], None], read: Callable[["Sealed"]
     """
     atomic.sweep_all(folder.parent)
     try:
-        if folder.exists():
+        if os.path.exists(folder):
             return _read(folder, read)
     except Damaged as problem:
         print(f"{problem} It is made again.", file=sys.stderr)
@@ -56,7 +56,7 @@ def opened(folder: Path, make: Callable[[Path], None], read: Callable[["Sealed"]
         with writing(folder.parent):
             stack.enter_context(atomic.locked(folder, "making it"))
         with suppress(Damaged):
-            if folder.exists():  # made by another process meanwhile
+            if os.path.exists(folder):  # made by another process meanwhile
                 return _read(folder, read)
         with writing(folder.parent):
             work = stack.enter_context(atomic.workspace(folder))
@@ -68,7 +68,7 @@ def opened(folder: Path, make: Callable[[Path], None], read: Callable[["Sealed"]
                 _read(new, read)  # NumPy says nothing of the last bytes that a full disk did not take
             except Damaged as problem:
                 raise OSError(f"what was written there is not whole: {problem}") from problem
-            if folder.exists():
+            if os.path.exists(folder):
                 os.replace(folder, work / "damaged")
             os.replace(new, folder)
     return _read(folder, read)
