@@ -110,3 +110,16 @@ def test_a_killed_process_holds_no_lock(tmp_path):
     holder.wait()
     with atomic.locked(target, "counting", wait=False):
         pass
+
+
+def test_a_folder_is_swept_of_all_abandoned_work_and_of_nothing_else(tmp_path):
+    abandoned = tmp_path / ".film-64.a1b2c3_d"
+    abandoned.mkdir()
+    (abandoned / "work.npy").write_bytes(b"123")
+    (tmp_path / ".hidden").mkdir()
+    (tmp_path / "film-64").mkdir()
+    with atomic.workspace(tmp_path / "film-128") as held:
+        atomic.sweep_all(tmp_path)
+        assert held.exists()
+    assert left(tmp_path) == [".hidden", "film-64"]
+    atomic.sweep_all(tmp_path / "not there")

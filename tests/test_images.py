@@ -83,8 +83,8 @@ def tar_of(files: dict[str, bytes], path: Path) -> Path:
 
 
 def left_behind(house: Path) -> list[str]:
-    """Everything in the cache but finished sets."""
-    there = [p for p in (house / "data" / "cache").rglob("*") if p.is_file()]
+    """Everything in the cache but finished sets, and locks, which nobody holds."""
+    there = [p for p in (house / "data" / "cache").rglob("*") if p.is_file() and p.suffix != ".lock"]
     return [str(p) for p in there if p.parent.name.startswith(".") or not (p.parent / "images.json").is_file()]
 
 

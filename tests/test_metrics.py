@@ -37,6 +37,30 @@ def test_psnr_is_that_of_8_bit_pictures():
     assert torch.equal(psnr(truth + 5, truth), psnr(torch.ones_like(truth), truth)), "clipped before it is measured"
 
 
+def test_psnr_is_the_same_both_ways_round_and_in_every_dtype():
+    truth = clips()
+    for other in (truth + 0.1, 1.5 * truth, truth.double() + 0.1, (truth + 0.1).half(), truth.flip(0)):
+        assert torch.equal(psnr(other, truth), psnr(truth, other)), "both are clipped before they are measured"
+    near = truth + 0.01
+    torch.testing.assert_close(psnr(near.bfloat16(), truth), psnr(near.bfloat16().float(), truth), rtol=0, atol=0)
+    torch.testing.assert_close(psnr(2 * truth.half(), 2 * truth.half().float()), torch.full((3,), torch.inf))
+
+
+@pytest.mark.parametrize(
+    ("a", "b"),
+    [
+        (torch.zeros(3, 1, 4, 8, 8), torch.zeros(1, 1, 4, 8, 8)),
+        (torch.zeros(1, 1, 4, 8, 8), torch.zeros(1, 4, 8, 8)),
+        (torch.zeros(2, 1, 4, 8, 8), torch.zeros(2, 1, 1, 8, 8)),
+        (torch.zeros(2, 3, 8, 8, dtype=torch.uint8), torch.zeros(2, 3, 8, 8, dtype=torch.uint8)),
+    ],
+)
+def test_psnr_of_what_does_not_fit_is_refused(a, b):
+    for pair in ((a, b), (b, a)):
+        with pytest.raises(ValueError, match=r"psnr: got torch\.\w+ \(.*two float tensors of one shape"):
+            psnr(*pair)
+
+
 def slow_ssim(x, y):
     """The formula of Wang et al., window by window, on pictures of range 255."""
     g = np.exp(-((np.arange(11) - 5) ** 2) / (2 * 1.5**2))

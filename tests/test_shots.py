@@ -1,11 +1,14 @@
 """Laws of shots: every cut is found and nothing else is taken for one; a shot is on one side of the split alone."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from vg.data import find_shots, split_shots
 from vg.data.cartoon import Cartoon, storyboard
 from vg.data.cartoon import cartoon as draw
+from vg.latents import LatentCache
 
 # Seeds 1, 6 and 7 close an iris before a cut to the still night; seed 1 fades, too.
 LENGTHS = {0: 380, 1: 470, 6: 200, 7: 200}
@@ -138,11 +141,69 @@ def test_validation_comes_from_all_over_the_film():
         assert counts.min() >= 1 and np.ptp(counts) <= 2
 
 
-@pytest.mark.parametrize("lengths", [[50], [50, 50], [20] * 9, [50, 20, 35, 20, 50]])
-def test_where_no_inner_shot_is_long_enough_all_train(lengths):
-    ends = np.cumsum(lengths).tolist()
-    shots = list(zip([0, *ends[:-1]], ends))
-    assert split_shots(shots, 0.5) == (shots, [])
+def row(lengths: list[int], first: int = 0) -> list[tuple[int, int]]:
+    """Shots of these lengths, one after another."""
+    ends = (first + np.cumsum(lengths)).tolist()
+    return list(zip([first, *ends[:-1]], ends))
+
+
+@pytest.mark.parametrize("share", [0.05, 0.1, 0.3, 0.5])
+@pytest.mark.parametrize("lengths", [[90], [400], [5000], [50, 50], [300, 90], [20, 900], [200, 30, 35, 100]])
+def test_where_no_inner_shot_can_be_held_out_the_end_of_the_longest_is_and_a_gap_is_on_no_side(lengths, share):
+    shots = row(lengths, first=100)
+    training, validation = split_shots(shots, share)
+    [(start, stop)] = validation
+    longest = max(shots, key=lambda shot: shot[1] - shot[0])
+    assert longest[0] <= start and stop == longest[1]
+    wanted = max(36, min(round(share * sum(lengths)), sum(lengths) - 12 - 36))
+    assert stop - start == min(longest[1] - longest[0], wanted)
+    assert training == sorted(training) and sum(b - a for a, b in training) >= 36
+    for a, b in training:
+        assert any(low <= a < b <= high for low, high in shots), "none across a cut"
+    near = [b for a, b in training if a == longest[0]]
+    assert not near or start - near[0] == 12, "windows beside each other look alike"
+    assert set(shots) - {longest} <= set(training), "other shots train whole"
+
+
+@pytest.mark.parametrize("phase", [0, 1, 3])
+@pytest.mark.parametrize("lengths", [[97], [120], [60, 70]])
+def test_windows_of_latents_lie_on_one_side_of_a_shot_that_is_divided(lengths, phase):
+    shots = row(lengths)
+    entries = []
+    for k, (start, stop) in enumerate(shots):
+        t = (stop - start - phase) // 4
+        entries.append([k, start + phase, start + phase + 4 * t, phase, False, t, "shard", str(k)])
+    names = ("shot", "start", "stop", "phase", "mirrored", "t", "shard", "key")
+    manifest = {
+        "entries": [dict(zip(names, entry)) for entry in entries],
+        "shot_frames": shots,
+        "views": [(phase, False)],
+        "grid": (1, 1),
+        "tokenizer": {"levels": (9, 9, 9), "tubelet": (4, 4, 4)},
+    }
+    tokens = np.concatenate([np.arange(entry[1], entry[2], 4) for entry in entries])  # each says its first frame
+    cache = LatentCache(Path("here"), manifest, tokens.reshape(-1, 1, 1).astype(np.uint16))
+    for side in split_shots(shots):
+        seen = {int(n) + f for window in cache.windows(3, shots=side) for n in window[:, 0, 0] for f in range(4)}
+        due = set()
+        for start, stop in side:
+            own = [a for a in tokens if start <= a and a + 4 <= stop]
+            due |= {a + f for a in own if len(own) >= 3 for f in range(4)}
+        assert seen == due and seen
+    with pytest.raises(ValueError, match=r"shot \(5, 99\) is not in here" if lengths[0] < 99 else "no window of 30"):
+        cache.windows(30, shots=[(5, 99)])
+
+
+@pytest.mark.parametrize("lengths", [[30], [36], [83], [20] * 9, [36, 30]])
+def test_where_no_shot_is_long_enough_all_train(lengths):
+    shots = row(lengths)
+    assert split_shots(shots) == (shots, [])
+
+
+def test_a_film_with_shots_to_draw_from_is_split_as_shipped_models_were_trained():
+    shots = row([139, 59, 88, 118, 56, 252, 88, 46, 160, 94, 87, 56, 157])
+    assert split_shots(shots)[1] == [(139, 198), (404, 460), (800, 846)]
+    assert split_shots(shots, 0.35, seed=3)[1] == [(139, 198), (286, 404), (404, 460), (460, 712), (800, 846)]
 
 
 @pytest.mark.parametrize("share", [0, -0.1, 0.51, 1])

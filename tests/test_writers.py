@@ -1,8 +1,12 @@
-"""Laws of the writers: what is written can be read back, whole, or is not there at all."""
+"""Laws of the writers: what is written can be read back, whole, or is not there at all.
+
+``VG_ROUNDS=20`` sets how many times processes are killed.
+"""
 
 import multiprocessing
 import os
 import signal
+import time
 from pathlib import Path
 
 import av
@@ -15,6 +19,7 @@ from vg.data import writers
 from vg.data.writers import save, write_gif
 
 SUFFIXES = (".mp4", ".gif", ".png", ".apng")
+ROUNDS = int(os.environ.get("VG_ROUNDS", 2))
 
 
 def clip(channels: int = 1, frames: int = 7, height: int = 45, width: int = 63) -> torch.Tensor:
@@ -211,19 +216,115 @@ def test_interrupted_midway_all_is_as_before(tmp_path, monkeypatch, suffix, olde
     assert not older or path.read_bytes() == b"the older file"
 
 
+@pytest.mark.parametrize("suffix", SUFFIXES)
+@pytest.mark.parametrize("size", [16, 46, 64, 96, 192])
+def test_the_same_clip_gives_the_same_bytes(tmp_path, suffix, size):
+    video, seen = clip(1, frames=24 if suffix == ".mp4" else 3, height=size, width=size + 2), set()
+    rubbish = []
+    for k in range(6 if suffix == ".mp4" else 2):
+        rubbish.append(torch.full((60_000 * (k + 1),), 0.3 * k))  # what the encoder's memory held before
+        seen.add(save(tmp_path / f"clip{suffix}", video).read_bytes())
+    assert len(seen) == 1
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGXFSZ"), reason="needs a limit on the size of files")
+@pytest.mark.parametrize("limit", [1, 900])
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_a_disk_that_fills_up_is_named_and_all_is_as_before(tmp_path, suffix, limit):
+    import resource
+
+    path = tmp_path / f"clip{suffix}"
+    path.write_bytes(b"the older file")
+    noise = torch.rand(1, 24, 32, 32, generator=torch.Generator().manual_seed(0))
+    before, handler = resource.getrlimit(resource.RLIMIT_FSIZE), signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, before[1]))
+        with pytest.raises(OSError, match=f"{path} cannot be written.*Make room there, or choose another place"):
+            save(path, noise)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        signal.signal(signal.SIGXFSZ, handler)
+    assert path.read_bytes() == b"the older file" and [p.name for p in tmp_path.iterdir()] == [path.name]
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_a_place_that_is_none_is_named(tmp_path, suffix):
+    (tmp_path / "file").write_text("in the way")
+    (tmp_path / f"folder{suffix}").mkdir()
+    for path in (tmp_path / "file" / f"clip{suffix}", tmp_path / f"folder{suffix}"):
+        with pytest.raises(OSError, match=f"{path} cannot be written"):
+            save(path, clip())
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+@pytest.mark.skipif(os.name == "nt", reason="permissions are another matter on Windows")
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_whoever_may_read_new_files_may_read_a_clip(tmp_path, suffix):
+    umask = os.umask(0o027)
+    try:
+        path = save(tmp_path / f"clip{suffix}", clip(frames=2))
+    finally:
+        os.umask(umask)
+    assert path.stat().st_mode & 0o777 == 0o640
+
+
+CHILDREN = multiprocessing.get_context("forkserver")  # forks before there are threads, whose locks would hang
+CHILDREN.set_forkserver_preload(["vg.data", "numpy", "pytest"])
+
+
 def _save_and_die(path: Path) -> None:
-    """In a process of its own (a fork would inherit the locks of torch's threads and hang)."""
     break_midway(pytest.MonkeyPatch(), lambda: os.kill(os.getpid(), signal.SIGKILL))
     save(path, clip())
 
 
+def _save_often(path: Path, level: int) -> None:
+    path.with_name(f"begun-{os.getpid()}").touch()
+    for _ in range(20):
+        save(path, torch.full((1, 6, 48, 48), level, dtype=torch.uint8))
+
+
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="needs SIGKILL")
 @pytest.mark.parametrize("suffix", SUFFIXES)
-def test_killed_midway_no_file_has_the_name(tmp_path, suffix):
+def test_killed_midway_no_file_has_the_name_and_the_next_leaves_nothing_else(tmp_path, suffix):
     path = tmp_path / f"clip{suffix}"
-    child = multiprocessing.get_context("spawn").Process(target=_save_and_die, args=(path,))
+    child = CHILDREN.Process(target=_save_and_die, args=(path,))
     child.start()
     child.join(100)
     assert child.exitcode == -signal.SIGKILL
     assert not path.exists()
     assert len(read(save(path, clip()))[0]) == clip().shape[1]
+    assert [p.name for p in tmp_path.iterdir()] == [path.name]
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="needs SIGKILL")
+@pytest.mark.parametrize("suffix", (".mp4", ".gif", ".png"))
+def test_killed_at_any_moment_there_is_a_whole_file_or_none(tmp_path, suffix):
+    path, rng = tmp_path / f"clip{suffix}", np.random.default_rng(0)
+    for _ in range(ROUNDS + 1 if ROUNDS < 20 else 20):
+        child = CHILDREN.Process(target=_save_often, args=(path, 90))
+        child.start()
+        while not (tmp_path / f"begun-{child.pid}").exists():
+            time.sleep(0.001)
+        time.sleep(rng.uniform(0, 0.15))
+        child.kill()
+        child.join()
+        (tmp_path / f"begun-{child.pid}").unlink()
+        assert not path.exists() or len(read(path)[0]) == 6
+    save(path, clip())
+    assert [p.name for p in tmp_path.iterdir()] == [path.name]
+
+
+@pytest.mark.parametrize("many", [2, 4])
+@pytest.mark.parametrize("suffix", (".mp4", ".gif"))
+def test_of_processes_that_write_one_file_each_writes_a_whole_one(tmp_path, suffix, many):
+    path = tmp_path / f"clip{suffix}"
+    for _ in range(-(-ROUNDS // 20)):  # each of them writes 20 times
+        children = [CHILDREN.Process(target=_save_often, args=(path, 50 * k + 20)) for k in range(many)]
+        for child in children:
+            child.start()
+        for child in children:
+            child.join(100)
+        assert [child.exitcode for child in children] == [0] * many
+        frames = read(path)[0]
+        assert len(frames) == 6 and np.ptp(frames.astype(int)) <= 2
+        assert sorted(p.name for p in tmp_path.iterdir() if not p.name.startswith("begun")) == [path.name]

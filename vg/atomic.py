@@ -92,8 +92,17 @@ def flush(path: Path) -> None:
 
 def sweep(target: Path) -> None:
     """Remove what killed processes left of their work on ``target``."""
-    for name in glob.glob(glob.escape(_prefix(target)) + "*", root_dir=target.parent, include_hidden=True):
-        folder = target.parent / name
+    _remove_abandoned(target.parent, glob.escape(_prefix(target)) + "*")
+
+
+def sweep_all(folder: Path) -> None:
+    """Remove what killed processes left of their work on anything in ``folder``, a folder of our own."""
+    _remove_abandoned(folder, ".*." + 8 * "[a-z0-9_]")  # as mkdtemp names them
+
+
+def _remove_abandoned(parent: Path, pattern: str) -> None:
+    for name in glob.glob(pattern, root_dir=parent, include_hidden=True):
+        folder = parent / name
         if folder.is_dir() and (held := _hold(folder)) is not None:
             held.release()
             shutil.rmtree(folder, ignore_errors=True)

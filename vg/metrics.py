@@ -14,8 +14,18 @@ from vg.data.images import ImageSet
 
 
 def psnr(video: Tensor, truth: Tensor) -> Tensor:
-    """Peak signal-to-noise ratio of each clip (peak 255, that is a range of 2 here): (B,) in dB; equal clips: inf."""
-    error = (video.clamp(-1, 1) - truth).square().flatten(1).mean(1)
+    """Peak signal-to-noise ratio of each clip (peak 255, that is a range of 2 here): (B,) in dB; equal clips: inf.
+
+    Raises:
+        ValueError: if the two differ in shape, or are no floats.
+    """
+    if video.shape != truth.shape or not (video.is_floating_point() and truth.is_floating_point()):
+        raise ValueError(
+            f"psnr: got {video.dtype} {tuple(video.shape)} and {truth.dtype} {tuple(truth.shape)}, expected two float "
+            "tensors of one shape, with values in [-1, 1]."
+        )
+    a, b = (v.to(torch.promote_types(v.dtype, torch.float32)).clamp(-1, 1) for v in (video, truth))  # half is coarse
+    error = (a - b).square().flatten(1).mean(1)
     return 10 * torch.log10(4 / error)
 
 

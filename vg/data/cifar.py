@@ -113,8 +113,8 @@ def _open(path: Path) -> Images:
         return pictures(path, SIZE, "cifar10", "CIFAR-10", CLASSES)
     files = [path] if path.name == TAR else sorted(path.glob("*_batch*"))
     stats = [(file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in files]
-    folder = image_store.stored("cifar10", SIZE, {"files": stats}, lambda: _contents(path))
-    return open_images(folder, "cifar10", "CIFAR-10", path)
+    stored = image_store.stored("cifar10", SIZE, {"files": stats}, lambda: _contents(path))
+    return open_images(stored, "cifar10", "CIFAR-10", path)
 
 
 def _contents(path: Path) -> image_store.Contents:

@@ -1,5 +1,6 @@
 """Decoding: a video file as uint8 frames of one size, at one frame rate, without its black bars."""
 
+import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,7 @@ from torch import Tensor
 
 BAR = 24  # grey level up to which a row or column counts as black
 BATCH = 64  # frames that are resized together
+FIRST = 240  # frames in which bars are looked for where a file cannot be searched
 
 
 class BadVideo(ValueError):
@@ -117,7 +119,11 @@ def _seconds(file, stream) -> float | None:
 
 
 def _samples(file, stream, seconds: float | None, count: int = 24) -> Iterator[np.ndarray]:
-    """Some grey pictures from all over the file; from its beginning where it cannot be searched."""
+    """Some grey pictures from all over the file; from its beginning where it cannot be searched, or is short."""
+    short = 0 < stream.frames <= 2 * count  # and may have one key frame, or two, that say little of the others
+    if short and (pictures := list(_first(file.name))):
+        yield from pictures
+        return
     try:
         if not seconds:
             raise ValueError("its length is unknown")
@@ -125,14 +131,16 @@ def _samples(file, stream, seconds: float | None, count: int = 24) -> Iterator[n
             file.seek(int(seconds * (k + 0.5) / count * av.time_base))
             yield next(file.decode(stream)).to_ndarray(format="gray")
     except (av.error.FFmpegError, StopIteration, ValueError):
-        with _open(file.name) as again:
-            try:
-                for k, frame in enumerate(again.decode(video=0)):
-                    if k == 240:
-                        break
-                    yield frame.to_ndarray(format="gray")
-            except av.error.FFmpegError:
-                return
+        yield from _first(file.name)
+
+
+def _first(path: str) -> Iterator[np.ndarray]:
+    with _open(path) as file:
+        try:
+            for frame in itertools.islice(file.decode(video=0), FIRST):
+                yield frame.to_ndarray(format="gray")
+        except av.error.FFmpegError:
+            return
 
 
 def _box(pictures: list[np.ndarray]) -> tuple[int, int, int, int]:

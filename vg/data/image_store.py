@@ -2,17 +2,18 @@
 
     train.npy  test.npy                  uint8 (N, C, H, W)
     train-labels.npy  test-labels.npy    int64 (N,)
-    images.json                          classes, settings, sha256 of all pixels and labels; written last
+    images.json                          classes, settings, sha256 of all pixels and labels
+    checksums.json                       of all these
 
-It lies in ``data/cache/images/``, in a folder named for its source and settings, is made under another name and
-moved into place when whole: it is complete or not there.
+It lies in ``data/cache/images/``, in a folder named for its source and settings. It is complete or not there, and made
+again where it is damaged (``vg.data.sealed``).
 """
 
 import errno
 import hashlib
 import json
+import os
 import shutil
-import tempfile
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +22,7 @@ import numpy as np
 from tqdm.auto import tqdm
 
 from vg import paths
-from vg.data.in_place import put_in_place
+from vg.data.sealed import Blocks, Sealed, opened, writing
 
 FORMAT = 1
 SPLITS = ("train", "test")
@@ -43,8 +44,27 @@ class Contents:
     items: Iterable[Item]
 
 
-def stored(name: str, size: int, source: dict, make: Callable[[], Contents], verb: str = "decoding") -> Path:
-    """The folder of the arrays; filled the first time, and anew when the source is another.
+@dataclass(frozen=True)
+class Stored:
+    """What is stored.
+
+    Attributes:
+        folder: where it lies.
+        classes: their names.
+        sha256: hex digest of all pixels and labels.
+        pixels: of each split, uint8 (N, C, H, W), read-only and memory-mapped; of more than a gigabyte, `Blocks`.
+        labels: of each split, int64 (N,).
+    """
+
+    folder: Path
+    classes: tuple[str, ...]
+    sha256: str
+    pixels: dict[str, np.ndarray | Blocks]
+    labels: dict[str, np.ndarray]
+
+
+def stored(name: str, size: int, source: dict, make: Callable[[], Contents], verb: str = "decoding") -> Stored:
+    """The arrays; decoded the first time, and anew when the source is another.
 
     Args:
         name: of the set; part of the folder's name.
@@ -60,48 +80,53 @@ def stored(name: str, size: int, source: dict, make: Callable[[], Contents], ver
     settings = {"format": FORMAT, "name": name, "size": size, **source}
     key = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:12]
     folder = paths.cache_dir() / "images" / f"{name}-{size}x{size}-{key}"
-    if _finished(folder):
-        return folder
-    contents = make()
-    total = sum(map(len, contents.labels.values()))
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        room = shutil.disk_usage(
-            folder.parent
-        ).free  # asked beforehand: a mapped write to a full disk kills the process
-        if room < (need := total * 3 * size * size + 10_000_000):
-            raise OSError(errno.ENOSPC, f"{need / 1e6:.0f} MB are needed and {room / 1e6:.0f} MB are free")
-        temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
-    except OSError as problem:
-        raise _unwritable(folder, problem) from problem
-    try:
+
+    def fill(work: Path) -> None:
+        contents = make()
+        total = sum(map(len, contents.labels.values()))
+        with writing(folder.parent):
+            room = shutil.disk_usage(work).free
+            if room < (need := total * 3 * size * size + 10_000_000):
+                raise OSError(errno.ENOSPC, f"{need / 1e6:.0f} MB are needed and {room / 1e6:.0f} MB are free")
+            arrays = _empty(work, contents.labels, size)
         with tqdm(
             desc=f"{verb} {name}", total=total, unit="image", delay=1.0, mininterval=0.5
         ) as bar:  # a second: not worth a bar
-            _fill(temporary, contents, size, bar)
-        _finish(temporary, {"settings": settings, "classes": list(contents.classes)})
-        _move(temporary, folder)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-    return folder
+            _fill(arrays, contents.items, bar)
+        with writing(folder.parent):
+            _finish(work, {"settings": settings, "classes": list(contents.classes)})
+
+    return opened(folder, fill, lambda kept: _read(kept, settings))
 
 
-def card(folder: Path) -> dict:
-    return json.loads((folder / "images.json").read_text())
+def _read(kept: Sealed, settings: dict) -> Stored:
+    facts = kept.card("images.json")
+    pixels = {split: kept.array(f"{split}.npy", np.uint8, 4) for split in SPLITS}
+    labels = {split: np.array(kept.array(f"{split}-labels.npy", np.int64, 1)) for split in SPLITS}
+    classes, size = tuple(map(str, facts["classes"])), settings["size"]
+    if facts["settings"] != json.loads(json.dumps(settings)):
+        raise ValueError("other settings")
+    for split in SPLITS:
+        known = np.isin(labels[split], range(len(classes)))
+        if pixels[split].shape != (len(known), 3, size, size) or not known.all():
+            raise ValueError(f"the {split} images {pixels[split].shape} and their labels {known.shape} do not fit")
+    return Stored(kept.folder, classes, str(facts["sha256"]), pixels, labels)
 
 
-def _fill(folder: Path, contents: Contents, size: int, bar: tqdm) -> None:
-    arrays, missing = {}, {}
-    try:
-        for split in SPLITS:
-            labels = contents.labels[split]
-            np.save(folder / f"{split}-labels.npy", labels.astype(np.int64))
-            shape = (len(labels), 3, size, size)
-            arrays[split] = np.lib.format.open_memmap(folder / f"{split}.npy", "w+", np.uint8, shape)
-            missing[split] = np.ones(len(labels), bool)
-    except OSError as problem:
-        raise _unwritable(folder, problem) from problem
-    for split, place, pixels in contents.items:
+def _empty(folder: Path, labels: dict[str, np.ndarray], size: int) -> dict[str, np.memmap]:
+    """Write the labels, and make the arrays for the pixels of each split."""
+    arrays = {}
+    for split in SPLITS:
+        np.save(folder / f"{split}-labels.npy", labels[split].astype(np.int64))
+        shape = (len(labels[split]), 3, size, size)
+        arrays[split] = np.lib.format.open_memmap(folder / f"{split}.npy", "w+", np.uint8, shape)
+        _reserve(folder / f"{split}.npy")
+    return arrays
+
+
+def _fill(arrays: dict[str, np.memmap], items: Iterable[Item], bar: tqdm) -> None:
+    missing = {split: np.ones(len(array), bool) for split, array in arrays.items()}
+    for split, place, pixels in items:
         arrays[split][place] = pixels
         missing[split][place] = False
         bar.update(1)
@@ -111,30 +136,15 @@ def _fill(folder: Path, contents: Contents, size: int, bar: tqdm) -> None:
         array.flush()
 
 
+def _reserve(path: Path) -> None:
+    """Have the disk set aside a file's bytes: a mapped write to a full disk kills the process."""
+    if hasattr(os, "posix_fallocate"):
+        with path.open("rb+") as file:
+            os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
+
+
 def _finish(folder: Path, facts: dict) -> None:
-    digest, sizes = hashlib.sha256(), {}
+    digest = hashlib.sha256()
     for name in (f"{split}{part}.npy" for split in SPLITS for part in ("", "-labels")):
         digest.update(np.ascontiguousarray(np.load(folder / name, mmap_mode="r")).data)
-        sizes[name] = (folder / name).stat().st_size
-    facts |= {"sha256": digest.hexdigest(), "bytes": sizes}
-    (folder / "images.json").write_text(json.dumps(facts, indent=1))
-
-
-def _finished(folder: Path) -> bool:
-    try:
-        return all((folder / name).stat().st_size == size for name, size in card(folder)["bytes"].items())
-    except (OSError, ValueError, KeyError):
-        return False
-
-
-def _move(temporary: Path, folder: Path) -> None:
-    try:
-        put_in_place(temporary, folder, _finished)
-    except OSError as problem:
-        if not _finished(folder):  # another process may have been faster: then all is well
-            raise _unwritable(folder, problem) from problem
-
-
-def _unwritable(folder: Path, problem: OSError) -> OSError:
-    room = "Make room there, or set VG_CACHE to another folder."
-    return OSError(f"{folder.parent} cannot be written ({problem.strerror or problem}). {room}")
+    (folder / "images.json").write_text(json.dumps(facts | {"sha256": digest.hexdigest()}, indent=1))

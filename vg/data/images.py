@@ -11,6 +11,7 @@ from torch import Tensor
 
 from vg.data import archives, drawings, image_files, image_store
 from vg.data import download as net
+from vg.data.sealed import Blocks
 from vg.data.sources import _short
 
 
@@ -23,7 +24,7 @@ class ImageSet:
         labels: int64 (N,), the number of each image's class.
     """
 
-    pixels: np.ndarray
+    pixels: np.ndarray | Blocks
     labels: Tensor
 
     def __len__(self) -> int:
@@ -134,8 +135,8 @@ def pictures(path: Path, size: int, name: str, note: str, classes: tuple[str, ..
         items = ((splits[i], place[i], pixels) for i, pixels in image_files.read(found, size))
         return image_store.Contents(found.classes, labels, items)
 
-    folder = image_store.stored(name, size, {"files": image_files.fingerprint(path)}, make)
-    return open_images(folder, name, note, path)
+    stored = image_store.stored(name, size, {"files": image_files.fingerprint(path)}, make)
+    return open_images(stored, name, note, path)
 
 
 def image_drawings(seed: int = 0, train: int = 20_000, test: int = 2_000) -> Images:
@@ -162,21 +163,16 @@ def image_drawings(seed: int = 0, train: int = 20_000, test: int = 2_000) -> Ima
         return image_store.Contents(drawings.CLASSES, labels, items)
 
     source = {"code": drawings.code_sha256(), "seed": seed, **many}
-    folder = image_store.stored("drawings", drawings.SIZE, source, make, verb="drawing")
-    return open_images(folder, "drawings", "drawn by vg.data.drawings", None)
+    stored = image_store.stored("drawings", drawings.SIZE, source, make, verb="drawing")
+    return open_images(stored, "drawings", "drawn by vg.data.drawings", None)
 
 
-def open_images(folder: Path, name: str, note: str, path: Path | None) -> Images:
-    """What ``image_store.stored`` has written."""
-    facts = image_store.card(folder)
+def open_images(stored: image_store.Stored, name: str, note: str, path: Path | None) -> Images:
+    """What ``image_store.stored`` has given."""
     train, test = (
-        ImageSet(
-            np.load(folder / f"{split}.npy", mmap_mode="r"),
-            torch.from_numpy(np.load(folder / f"{split}-labels.npy")),
-        )
-        for split in image_store.SPLITS
+        ImageSet(stored.pixels[split], torch.from_numpy(stored.labels[split])) for split in image_store.SPLITS
     )
-    return Images(name, note, path, tuple(facts["classes"]), train, test, facts["sha256"], folder)
+    return Images(name, note, path, stored.classes, train, test, stored.sha256, stored.folder)
 
 
 def _places(splits: list[str]) -> list[int]:

@@ -5,6 +5,7 @@ from itertools import pairwise
 import numpy as np
 
 Shot = tuple[int, int]  # (start, stop) in frames, stop excluded
+GAP = 12  # frames, a second of film: so far apart are the two sides where a shot has to be divided
 
 
 def find_shots(frames: np.ndarray, threshold: float = 20.0, shortest: int = 6) -> list[Shot]:
@@ -65,11 +66,14 @@ def _new_background(grey: np.ndarray, k: int, strict: bool) -> bool:
 def split_shots(
     shots: list[Shot], share: float = 0.1, shortest: int = 36, seed: int = 0
 ) -> tuple[list[Shot], list[Shot]]:
-    """Divide shots into training and validation, whole shots only.
+    """Divide shots into training and validation, whole shots only where there are enough.
 
     Windows of one shot overlap and look alike, so a shot belongs to one side alone. Validation shots
     are drawn from all over the film: it is cut into stretches of equal length and a shot is drawn
     in each. The first and the last shot (titles) always train.
+
+    Where that leaves none to draw, as in a video of one or two shots, the end of the longest shot is held out and
+    ``GAP`` frames before it are on neither side. What is measured there is less than on a shot never seen.
 
     Args:
         shots: ``(start, stop)`` of each shot.
@@ -78,7 +82,8 @@ def split_shots(
         seed: which shots are drawn.
 
     Returns:
-        (training, validation), each in film order. Validation is empty where no shot is long enough.
+        (training, validation), each in film order. Validation is empty where no shot is long enough, or where fewer
+        than ``shortest`` frames would train.
     """
     if not 0 < share <= 0.5:
         raise ValueError(f"split_shots: share is {share}, expected above 0 and at most 0.5")
@@ -103,4 +108,16 @@ def split_shots(
             break
     if inner and not chosen:  # every shot is too long for the share: better the shortest than none
         chosen.add(min(inner, key=lambda s: s[1] - s[0]))
+    if not chosen:
+        return _split_longest(shots, max(shortest, min(round(share * total), total - GAP - shortest)), shortest)
     return [s for s in shots if s not in chosen], [s for s in shots if s in chosen]
+
+
+def _split_longest(shots: list[Shot], held: int, shortest: int) -> tuple[list[Shot], list[Shot]]:
+    """The last ``held`` frames of the longest shot, or all of it, for validation; the rest for training."""
+    start, stop = max(shots, key=lambda s: s[1] - s[0])
+    middle = max(start, stop - held)
+    train = [s for s in shots if s != (start, stop)] + [(start, middle - GAP)] * (middle - GAP > start)
+    if stop - middle < shortest or sum(b - a for a, b in train) < shortest:
+        return list(shots), []
+    return sorted(train), [(middle, stop)]

@@ -1,17 +1,16 @@
 """The frame store: a film decoded once, restored where it is old, memory-mapped from then on.
 
-    frames.npy    uint8 (T, C, H, W)
-    store.json    the settings, the frame rate, the shots; written last
+    frames.npy        uint8 (T, C, H, W)
+    store.json        the settings, the frame rate, the shots
+    checksums.json    of both
 
-A store lies in ``data/cache/frames/``, in a folder named for its source and settings. It is made in a folder
-of its own and moved into place when whole, so that a store is complete or not there.
+A store lies in ``data/cache/frames/``, in a folder named for its source and settings. It is complete or not there,
+and made again where it is damaged (``vg.data.sealed``).
 """
 
 import hashlib
 import json
-import shutil
-import tempfile
-from contextlib import contextmanager
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,8 +22,8 @@ from tqdm.auto import tqdm
 from vg import paths
 from vg.data import decode
 from vg.data.cartoon import cartoon as draw
-from vg.data.in_place import put_in_place
 from vg.data.restore import restore as restore_shot
+from vg.data.sealed import Blocks, Sealed, opened, writing
 from vg.data.shots import Shot, find_shots
 from vg.data.sources import Source
 
@@ -39,7 +38,8 @@ class FrameStore:
     """A film as frames. Made by ``open_store``.
 
     Attributes:
-        frames: uint8 (T, C, H, W), 0 black to 255 white, read-only and memory-mapped.
+        frames: uint8 (T, C, H, W), 0 black to 255 white, read-only and memory-mapped. Of more than a gigabyte it is
+            no array but gives one when indexed (``vg.data.sealed.Blocks``).
         fps: frames a second.
         shots: (start, stop) of each shot; together they cover every frame once.
         name: of the source.
@@ -48,7 +48,7 @@ class FrameStore:
         folder: where it lies.
     """
 
-    frames: np.ndarray
+    frames: np.ndarray | Blocks
     fps: float
     shots: list[Shot]
     name: str
@@ -116,45 +116,28 @@ def open_store(
     }
     name = hashlib.sha256(json.dumps(settings).encode()).hexdigest()[:12]
     folder = paths.cache_dir() / "frames" / f"{source.name}-{size[0]}x{size[1]}-{name}"
-    if not _finished(folder):
-        with _in_place(folder) as temporary:
-            _build(source, settings, temporary)
-    return _read(folder, source.name)
+
+    def make(work: Path) -> None:
+        with writing(folder.parent):
+            _build(source, settings, work)
+
+    return opened(folder, make, lambda kept: _read(kept, settings, source.name))
 
 
-def _finished(folder: Path) -> bool:
-    try:
-        card = json.loads((folder / "store.json").read_text())
-        return (folder / "frames.npy").stat().st_size == card["bytes"]
-    except (OSError, ValueError, KeyError):
-        return False
-
-
-def _read(folder: Path, name: str) -> FrameStore:
-    card = json.loads((folder / "store.json").read_text())
-    s = card["settings"]
-    parts = [f"{s['size'][0]}x{s['size'][1]}", f"{s['fps']:g} fps", "grey" if s["grey"] else "colour"]
-    parts += ["restored"] * s["restored"] + [f"first {s['frames']} frames"] * (s["frames"] is not None)
-    parts.append(folder.name[-12:])  # of the settings and the way of restoring, so that caches notice a change
-    pixels = np.load(folder / "frames.npy", mmap_mode="r")
-    shots = [(start, stop) for start, stop in card["shots"]]
-    return FrameStore(pixels, card["fps"], shots, name, s["source"], ", ".join(parts), folder)
-
-
-@contextmanager
-def _in_place(folder: Path):
-    """A temporary folder that takes the name ``folder`` when all went well, and vanishes when not."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
-    try:
-        yield temporary
-        put_in_place(temporary, folder, _finished)
-    except OSError as problem:
-        if not _finished(folder):  # another process may have been faster: then all is well
-            room = "Make room there, or set VG_CACHE to another folder."
-            raise OSError(f"{folder.parent} cannot be written ({problem}). {room}") from problem
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+def _read(kept: Sealed, settings: dict, name: str) -> FrameStore:
+    card, pixels = kept.card("store.json"), kept.array("frames.npy", np.uint8, 4)
+    size, shots = settings["size"], [(int(start), int(stop)) for start, stop in card["shots"]]
+    if card["settings"] != settings or pixels.shape[1:] != (1 if settings["grey"] else 3, *size):
+        raise ValueError(f"other settings, or frames {pixels.shape}")
+    starts, stops = [start for start, _ in shots], [stop for _, stop in shots]
+    tiled = [*starts, len(pixels)] == [0, *stops] and all(start < stop for start, stop in shots)
+    if not tiled or not 0 < card["fps"] < math.inf:
+        raise ValueError(f"the shots do not tile its {len(pixels)} frames, or it has no frame rate")
+    parts = [f"{size[0]}x{size[1]}", f"{settings['fps']:g} fps", "grey" if settings["grey"] else "colour"]
+    parts += ["restored"] * settings["restored"]
+    parts += [f"first {settings['frames']} frames"] * (settings["frames"] is not None)
+    parts.append(kept.folder.name[-12:])  # of the settings and the way of restoring, so that caches notice a change
+    return FrameStore(pixels, card["fps"], shots, name, settings["source"], ", ".join(parts), kept.folder)
 
 
 def _build(source: Source, settings: dict, folder: Path) -> None:

@@ -106,8 +106,8 @@ class LatentCache:
 
         Args:
             frames: tubelet-frames in a window (``tubelet[0]`` frames each).
-            shots: which shots, by number or as the (start, stop) of ``.shots``; default all. Those too short
-                for a window have none.
+            shots: which shots, by number or as the (start, stop) of ``.shots`` or of a part of one; default all.
+                Those too short for a window have none.
             views: which (phase, mirrored); default all. To measure, ``[(0, False)]`` counts no frame twice.
             stride: tubelet-frames from one window's start to the next; ``frames`` gives windows side by side.
 
@@ -116,37 +116,47 @@ class LatentCache:
         """
         if frames < 1 or stride < 1:
             raise ValueError(f"frames={frames} and stride={stride}: both must be at least 1.")
-        numbers = {self._shot_number(shot) for shot in (self.shots if shots is None else shots)}
+        parts = {self._part(shot) for shot in (self.shots if shots is None else shots)}
+        parts_of: dict[int, list[tuple[int, int]]] = {}
+        for number, start, stop in sorted(parts):
+            parts_of.setdefault(number, []).append((start, stop))
         chosen = set(self.views) if views is None else {(int(phase), bool(flip)) for phase, flip in views}
         if unknown := sorted(chosen - set(self.views)):
             raise ValueError(
                 f"{self.folder} has no view (phase, mirrored) {plain(unknown)}; it holds "
                 f"{plain(self.views)}. Choose from these, or write a cache with more phases or mirrored."
             )
-        picked = [
-            (first, entry)
+        span = self.tubelet[0]
+        picked = [  # of each part, where its whole tubelet-frames begin and end
+            (
+                first + max(0, -((entry.start - start) // span)),
+                first + min(entry.t, (stop - entry.start) // span),
+                entry.shot,
+            )
             for first, entry in zip(self._first, self.entries)
-            if entry.shot in numbers and (entry.phase, entry.mirrored) in chosen
+            for start, stop in parts_of.get(entry.shot, ())
+            if (entry.phase, entry.mirrored) in chosen
         ]
-        starts = [np.arange(first, first + entry.t - frames + 1, stride) for first, entry in picked]
-        owners = [np.full(len(start), entry.shot) for start, (_, entry) in zip(starts, picked)]
+        starts = [np.arange(low, high - frames + 1, stride) for low, high, _ in picked]
+        owners = [np.full(len(start), shot) for start, (*_, shot) in zip(starts, picked)]
         if not any(len(start) for start in starts):
-            longest = max((entry.t for _, entry in picked), default=0)
-            span = self.tubelet[0]
+            longest = max([0, *(int(high - low) for low, high, _ in picked)])
             raise ValueError(
                 f"no window of {frames} tubelet-frames ({frames * span} frames) fits any of the "
-                f"{len(numbers)} shots chosen: the longest has {longest} ({longest * span} frames). "
+                f"{len(parts)} shots chosen: the longest has {longest} ({longest * span} frames). "
                 f"{f'Ask for frames={longest} or fewer, or choose' if longest else 'Choose'} longer shots."
             )
         return Windows(self.tokens, np.concatenate(starts), np.concatenate(owners), frames)
 
-    def _shot_number(self, shot: int | tuple[int, int]) -> int:
+    def _part(self, shot: int | tuple[int, int]) -> tuple[int, int, int]:
+        """The number of a shot, and the (start, stop) of it or of a part of it, in frames."""
         if isinstance(shot, Sequence):
-            pair = (int(shot[0]), int(shot[1]))
-            if pair in self.shots:
-                return self.shots.index(pair)
+            start, stop = int(shot[0]), int(shot[1])
+            for number, (first, last) in enumerate(self.shots):
+                if first <= start < stop <= last:
+                    return number, start, stop
         elif 0 <= int(shot) < len(self.shots):
-            return int(shot)
+            return (int(shot), *self.shots[int(shot)])
         raise ValueError(
             f"shot {shot} is not in {self.folder}, which has {len(self.shots)} shots. Choose from its "
             ".shots, by number or as (start, stop)."
