@@ -3,7 +3,6 @@
 All of this is known without decoding a picture. A file that lasts for days or breaks off is found here.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -11,13 +10,13 @@ import av
 import numpy as np
 from av.format import Flags
 
-from vg.data.video_file import COPY, BadVideo, opened
+from vg.data.video_file import COPY, BadVideo, opened, packets
 
 LONGEST_HOLD = 3600.0  # seconds that one picture may stay on show
 STEADY = 0.25  # of a frame: how far from its place in an even row a picture may be (some clocks count milliseconds)
 JUMP = 10.0  # seconds ahead that are a break in the clock of a broadcast or of joined files (FFmpeg's threshold)
 BACK = 1.0  # seconds back that are such a break
-MISSING = 0.5  # seconds that a header may promise too many, or
+MISSING = 0.25  # seconds that a header may promise too many, or
 MISSING_SHARE = 0.002  # of the whole
 STATED = ("mov", "matroska", "avi", "flv", "asf")  # containers whose header says how long they are
 
@@ -32,6 +31,7 @@ class Clock:
         tick: seconds to which its time stamps are exact.
         joined: whether the clock may break off and go on elsewhere, as a broadcast's may.
         start: the time stamp in seconds of the first picture that can be decoded, where it need not be the first.
+        broken: number, among the packets of the stream, of the first that is not whole, or None.
         damage: what is missing, as far as that can be known without decoding; or None.
     """
 
@@ -40,6 +40,7 @@ class Clock:
     tick: float
     joined: bool
     start: float | None
+    broken: int | None
     damage: str | None
 
 
@@ -75,9 +76,10 @@ def scan(path: str | Path) -> Clock:
     if not seen.pictures:
         raise BadVideo(f"{path} has a video stream without frames. Is the file whole? {COPY}")
     if not seen.times:
-        if not likely:
+        rate = 1 / seen.usual if seen.usual else next(iter(likely[::-1]), None)
+        if rate is None:
             raise BadVideo(f"{path} does not say how many frames a second it has. Convert it to MP4.")
-        return Clock(likely[-1], None, tick, joined, None, damage)
+        return Clock(rate, None, tick, joined, None, seen.broken, damage)
     times = np.sort(seen.times)
     end = max(seen.end, times[-1] + _usual_gap(times, likely))
     hold = float(np.diff(times, append=end).max())
@@ -87,7 +89,7 @@ def scan(path: str | Path) -> Clock:
             "If it should, raise vg.data.clock.LONGEST_HOLD."
         )
     rate = steady_rate(times, end, likely)
-    return Clock(rate, float(end - times[0]), tick, joined, seen.start, damage)
+    return Clock(rate, float(end - times[0]), tick, joined, seen.start, seen.broken, damage)
 
 
 def steady_rate(times: np.ndarray, end: float, likely: list[float] | None = None) -> float | None:
@@ -115,11 +117,14 @@ def _usual_gap(times: np.ndarray, likely: list[float]) -> float:
 class _Seen:
     """What ``_gather`` found."""
 
+    packets: int = 0
     pictures: int = 0
     times: list[float] = field(default_factory=list)  # of pictures, in order of decoding
+    usual: float = 0.0  # seconds that a picture says to stay
     end: float = 0.0  # of the last picture
     start: float | None = None
     reached: float = 0.0  # by any stream, by the file's own clock
+    broken: int | None = None
     damage: str | None = None
 
 
@@ -127,42 +132,53 @@ def _gather(file, stream, joined: bool, length: float) -> _Seen:
     """Demux the whole file; a picture that does not say how long it stays is given ``length``."""
     seen, unbroken, now = _Seen(), Unbroken(joined), None
     try:
-        for packet in _packets(file):
+        for packet in packets(file):
+            if not packet.size and packet.dts is None:
+                continue  # the end of a stream
             first = packet.dts if packet.dts is not None else packet.pts
             shown = packet.pts if packet.pts is not None else packet.dts
             tick, lasts = float(packet.time_base or 0), float((packet.duration or 0) * (packet.time_base or 0))
             if shown is not None:
                 seen.reached = max(seen.reached, shown * tick + lasts)
-            if packet.stream is not stream or packet.is_discard:
+            if packet.stream is not stream:
                 continue
-            if packet.is_corrupt:
-                seen.damage = seen.damage or f"is damaged after frame {seen.pictures} (a packet is not whole)"
+            broken, offset = seen.broken, unbroken.offset
+            if packet.is_corrupt and broken is None:
+                seen.broken = seen.packets
+                seen.damage = f"is damaged after frame {seen.pictures} (a packet is not whole)"
+            seen.packets += 1
+            if packet.is_discard:
+                continue
             if first is not None:
                 now = unbroken(first * tick, lasts or length) + (shown - first) * tick
             elif now is not None:
                 now += lasts or length  # some containers give the first of several a time stamp
-            if joined and now is not None and seen.start is None and packet.is_keyframe:
-                seen.start = now
-            if joined and now is not None and (seen.start is None or now < seen.start):
-                continue
-            seen.pictures += bool(packet.size)
-            if now is not None:
-                seen.end = max(seen.end, now + lasts)
-                seen.times += [now] * bool(packet.size)
+            if unbroken.offset != offset and broken in (seen.packets - 2, seen.packets - 1):
+                seen.broken = seen.damage = None  # it was joined there
+            _place(seen, packet, now, lasts, joined)
     except av.error.FFmpegError as problem:
         seen.damage = seen.damage or f"is damaged after frame {seen.pictures} ({problem.strerror})"
     return seen
 
 
-def _packets(file) -> Iterator[av.Packet]:
-    return (packet for packet in file.demux() if packet.size or packet.dts is not None)  # not the ends of streams
+def _place(seen: _Seen, packet: av.Packet, now: float | None, lasts: float, joined: bool) -> None:
+    """Take down when a packet's picture is shown, if it can be decoded."""
+    if joined and now is not None:
+        seen.start = now if seen.start is None and packet.is_keyframe else seen.start
+        if seen.start is None or now < seen.start:
+            return
+    seen.pictures += bool(packet.size)
+    seen.usual = seen.usual or lasts
+    if now is not None:
+        seen.end = max(seen.end, now + lasts)
+        seen.times += [now] * bool(packet.size)
 
 
 def _short(file, stream, seen: _Seen) -> str | None:
     """Where the header promises more than has come: of the video, or where it does not say, of the longest stream."""
     if not file.format.name.startswith(STATED) or not seen.reached:
         return None
-    reached, due = seen.reached - (file.start_time or 0) / av.time_base, (file.duration or 0) / av.time_base
+    reached, due = seen.reached, (file.duration or 0) / av.time_base  # from 0 or from its start, muxers differ
     if stream.duration is not None:
         reached = seen.end - float((stream.start_time or 0) * stream.time_base)
         due = float(stream.duration * stream.time_base)

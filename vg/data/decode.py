@@ -16,7 +16,7 @@ from torch import Tensor
 
 from vg.data.clock import Clock, scan
 from vg.data.pictures import samples, shown, upright
-from vg.data.video_file import COPY, BadVideo
+from vg.data.video_file import COPY, MOST_PIXELS, BadVideo
 
 BAR = 24  # grey level up to which a row or column counts as black
 BATCH = 64  # frames that are resized together, at most
@@ -65,7 +65,10 @@ def probe(path: str | Path) -> Probe:
         elif picture.shape == brightest.shape:  # the size may change on the way: the first counts
             np.maximum(brightest, picture, out=brightest)
     if brightest is None:
-        raise BadVideo(f"{path} has a video stream without frames that can be decoded. Is the file whole? {COPY}")
+        raise BadVideo(
+            f"{path} has a video stream without frames that can be decoded: they are damaged, or have more than "
+            f"{MOST_PIXELS:,} pixels (vg.data.video_file.MOST_PIXELS). Is the file whole? {COPY}"
+        )
     return Probe(*brightest.shape, clock.rate, clock.end, _box(brightest), turned, clock)
 
 

@@ -4,6 +4,7 @@ import os
 import struct
 from collections import deque
 from collections.abc import Iterator
+from itertools import chain, pairwise
 from pathlib import Path
 
 import av
@@ -11,7 +12,7 @@ import numpy as np
 from PIL import Image
 
 from vg.data.clock import Clock, Unbroken
-from vg.data.video_file import COPY, BadVideo, decoder_options, opened
+from vg.data.video_file import COPY, BadVideo, decoder_options, opened, packets
 
 SAMPLES = 24  # pictures from all over a file
 OPENING = 2400  # frames from its beginning that are decoded where it cannot be searched
@@ -61,20 +62,16 @@ def shown(path: str | Path, clock: Clock) -> Iterator[tuple[float, av.VideoFrame
 
 def _decoded(file, stream, clock: Clock) -> Iterator[tuple[av.VideoFrame | None, str | None]]:
     """Frames; at last, perhaps, None and what stopped the decoder."""
-    decoder = _decoder(stream)
-    sent, damage, began, due = deque(maxlen=64), None, False, clock.start is None
+    decoder, sent, damage, began = _decoder(stream), deque(maxlen=64), None, False
     try:
-        for packet in file.demux(stream):
-            if not packet.size and packet.dts is not None:
-                continue  # the picture before it stays on show; a decoder would take it for the end of the stream
-            due = due or packet.is_keyframe
-            if not due or (not began and _early(packet, clock)):
-                continue  # a broadcast is recorded from any moment on; these build on what was before
-            if packet.is_corrupt:
+        for packet, lost in _to_decode(file, stream, clock):
+            if packet is None:
                 damage = "a packet is not whole"
                 break
             sent.append(packet.pts)
             for frame in decoder.decode(packet if packet.size else None):
+                if lost is not None and frame.pts is not None and frame.pts >= lost:
+                    return  # shown after a picture that is lost
                 if frame.is_corrupt and clock.joined and not began:
                     continue  # it builds on pictures before the first
                 if frame.is_corrupt:
@@ -89,10 +86,32 @@ def _decoded(file, stream, clock: Clock) -> Iterator[tuple[av.VideoFrame | None,
         yield None, damage
 
 
+def _to_decode(file, stream, clock: Clock) -> Iterator[tuple[av.Packet | None, int | None]]:
+    """Packets from the first that can be decoded on, and an empty one for the end, or None for one that is not whole.
+
+    Of a file that breaks off the last packet may not be whole, and is left out. With the end comes its decoding time:
+    what it and the lost ones after it hold is not shown before.
+    """
+    begun = led = clock.start is None
+    lost = None
+    for number, (packet, after) in enumerate(pairwise(chain(packets(file, stream), [None]))):
+        if number == clock.broken:
+            yield None, None
+        if not packet.size and packet.dts is not None:
+            continue  # the picture before it stays on show; a decoder would take it for the end of the stream
+        last = after is None or (not after.size and after.dts is None)
+        if clock.damage and packet.size and last:
+            lost = packet.dts
+        elif led or (packet.is_keyframe and not begun):
+            begun = True
+            yield packet, lost
+        elif begun and not _early(packet, clock):  # the first pictures may build on some before the key frame
+            led = True
+            yield packet, lost
+
+
 def _early(packet: av.Packet, clock: Clock) -> bool:
-    return (
-        clock.start is not None and packet.pts is not None and packet.pts * packet.time_base < clock.start - clock.tick
-    )
+    return packet.pts is not None and packet.pts * packet.time_base < clock.start - clock.tick
 
 
 def _decoder(stream):
@@ -132,7 +151,7 @@ def samples(path: str | Path, clock: Clock) -> Iterator[tuple[np.ndarray, int]]:
             for k in range(SAMPLES):
                 try:
                     file.seek(int((start + clock.end * (k + 0.5) / SAMPLES) * av.time_base))
-                    frame = next(file.decode(stream))
+                    frame = next(_as_it_comes(file, stream))
                 except (av.error.FFmpegError, StopIteration):
                     continue
                 if frame.pts not in seen:
@@ -143,13 +162,17 @@ def samples(path: str | Path, clock: Clock) -> Iterator[tuple[np.ndarray, int]]:
     with opened(path) as (file, stream):  # a search ends at key frames, of which there are too few
         _prepare(stream)
         try:
-            for k, frame in enumerate(file.decode(stream)):
+            for k, frame in enumerate(_as_it_comes(file, stream)):
                 if k < OPENING // 10 or k % 10 == 0:
                     yield frame.to_ndarray(format="gray"), orientation(path, file, frame)
                 if k == OPENING:
                     return
         except av.error.FFmpegError:
             return
+
+
+def _as_it_comes(file, stream) -> Iterator[av.VideoFrame]:
+    return (f for packet in packets(file, stream) if packet.size or packet.dts is None for f in packet.decode())
 
 
 def _prepare(stream) -> None:

@@ -11,6 +11,7 @@ import av
 from av.stream import Disposition
 
 MOST_PIXELS = 2**26  # of a picture: 8192x8192
+POINTERS = {"concat", "concatf", "dash", "hls", "imf", "lavfi", "rtsp", "sdp", "webm_dash_manifest"}  # to other files
 COPY = "Copy it again."
 
 
@@ -25,8 +26,8 @@ def opened(path: str | Path) -> Iterator[tuple]:
     Raises:
         BadVideo: if it cannot be opened, holds no video, or pictures of more than ``MOST_PIXELS``.
     """
-    # A playlist may name addresses on the network; a header may declare any size.
-    options = {"protocol_whitelist": "file", "max_pixels": str(MOST_PIXELS)}
+    formats = ",".join(sorted(av.formats_available - POINTERS))
+    options = {"format_whitelist": formats, "protocol_whitelist": "file", "max_pixels": str(MOST_PIXELS)}
     try:
         file = av.open(str(path), metadata_errors="ignore", options=options)
     except (av.error.FFmpegError, ValueError) as problem:  # ValueError: a name with a zero byte
@@ -41,6 +42,14 @@ def opened(path: str | Path) -> Iterator[tuple]:
 def decoder_options(careful: bool = False) -> dict[str, str]:
     """For FFmpeg's decoders: the limit, and whether they report what they could conceal."""
     return {"max_pixels": str(MOST_PIXELS)} | ({"err_detect": "explode"} if careful else {})
+
+
+def packets(file, *streams) -> Iterator[av.Packet]:
+    """The packets of some streams, or of all, each ended by an empty one without time stamps."""
+    try:
+        yield from file.demux(*streams)
+    except IndexError:  # at the very end PyAV stumbles over streams that appeared on the way (broadcasts)
+        return
 
 
 def _stream(path: str | Path, file):
