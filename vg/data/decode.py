@@ -1,8 +1,11 @@
-"""Decoding: a video file as uint8 frames of one size, at one frame rate, without its black bars."""
+"""Decoding: a video file as uint8 frames of one size, at one frame rate, upright and without its black bars.
 
-import itertools
-from collections.abc import Iterator
-from dataclasses import dataclass
+``vg.data.video_file`` opens the file, ``vg.data.clock`` reads its time stamps, ``vg.data.pictures`` decodes it.
+"""
+
+import warnings
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import av
@@ -11,13 +14,17 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from vg.data.clock import Clock, scan
+from vg.data.pictures import samples, shown, upright
+from vg.data.video_file import COPY, MOST_PIXELS, BadVideo
+
 BAR = 24  # grey level up to which a row or column counts as black
-BATCH = 64  # frames that are resized together
-FIRST = 240  # frames in which bars are looked for where a file cannot be searched
+BATCH = 64  # frames that are resized together, at most
+BATCH_BYTES = 32 * 2**20  # of pixels, before or after resizing; as floats they take four times as much
+MOST_FRAMES = 2_000_000  # that come out of one file: 46 hours at 12 a second
+MOST_FPS = 1000.0  # frames a second that can be asked for
 
-
-class BadVideo(ValueError):
-    """A file that holds no video that can be read. The message says what is wrong and what to do."""
+__all__ = ["BadVideo", "Probe", "frames", "picked_rate", "probe", "resized"]
 
 
 @dataclass(frozen=True)
@@ -25,39 +32,53 @@ class Probe:
     """What a video file holds.
 
     Attributes:
-        height, width: of a picture, in pixels, bars included.
-        rate: frames a second, on average.
-        seconds: how long it says it is, or None.
+        height, width: of a picture as it is shown, in pixels, bars included.
+        rate: frames a second; None where they come at uneven times.
+        seconds: from the first picture to the end of the last, or None where the file has no time stamps.
         box: (top, bottom, left, right), the picture without black bars, in pixels.
+        orientation: how pictures are stored, from 1 (upright) to 8, as EXIF counts.
+        clock: the time stamps; ``clock.damage`` says what of the file is missing.
     """
 
     height: int
     width: int
-    rate: float
+    rate: float | None
     seconds: float | None
     box: tuple[int, int, int, int]
+    orientation: int
+    clock: Clock = field(repr=False)
 
 
 def probe(path: str | Path) -> Probe:
     """Look into a video file: its size, rate and length, and where its black bars are.
 
+    Its time stamps are all read, which takes about as long as copying the file; few pictures are decoded.
+
     Raises:
-        BadVideo: if it is no video, or none of its frames can be decoded.
+        BadVideo: if it is no video, none of its frames can be decoded, or it passes a limit.
     """
-    with _open(path) as file:
-        stream = file.streams.video[0]
-        rate = float(stream.average_rate or stream.guessed_rate or 0)
-        seconds = _seconds(file, stream)
-        pictures = list(_samples(file, stream, seconds))
-    if not pictures:
-        raise BadVideo(f"{path} has a video stream without frames. Is the file whole? Copy it again.")
-    if not rate:
-        raise BadVideo(f"{path} does not say how many frames a second it has. Convert it to MP4.")
-    return Probe(*pictures[0].shape, rate, seconds, _box(pictures))
+    clock, brightest, orientation = scan(path), None, 1
+    for picture, orientation in samples(path, clock):
+        picture = upright(picture, orientation)
+        if brightest is None:
+            brightest, turned = picture.copy(), orientation
+        elif picture.shape == brightest.shape:  # the size may change on the way: the first counts
+            np.maximum(brightest, picture, out=brightest)
+    if brightest is None:
+        raise BadVideo(
+            f"{path} has a video stream without frames that can be decoded: they are damaged, or have more than "
+            f"{MOST_PIXELS:,} pixels (vg.data.video_file.MOST_PIXELS). Is the file whole? {COPY}"
+        )
+    return Probe(*brightest.shape, clock.rate, clock.end, _box(brightest), turned, clock)
 
 
 def frames(
-    path: str | Path, size: tuple[int, int], fps: float = 12.0, grey: bool = True, found: Probe | None = None
+    path: str | Path,
+    size: tuple[int, int],
+    fps: float = 12.0,
+    grey: bool = True,
+    found: Probe | None = None,
+    partial: bool = False,
 ) -> Iterator[Tensor]:
     """Decode a file into batches of frames.
 
@@ -67,85 +88,104 @@ def frames(
         fps: frames a second; a file with fewer repeats some. See ``picked_rate`` for what comes out.
         grey: one channel, else three (RGB).
         found: what ``probe`` said of the file, if it was asked already.
+        partial: of a damaged file, keep what comes before the damage; a warning says how much that is.
 
     Yields:
-        uint8 (T, C, H, W), up to 64 frames, in order.
+        uint8 (T, C, H, W), up to 64 frames (fewer where pictures are large), in order.
 
     Raises:
-        BadVideo: if it is no video; or, once the readable frames are given, if the file is damaged there.
+        BadVideo: if it is no video or would give more than ``MOST_FRAMES``; or, once the sound frames are given, if
+            the file is damaged there. ``vg.data.pictures.shown`` says what counts as damage.
+        ValueError: if ``fps`` is not above 0, or above ``MOST_FPS``.
     """
+    if not 0 < fps <= MOST_FPS:
+        raise ValueError(f"fps is {fps:g}, expected above 0 and at most {MOST_FPS:g} (vg.data.decode.MOST_FPS).")
     found = found or probe(path)
-    top, bottom, left, right = found.box
-    batch: list[np.ndarray] = []
-    for picture in _at_rate(path, found.rate, fps, "gray" if grey else "rgb24"):
-        batch.append(picture[top:bottom, left:right])
-        if len(batch) == BATCH:
-            yield _resized(batch, size)
-            batch = []
+    got = picked_rate(found.rate, fps)
+    if (found.seconds or 0) * got > MOST_FRAMES:
+        raise BadVideo(
+            f"{path} would give {found.seconds * got:,.0f} frames at {got:g} a second, more than {MOST_FRAMES:,}. Take "
+            "a part of it, or raise vg.data.decode.MOST_FRAMES."
+        )
+    each = (1 if grey else 3) * max(found.height * found.width, size[0] * size[1])
+    most, batch, count, damage = max(1, min(BATCH, BATCH_BYTES // each)), [], 0, None
+    try:
+        for picture in _pixels(path, found, got, grey):
+            batch.append(picture)
+            count += 1
+            if len(batch) == most:
+                yield _resized(batch, size)
+                batch = []
+    except BadVideo as problem:
+        damage = problem
     if batch:
         yield _resized(batch, size)
+    if damage and not (partial and count):
+        raise damage
+    if damage:
+        warnings.warn(f"{damage} What is before is kept: {count} frames, {count / got:.1f} seconds.", stacklevel=2)
 
 
-def picked_rate(rate: float, fps: float) -> float:
-    """Frames a second that come out when ``fps`` is asked of a file with ``rate``.
+def picked_rate(rate: float | None, fps: float) -> float:
+    """Frames a second that come out when ``fps`` is asked of a file with ``rate``, None for uneven times.
 
     Within 2% of a whole fraction of the file's own rate, every n-th frame is taken (23.976 gives 11.988
-    for 12): a frame repeated or left out every minute would be seen as a jolt.
+    for 12): a frame repeated or left out every minute would be seen as a jolt. Else, and where frames come at uneven
+    times, it is ``fps``, and each frame is the one on show at its time.
     """
-    step = round(rate / fps)
+    step = round(rate / fps) if rate else 0
     return rate / step if step and abs(rate / step - fps) < 0.02 * fps else fps
 
 
-def _open(path: str | Path):
+def on_show(
+    pictures: Iterable[tuple[float, av.VideoFrame]], rate: float, end: float | None, last_for: float, tick: float
+) -> Iterator[av.VideoFrame]:
+    """The picture on show at 0, 1/rate, 2/rate, ... seconds.
+
+    Args:
+        pictures: with their times in seconds, in order.
+        rate: frames a second.
+        end: of the last picture, in seconds; None to have it stay ``last_for`` seconds.
+        tick: a picture this much late is in time: time stamps are rounded.
+
+    Raises:
+        BadVideo: what ``pictures`` raises, once all that was on show before is given.
+    """
+    last, now, due, damage = None, 0.0, 0, None
     try:
-        file = av.open(str(path), metadata_errors="ignore")
-    except av.error.FFmpegError as problem:
-        raise BadVideo(
-            f"{path} cannot be read as a video ({problem.strerror}). Give a video file, such as an MP4, "
-            "and if it is one, see whether it was copied whole."
-        ) from problem
-    if not file.streams.video:
-        held = ", ".join(s.type for s in file.streams) or "nothing"
-        file.close()
-        raise BadVideo(f"{path} holds no video, only {held}. Give a video file, such as an MP4.")
-    file.streams.video[0].thread_type = "AUTO"
-    return file
+        for now, picture in pictures:
+            while last is not None and due / rate < now - tick:
+                yield last
+                due += 1
+            last = picture
+    except BadVideo as problem:
+        damage, end = problem, now + 2 * tick  # for how long the last one would have stayed cannot be known
+    end = now + last_for if end is None else end
+    while last is not None and due / rate < end - tick:
+        yield last
+        due += 1
+    if damage:
+        raise damage
 
 
-def _seconds(file, stream) -> float | None:
-    if stream.duration is not None:
-        return float(stream.duration * stream.time_base)
-    return file.duration / av.time_base if file.duration else None
+def _pixels(path: str | Path, found: Probe, rate: float, grey: bool) -> Iterator[np.ndarray]:
+    """Pictures at ``rate``, upright and without bars: uint8 (H, W) or (H, W, 3)."""
+    clock, (top, bottom, left, right) = found.clock, found.box
+    height, width = (found.height, found.width) if found.orientation < 5 else (found.width, found.height)
+    even = clock.rate is not None
+    ending = (None, 1 / clock.rate, 1e-6) if even else (clock.end, 0.0, min(clock.tick, 1e-3))
+    before, pixels = None, None
+    for frame in on_show(shown(path, clock), rate, *ending):
+        if frame is not before:  # else it is held
+            same = (frame.height, frame.width) == (height, width)  # as FFmpeg does, the first picture's size holds
+            form = {"format": "gray" if grey else "rgb24"} | ({} if same else {"height": height, "width": width})
+            pixels = upright(frame.to_ndarray(**form), found.orientation)[top:bottom, left:right]
+            before = frame
+        yield pixels
 
 
-def _samples(file, stream, seconds: float | None, count: int = 24) -> Iterator[np.ndarray]:
-    """Some grey pictures from all over the file; from its beginning where it cannot be searched, or is short."""
-    short = 0 < stream.frames <= 2 * count  # and may have one key frame, or two, that say little of the others
-    if short and (pictures := list(_first(file.name))):
-        yield from pictures
-        return
-    try:
-        if not seconds:
-            raise ValueError("its length is unknown")
-        for k in range(count):
-            file.seek(int(seconds * (k + 0.5) / count * av.time_base))
-            yield next(file.decode(stream)).to_ndarray(format="gray")
-    except (av.error.FFmpegError, StopIteration, ValueError):
-        yield from _first(file.name)
-
-
-def _first(path: str) -> Iterator[np.ndarray]:
-    with _open(path) as file:
-        try:
-            for frame in itertools.islice(file.decode(video=0), FIRST):
-                yield frame.to_ndarray(format="gray")
-        except av.error.FFmpegError:
-            return
-
-
-def _box(pictures: list[np.ndarray]) -> tuple[int, int, int, int]:
+def _box(brightest: np.ndarray) -> tuple[int, int, int, int]:
     """The part of the picture that is ever lit. Bars of less than 1% are left: they are soft edges."""
-    brightest = np.max(pictures, axis=0)
     height, width = brightest.shape
     rows, columns = (np.flatnonzero(np.percentile(brightest, 90, axis=a) > BAR) for a in (1, 0))
     if len(rows) < height // 4 or len(columns) < width // 4:
@@ -154,55 +194,6 @@ def _box(pictures: list[np.ndarray]) -> tuple[int, int, int, int]:
     top, left = (n if n > 0.01 * side else 0 for n, side in ((top, height), (left, width)))
     bottom, right = (n if side - n > 0.01 * side else side for n, side in ((bottom, height), (right, width)))
     return top, bottom, left, right
-
-
-def _at_rate(path: str | Path, rate: float, fps: float, form: str) -> Iterator[np.ndarray]:
-    """The frames on show at 0, 1/fps, 2/fps, ... seconds after the first one."""
-    got = picked_rate(rate, fps)
-    step = rate / got
-    every = round(step) if abs(step - round(step)) < 1e-9 else None
-    shown, due, first, k, end = None, 0, None, 0, 0.0
-    with _open(path) as file:
-        stream = file.streams.video[0]
-        if stream.base_rate and abs(float(stream.base_rate) / rate - 1) > 0.02:
-            every = None  # frames that do not come at even times, whatever their average rate
-
-        def decoded() -> Iterator[av.VideoFrame]:
-            nonlocal end
-            for packet in file.demux(stream):
-                at = packet.dts if packet.pts is None else packet.pts
-                if at is not None:
-                    end = max(end, float((at + (packet.duration or 0)) * packet.time_base))
-                yield from packet.decode()
-
-        try:
-            for k, frame in enumerate(decoded()):
-                if every:
-                    if k % every == 0:
-                        yield frame.to_ndarray(format=form)
-                    continue
-                now = float(frame.time) if frame.time is not None else k / rate
-                first = now if first is None else first
-                while shown is not None and now - first > due / fps + 1e-6:
-                    yield shown.to_ndarray(format=form)
-                    due += 1
-                shown = frame
-        except av.error.FFmpegError as problem:
-            raise BadVideo(f"{path} is damaged after frame {k} ({problem.strerror}). Copy it again.") from problem
-        while shown is not None and due / fps < now - first + 1 / rate - 1e-6:  # the last frame has its time too
-            yield shown.to_ndarray(format=form)
-            due += 1
-        _check_whole(path, file, stream, end)
-
-
-def _check_whole(path: str | Path, file, stream, end: float) -> None:
-    """Raise BadVideo where the file says that its video is longer than the ``end`` reached, in seconds."""
-    if not end or (stream.duration is None and len(file.streams) > 1):
-        return  # no clock, or only the length of the longest stream, which may be the sound
-    seconds = _seconds(file, stream) or 0.0
-    reached = end - float((stream.start_time or 0) * stream.time_base)
-    if seconds - reached > max(0.5, 0.02 * seconds):
-        raise BadVideo(f"{path} breaks off after {reached:.1f} of its {seconds:.1f} seconds. Copy it again.")
 
 
 def _resized(pictures: list[np.ndarray], size: tuple[int, int]) -> Tensor:

@@ -1,0 +1,73 @@
+"""A video file opened with care: which of its streams is the video, and what it may ask for.
+
+What a stranger's file declares is checked before memory is taken. The limits are constants; to raise one, set it here.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import av
+from av.stream import Disposition
+
+MOST_PIXELS = 2**26  # of a picture: 8192x8192
+POINTERS = {"concat", "concatf", "dash", "hls", "imf", "lavfi", "rtsp", "sdp", "webm_dash_manifest"}  # to other files
+COPY = "Copy it again."
+
+
+class BadVideo(ValueError):
+    """A file that holds no video that can be read. The message says what is wrong and what to do."""
+
+
+@contextmanager
+def opened(path: str | Path) -> Iterator[tuple]:
+    """A file and its video stream: not its cover art, and of several the one that is marked as default.
+
+    Raises:
+        BadVideo: if it cannot be opened, holds no video, or pictures of more than ``MOST_PIXELS``.
+    """
+    formats = ",".join(sorted(av.formats_available - POINTERS))
+    options = {"format_whitelist": formats, "protocol_whitelist": "file", "max_pixels": str(MOST_PIXELS)}
+    try:
+        file = av.open(str(path), metadata_errors="ignore", options=options)
+    except (av.error.FFmpegError, ValueError) as problem:  # ValueError: a name with a zero byte
+        raise BadVideo(
+            f"{path} cannot be read as a video ({getattr(problem, 'strerror', problem)}). Give a video file, such as "
+            "an MP4, and if it is one, see whether it was copied whole."
+        ) from problem
+    with file:
+        yield file, _stream(path, file)
+
+
+def decoder_options(careful: bool = False) -> dict[str, str]:
+    """For FFmpeg's decoders: the limit, and whether they report what they could conceal."""
+    return {"max_pixels": str(MOST_PIXELS)} | ({"err_detect": "explode"} if careful else {})
+
+
+def packets(file, *streams) -> Iterator[av.Packet]:
+    """The packets of some streams, or of all, each ended by an empty one without time stamps."""
+    try:
+        yield from file.demux(*streams)
+    except IndexError:  # at the very end PyAV stumbles over streams that appeared on the way (broadcasts)
+        return
+
+
+def _stream(path: str | Path, file):
+    aside = Disposition.attached_pic | Disposition.timed_thumbnails
+    videos = [stream for stream in file.streams.video if not stream.disposition & aside]
+    if not videos:
+        held = ["cover art" if stream.type == "video" else stream.type for stream in file.streams]
+        only = ", ".join(dict.fromkeys(held)) or "nothing"
+        raise BadVideo(f"{path} holds no video, only {only}. Give a video file, such as an MP4.")
+    if len(videos) > 1 and any(stream.disposition & Disposition.dependent for stream in videos):
+        raise BadVideo(f"{path} is a picture in tiles, each a stream of its own. Save it as PNG or JPEG.")
+    stream = next((stream for stream in videos if stream.disposition & Disposition.default), videos[0])
+    if stream.codec_context is None:
+        raise BadVideo(f"{path} holds a video in a codec that FFmpeg cannot decode. Convert it to MP4 (H.264).")
+    height, width = stream.codec_context.height, stream.codec_context.width
+    if height * width > MOST_PIXELS:
+        raise BadVideo(
+            f"{path} says that its pictures have {height}x{width} pixels; up to {MOST_PIXELS:,} are read. Make it "
+            "smaller, or raise vg.data.video_file.MOST_PIXELS."
+        )
+    return stream
