@@ -1,6 +1,6 @@
 """Decoding: a video file as uint8 frames of one size, at one frame rate, without its black bars."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,8 +10,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from vg.data.scale import Scaler, Size
+
 BAR = 24  # grey level up to which a row or column counts as black
-BATCH = 64  # frames that are resized together
 
 
 class BadVideo(ValueError):
@@ -55,33 +56,30 @@ def probe(path: str | Path) -> Probe:
 
 
 def frames(
-    path: str | Path, size: tuple[int, int], fps: float = 12.0, grey: bool = True, found: Probe | None = None
-) -> Iterator[Tensor]:
-    """Decode a file into batches of frames.
+    path: str | Path, sizes: Sequence[Size], fps: float = 12.0, grey: bool = True, found: Probe | None = None
+) -> Iterator[list[np.ndarray]]:
+    """Decode a file once, for several sizes.
 
     Args:
         path: the video.
-        size: height and width wanted; the picture without its bars is squeezed to it, nothing is cut off.
+        sizes: heights and widths wanted; the picture without its bars is squeezed to each, nothing is cut off.
         fps: frames a second; a file with fewer repeats some. See ``picked_rate`` for what comes out.
         grey: one channel, else three (RGB).
         found: what ``probe`` said of the file, if it was asked already.
 
     Yields:
-        uint8 (T, C, H, W), up to 64 frames, in order.
+        each frame at every size: uint8 (C, H, W).
 
     Raises:
         BadVideo: if it is no video; or, once the readable frames are given, if the file is damaged there.
     """
     found = found or probe(path)
-    top, bottom, left, right = found.box
-    batch: list[np.ndarray] = []
-    for picture in _at_rate(path, found.rate, fps, "gray" if grey else "rgb24"):
-        batch.append(picture[top:bottom, left:right])
-        if len(batch) == BATCH:
-            yield _resized(batch, size)
-            batch = []
-    if batch:
-        yield _resized(batch, size)
+    scaler = Scaler((found.height, found.width), found.box, sizes, grey)
+    before, pictures = None, []
+    for frame in _at_rate(path, found.rate, fps):
+        if frame is not before:  # else it is held
+            before, pictures = frame, scaler(frame)
+        yield pictures
 
 
 def picked_rate(rate: float, fps: float) -> float:
@@ -148,7 +146,7 @@ def _box(pictures: list[np.ndarray]) -> tuple[int, int, int, int]:
     return top, bottom, left, right
 
 
-def _at_rate(path: str | Path, rate: float, fps: float, form: str) -> Iterator[np.ndarray]:
+def _at_rate(path: str | Path, rate: float, fps: float) -> Iterator[av.VideoFrame]:
     """The frames on show at 0, 1/fps, 2/fps, ... seconds after the first one."""
     got = picked_rate(rate, fps)
     step = rate / got
@@ -171,18 +169,18 @@ def _at_rate(path: str | Path, rate: float, fps: float, form: str) -> Iterator[n
             for k, frame in enumerate(decoded()):
                 if every:
                     if k % every == 0:
-                        yield frame.to_ndarray(format=form)
+                        yield frame
                     continue
                 now = float(frame.time) if frame.time is not None else k / rate
                 first = now if first is None else first
                 while shown is not None and now - first > due / fps + 1e-6:
-                    yield shown.to_ndarray(format=form)
+                    yield shown
                     due += 1
                 shown = frame
         except av.error.FFmpegError as problem:
             raise BadVideo(f"{path} is damaged after frame {k} ({problem.strerror}). Copy it again.") from problem
         while shown is not None and due / fps < now - first + 1 / rate - 1e-6:  # the last frame has its time too
-            yield shown.to_ndarray(format=form)
+            yield shown
             due += 1
         _check_whole(path, file, stream, end)
 
@@ -197,15 +195,8 @@ def _check_whole(path: str | Path, file, stream, end: float) -> None:
         raise BadVideo(f"{path} breaks off after {reached:.1f} of its {seconds:.1f} seconds. Copy it again.")
 
 
-def _resized(pictures: list[np.ndarray], size: tuple[int, int]) -> Tensor:
-    x = torch.from_numpy(np.stack(pictures))
-    x = x[:, None] if x.ndim == 3 else x.permute(0, 3, 1, 2)
-    return resized(x, size)
-
-
-def resized(x: Tensor, size: tuple[int, int]) -> Tensor:
-    """uint8 (T, C, H, W) -> uint8 (T, C, *size), antialiased."""
-    if tuple(x.shape[-2:]) == tuple(size):
-        return x.contiguous()
-    x = F.interpolate(x.float(), size=tuple(size), mode="bilinear", antialias=True)
-    return x.round().clamp(0, 255).byte()
+def resized(x: Tensor, size: Size) -> Tensor:
+    """Pictures (T, C, H, W), uint8 or floats in [0, 255] -> uint8 (T, C, *size), antialiased."""
+    if tuple(x.shape[-2:]) != tuple(size):
+        x = F.interpolate(x.float(), size=tuple(size), mode="bilinear", antialias=True)
+    return x.contiguous() if x.dtype == torch.uint8 else x.round().clamp(0, 255).byte()

@@ -18,19 +18,14 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import Tensor
-from tqdm.auto import tqdm
 
 from vg import paths
-from vg.data import decode
-from vg.data.cartoon import cartoon as draw
+from vg.data.building import build
 from vg.data.in_place import put_in_place
-from vg.data.restore import restore as restore_shot
-from vg.data.shots import Shot, find_shots
+from vg.data.shots import Shot
 from vg.data.sources import Source
 
-FORMAT = 2
-SMALL = 64  # pixels, the copy on which shots are found
-WORK = 256  # pixels at which old film is restored, at least: sway is a fraction of a pixel
+FORMAT = 3
 CARTOON_FRAMES = 1440  # two minutes
 
 
@@ -158,61 +153,4 @@ def _in_place(folder: Path):
 
 
 def _build(source: Source, settings: dict, folder: Path) -> None:
-    size, fps, grey = tuple(settings["size"]), settings["fps"], settings["grey"]
-    if source.path is None:
-        drawn = draw(settings["frames"], size, fps)
-        pixels, shots = drawn.frames.numpy(), drawn.shots
-        pixels = pixels if grey else pixels.repeat(3, 1)
-    else:
-        found = decode.probe(source.path)
-        pixels, shots = _decode(source, found, settings, folder)
-        fps = decode.picked_rate(found.rate, fps)
-    if settings["restored"]:
-        pixels = _restored(pixels, shots, size)
-    np.save(folder / "frames.npy", pixels)
-    del pixels  # it may be a view of work.npy, and Windows deletes no file that is in use
-    (folder / "work.npy").unlink(missing_ok=True)
-    card = {"settings": settings, "fps": fps, "shots": shots, "bytes": (folder / "frames.npy").stat().st_size}
-    (folder / "store.json").write_text(json.dumps(card, indent=1))
-
-
-def _decode(source: Source, found: decode.Probe, settings: dict, folder: Path) -> tuple[np.ndarray, list[Shot]]:
-    """The frames, at the size for restoring if they will be, and their shots."""
-    size = tuple(settings["size"])
-    if settings["restored"]:
-        top, bottom, left, right = found.box
-        there = (bottom - top, right - left)  # enlarging a small video would only soften it
-        size = tuple(max(n, min(max(WORK, 2 * n), side)) for n, side in zip(size, there))
-    limit, small, count = settings["frames"], [], 0
-    raw = folder / "work.npy"  # on disk: a long film need not fit into memory
-    bar = tqdm(desc=f"decoding {source.name}", unit="frame", total=_expected(found, settings))
-    with raw.open("wb") as out, bar:
-        for batch in decode.frames(source.path, size, settings["fps"], settings["grey"], found):
-            batch = batch if limit is None else batch[: limit - count]
-            out.write(batch.numpy().tobytes())
-            small.append(decode.resized(batch, (SMALL, SMALL)).numpy())
-            count += len(batch)
-            bar.update(len(batch))
-            if count == limit:
-                break
-    if not count:
-        raise decode.BadVideo(f"{source.path} holds no frames. Is the file whole? Copy it again.")
-    channels = 1 if settings["grey"] else 3
-    pixels = np.memmap(raw, np.uint8, "r", shape=(count, channels, *size))
-    return pixels, find_shots(np.concatenate(small))
-
-
-def _expected(found: decode.Probe, settings: dict) -> int | None:
-    total = None if found.seconds is None else round(found.seconds * decode.picked_rate(found.rate, settings["fps"]))
-    return total if settings["frames"] is None else min(settings["frames"], total or settings["frames"])
-
-
-def _restored(pixels: np.ndarray, shots: list[Shot], size: tuple[int, int]) -> np.ndarray:
-    out = np.empty((*pixels.shape[:2], *size), np.uint8)
-    with tqdm(total=len(pixels), desc="restoring", unit="frame") as bar:
-        for start, stop in shots:
-            clean, _ = restore_shot(torch.from_numpy(np.array(pixels[start:stop])))
-            for k in range(0, stop - start, 256):  # in parts: floats of a long shot are large
-                out[start + k : min(stop, start + k + 256)] = decode.resized(clean[k : k + 256], size).numpy()
-            bar.update(stop - start)
-    return out
+    build(source, [settings], [folder])
