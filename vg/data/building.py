@@ -27,7 +27,6 @@ from vg.data.sources import Source
 
 SMALL = (64, 64)  # pixels at which shots are found
 WORK = 256  # pixels at which old film is restored, at least: sway is a fraction of a pixel
-TOGETHER = 16  # frames that are made smaller together
 CARD = "store.json"
 
 
@@ -125,13 +124,12 @@ class _Film:
             frames, sizes = self._pixels(work, stop), [size for size in self.restored if self._work(size) == work]
             with ExitStack() as stack:
                 files = [stack.enter_context(self._file(size, restored=True).open("rb+")) for size in sizes]
-                for first in range(start, stop, TOGETHER):
-                    ks = range(first, min(stop, first + TOGETHER))
-                    clean = np.stack([corrected(frames[k], found.gain[k - start], found.sway[k - start]) for k in ks])
+                for size, file in zip(sizes, files):
+                    file.seek(start * frames.shape[1] * size[0] * size[1])
+                for frame, gain, sway in zip(frames[start:], found.gain, found.sway):
+                    clean = torch.from_numpy(corrected(frame, gain, sway))[None]
                     for size, file in zip(sizes, files):
-                        pixels = decode.resized(torch.from_numpy(clean), size).numpy()
-                        file.seek(first * pixels[0].nbytes)
-                        file.write(pixels)
+                        file.write(decode.resized(clean, size).numpy())
         with self.bar.get_lock():
             self.bar.update((stop - start) / 2)
 
@@ -148,7 +146,8 @@ class _Film:
 
     def _pixels(self, size: Size, count: int, restored: bool = False) -> np.ndarray:
         """The first ``count`` frames of a raw file, uint8 (T, C, H, W)."""
-        return np.memmap(self._file(size, restored), np.uint8, "r", shape=(count, 1 if self.grey else 3, *size))
+        shape = (count, 1 if self.grey else 3, *size)
+        return np.asarray(np.memmap(self._file(size, restored), np.uint8, "r", shape=shape))
 
     def _expected(self) -> int | None:
         total = None if self.found.seconds is None else round(self.found.seconds * self.fps)

@@ -8,8 +8,10 @@ and only its quick part, the deviation from its own running median, is taken out
 ``measure`` finds what to take out, on small pictures; ``corrected`` takes it out, at any size.
 """
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import reduce
 
 import numpy as np
 import torch
@@ -75,7 +77,7 @@ def corrected(frame: np.ndarray, gain: float, sway: np.ndarray) -> np.ndarray:
         float32 ``(C, H, W)`` in [0, 255], not rounded: it may have to be made smaller first.
     """
     x = frame.astype(np.float32)
-    x /= np.float32(gain)
+    x *= np.float32(1 / gain)
     for axis, share in ((-2, sway[0]), (-1, sway[1])):
         x = _moved(x, float(share) * x.shape[axis], axis)
     return x.clip(0, 255, out=x)
@@ -86,13 +88,14 @@ def _small(frames: np.ndarray, gain: np.ndarray | None = None) -> Iterator[np.nd
     _, channels, height, width = frames.shape
     tall, wide = (max(1, round(n / SMALL)) for n in (height, width))
     area = channels * tall * wide
+    kind = np.min_scalar_type(255 * area)
     for k, frame in enumerate(frames):
-        x = frame.sum(0, dtype=np.uint32) if channels > 1 else frame[0].astype(np.uint32)
-        x = x[: height // tall * tall, : width // wide * wide]
-        x = sum(x[i::tall] for i in range(tall))
-        x = sum(x[:, i::wide] for i in range(wide))
-        scale = FINE / area if gain is None else FINE / (area * gain[k])
-        yield (x * scale + 0.5).astype(np.uint16)
+        x = frame[:, : height // tall * tall, : width // wide * wide]
+        x = reduce(np.add, x[1:], x[0].astype(kind))
+        x = reduce(np.add, [x[i::tall] for i in range(tall)])
+        x = reduce(np.add, [x[:, i::wide] for i in range(wide)])
+        x = x * np.float32(FINE / area if gain is None else FINE / (area * gain[k]))
+        yield (x + np.float32(0.5)).astype(np.uint16)
 
 
 def _quick(x: np.ndarray, reach: int) -> np.ndarray:
@@ -122,10 +125,10 @@ def _flicker(small: Iterator[np.ndarray], reach: int) -> np.ndarray:
     for x, reference in with_medians((x[::2, ::2] for x in small), reach):
         level.append(np.nan)
         lit = (reference > 40 * FINE) & (x > 20 * FINE)
-        if lit.mean() > 0.25:
+        if np.count_nonzero(lit) > 0.25 * lit.size:
             ratio = np.log(x[lit] / reference[lit])
             middle = np.median(ratio)
-            if (np.abs(ratio - middle) < 0.04).mean() > 0.4:
+            if np.count_nonzero(np.abs(ratio - middle) < 0.04) > 0.4 * ratio.size:
                 level[-1] = middle
     limit = np.log(LARGEST_GAIN)
     return np.exp(np.clip(_quick(np.array(level)[:, None], reach // 2)[:, 0], -limit, limit)).astype(np.float32)
@@ -151,26 +154,34 @@ def _shift(x: np.ndarray, reference: np.ndarray) -> np.ndarray:
     moved = np.zeros(2, np.float32)
     for _ in range(3):  # the places that fit the shift so far say what the shift is
         fits = np.abs(change + moved @ slope) < 12 * FINE
-        if fits.sum() < max(50, 0.5 * len(edge)):
+        if np.count_nonzero(fits) < max(50, 0.5 * len(edge)):
             return np.full(2, np.nan)
-        a = slope[:, fits]
-        moved = -np.linalg.solve(a @ a.T + 1e-3 * np.eye(2), a @ change[fits]).astype(np.float32)
+        a = slope * fits
+        moved = -np.linalg.solve(a @ slope.T + 1e-3 * np.eye(2), a @ change).astype(np.float32)
     return moved
 
 
 def _moved(x: np.ndarray, shift: float, axis: int) -> np.ndarray:
-    """``x`` moved back by ``shift`` pixels along an axis, edges repeated: cubic convolution (Keys, 1981; a = -0.75)."""
+    """``x`` moved back by ``shift`` pixels along an axis, edges repeated: cubic convolution (Keys, 1981)."""
     if not shift:
         return x
-    x = np.moveaxis(x, axis, 0)
-    whole = int(np.floor(shift))
-    t, n, reach = shift - whole, len(x), abs(whole) + 2
-    padded = np.concatenate([x[:1].repeat(reach, 0), x, x[-1:].repeat(reach, 0)])
-    first = reach + whole - 1
-    taps = [padded[first + i : first + i + n] * np.float32(_cubic(abs(i - 1 - t))) for i in range(4)]
-    return np.moveaxis(sum(taps[1:], taps[0]), 0, axis)
+    weights, first = _cubic(shift)
+    n, edge = x.shape[axis], abs(first) + 3
+    rows = (lambda a, b: x[..., a:b, :]) if axis == -2 else (lambda a, b: x[..., a:b])
+    x = np.concatenate([rows(0, 1).repeat(edge, axis), x, rows(n - 1, n).repeat(edge, axis)], axis)
+    total = rows(edge + first, edge + first + n) * weights[0]
+    part = np.empty_like(total)
+    for k in range(1, 4):
+        np.multiply(rows(edge + first + k, edge + first + k + n), weights[k], out=part)
+        total += part
+    return total
 
 
-def _cubic(d: float, a: float = -0.75) -> float:
-    """Weight of a pixel ``d`` pixels away, below 2."""
-    return ((a + 2) * d - (a + 3)) * d * d + 1 if d <= 1 else ((a * d - 5 * a) * d + 8 * a) * d - 4 * a
+def _cubic(shift: float, a: float = -0.75) -> tuple[np.ndarray, int]:
+    """Weights of four neighbours, float32, and where the first of them lies."""
+    whole = math.floor(shift)
+    near = np.array([shift - whole, 1 - (shift - whole)])
+    far = 1 + near
+    near = ((a + 2) * near - (a + 3)) * near * near + 1
+    far = ((a * far - 5 * a) * far + 8 * a) * far - 4 * a
+    return np.array([far[0], near[0], near[1], far[1]], np.float32), whole - 1

@@ -76,7 +76,7 @@ def _is_cut(grey: list[np.ndarray], jump: list[float], k: int, threshold: float)
 def _levelled(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """Difference ``b - a`` of two pictures after ``a`` was given the brightness of ``b``."""
     lit = (a > 40) & (b > 40)
-    gain = np.clip(np.median(b[lit] / a[lit]), 0.7, 1.4) if lit.mean() > 0.05 else 1.0
+    gain = np.clip(np.median(b[lit] / a[lit]), 0.7, 1.4) if np.count_nonzero(lit) > 0.05 * lit.size else 1.0
     return b - a * gain
 
 
