@@ -8,9 +8,12 @@ needs no more memory than a short one.
 """
 
 import json
+import math
+import shutil
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
@@ -27,7 +30,7 @@ from vg.data.sources import Source
 
 SMALL = (64, 64)  # pixels at which shots are found
 WORK = 256  # pixels at which old film is restored, at least: sway is a fraction of a pixel
-CARD = "store.json"
+FRAMES, CARD = "frames.npy", "store.json"
 
 
 def build(source: Source, wanted: Sequence[dict], folders: Sequence[Path]) -> None:
@@ -54,13 +57,44 @@ def _draw(settings: dict, folder: Path) -> None:
     pixels = drawn.frames if settings["grey"] else drawn.frames.repeat(1, 3, 1, 1)
     if settings["restored"]:
         pixels = torch.cat([restore(pixels[start:stop])[0] for start, stop in drawn.shots])
-    _write(folder, settings, pixels.numpy(), settings["fps"], drawn.shots)
+    np.save(folder / FRAMES, pixels.numpy())
+    _write_card(folder, settings, settings["fps"], drawn.shots)
 
 
-def _write(folder: Path, settings: dict, pixels: np.ndarray, fps: float, shots: list[Shot]) -> None:
-    np.save(folder / "frames.npy", pixels)
-    card = {"settings": settings, "fps": fps, "shots": shots, "bytes": (folder / "frames.npy").stat().st_size}
+def _write_card(folder: Path, settings: dict, fps: float, shots: list[Shot]) -> None:
+    card = {"settings": settings, "fps": fps, "shots": shots, "bytes": (folder / FRAMES).stat().st_size}
     (folder / CARD).write_text(json.dumps(card, indent=1))
+
+
+@dataclass(frozen=True)
+class _Raw:
+    """Frames in a file of nothing but pixels, read one by one and not mapped: what was mapped counts as memory.
+
+    Attributes:
+        shape: (T, C, H, W) of those looked at.
+        first: of them.
+    """
+
+    path: Path
+    shape: tuple[int, int, int, int]
+    first: int = 0
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        size = math.prod(self.shape[1:])
+        with self.path.open("rb") as file:
+            file.seek(self.first * size)
+            for _ in range(len(self)):
+                yield np.frombuffer(file.read(size), np.uint8).reshape(self.shape[1:])
+
+    def save(self, path: Path) -> None:
+        """All of them as a ``.npy`` file."""
+        with path.open("wb") as out, self.path.open("rb") as file:
+            header = {"descr": "|u1", "fortran_order": False, "shape": self.shape}
+            np.lib.format.write_array_header_1_0(out, header)
+            shutil.copyfileobj(file, out, 1 << 20)
 
 
 class _Film:
@@ -69,6 +103,7 @@ class _Film:
     def __init__(self, source: Source, wanted: Sequence[dict], folders: Sequence[Path]):
         self.path, self.wanted, self.folders = source.path, wanted, folders
         self.grey, self.limit = wanted[0]["grey"], wanted[0]["frames"]
+        self.channels = 1 if self.grey else 3
         self.found = decode.probe(source.path)
         self.fps = decode.picked_rate(self.found.rate, wanted[0]["fps"])
         top, bottom, left, right = self.found.box
@@ -78,7 +113,7 @@ class _Film:
         measured = [self._measured()] if self.restored else []
         self.decoded = list(dict.fromkeys([*plain, *measured, *map(self._work, self.restored)]))
         self.bar = tqdm(desc=f"frames of {source.name}", unit="frame", total=self._expected())
-        self.bar.bar_format = "{desc}: {percentage:3.0f}%|{bar}| {n:.0f}/{total:.0f} [{elapsed}<{remaining}]"
+        self.bar.bar_format = "{desc}: {percentage:3.0f}%|{bar}| {n:.0f}/{total_fmt} [{elapsed}<{remaining}]"
 
     def build(self, threads: int) -> None:
         shots, jobs = [], []
@@ -98,9 +133,8 @@ class _Film:
             for job in jobs:
                 job.result()
         for settings, folder in zip(self.wanted, self.folders):
-            pixels = self._pixels(tuple(settings["size"]), shots[-1][1], settings["restored"])
-            _write(folder, settings, pixels, self.fps, shots)
-            del pixels  # Windows deletes no file that is in use
+            self._frames(tuple(settings["size"]), (0, shots[-1][1]), settings["restored"]).save(folder / FRAMES)
+            _write_card(folder, settings, self.fps, shots)
         for file in self.folders[0].glob("*.raw"):
             file.unlink()
 
@@ -108,30 +142,32 @@ class _Film:
         """Decode: frames go to disk at all sizes, and small ones to whoever looks for shots."""
         sizes = [SMALL, *self.decoded]
         with ExitStack() as stack:
-            files = [stack.enter_context(self._file(size).open("wb", buffering=0)) for size in self.decoded]
-            for small, *pictures in islice(
-                decode.frames(self.path, sizes, self.fps, self.grey, self.found), self.limit
-            ):
+            frames = stack.enter_context(closing(decode.frames(self.path, sizes, self.fps, self.grey, self.found)))
+            files = [stack.enter_context(self._file(size).open("wb")) for size in self.decoded]
+            for small, *pictures in islice(frames, self.limit):
                 for file, picture in zip(files, pictures):
                     file.write(np.ascontiguousarray(picture))
-                self.bar.update(0.5 if self.restored else 1)
+                    file.flush()  # whoever restores the shot reads it from the disk
+                self._advance(0.5 if self.restored else 1)
                 yield small
 
     def _restore(self, shot: Shot) -> None:
-        start, stop = shot
-        found = measure(self._pixels(self._measured(), stop)[start:])
+        found = measure(self._frames(self._measured(), shot))
         for work in dict.fromkeys(map(self._work, self.restored)):
-            frames, sizes = self._pixels(work, stop), [size for size in self.restored if self._work(size) == work]
+            sizes = [size for size in self.restored if self._work(size) == work]
             with ExitStack() as stack:
                 files = [stack.enter_context(self._file(size, restored=True).open("rb+")) for size in sizes]
                 for size, file in zip(sizes, files):
-                    file.seek(start * frames.shape[1] * size[0] * size[1])
-                for frame, gain, sway in zip(frames[start:], found.gain, found.sway):
+                    file.seek(shot[0] * self.channels * math.prod(size))
+                for frame, gain, sway in zip(self._frames(work, shot), found.gain, found.sway):
                     clean = torch.from_numpy(corrected(frame, gain, sway))[None]
                     for size, file in zip(sizes, files):
                         file.write(decode.resized(clean, size).numpy())
+        self._advance((shot[1] - shot[0]) / 2)
+
+    def _advance(self, frames: float) -> None:
         with self.bar.get_lock():
-            self.bar.update((stop - start) / 2)
+            self.bar.update(frames)
 
     def _work(self, size: Size) -> Size:
         """Where frames are restored: at twice their size, if the file has as much; enlarging would only soften them."""
@@ -144,10 +180,8 @@ class _Film:
     def _file(self, size: Size, restored: bool = False) -> Path:
         return self.folders[0] / f"{size[0]}x{size[1]}{'-restored' * restored}.raw"
 
-    def _pixels(self, size: Size, count: int, restored: bool = False) -> np.ndarray:
-        """The first ``count`` frames of a raw file, uint8 (T, C, H, W)."""
-        shape = (count, 1 if self.grey else 3, *size)
-        return np.asarray(np.memmap(self._file(size, restored), np.uint8, "r", shape=shape))
+    def _frames(self, size: Size, shot: Shot, restored: bool = False) -> _Raw:
+        return _Raw(self._file(size, restored), (shot[1] - shot[0], self.channels, *size), shot[0])
 
     def _expected(self) -> int | None:
         total = None if self.found.seconds is None else round(self.found.seconds * self.fps)

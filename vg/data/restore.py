@@ -63,7 +63,10 @@ def restore(frames: Tensor, reach: int = REACH) -> tuple[Tensor, Restoration]:
 
 
 def measure(frames: np.ndarray, reach: int = REACH) -> Restoration:
-    """The flicker and sway of one shot, uint8 ``(T, C, H, W)``. Frames are read in turn, so they may lie on disk."""
+    """The flicker and sway of one shot, uint8 ``(T, C, H, W)``.
+
+    All that is asked of ``frames`` is a shape, a length, and each frame in turn, twice, so that they may lie on disk.
+    """
     if len(frames) < 3 or min(frames.shape[-2:]) < 2:
         return Restoration(np.ones(len(frames), np.float32), np.zeros((len(frames), 2), np.float32))
     gain = _flicker(_small(frames), reach)
@@ -156,8 +159,14 @@ def _shift(x: np.ndarray, reference: np.ndarray) -> np.ndarray:
         fits = np.abs(change + moved @ slope) < 12 * FINE
         if np.count_nonzero(fits) < max(50, 0.5 * len(edge)):
             return np.full(2, np.nan)
-        a = slope * fits
-        moved = -np.linalg.solve(a @ slope.T + 1e-3 * np.eye(2), a @ change).astype(np.float32)
+        there = slope * fits
+        (a, b), (_, c) = (there @ slope.T).tolist()  # by hand: for two unknowns a solver is mostly overhead
+        d, e = (there @ change).tolist()
+        a, c = a + FINE, c + FINE  # next to nothing; where all edges run one way, nothing moves along them
+        det = a * c - b * b
+        if det <= 0:
+            return np.full(2, np.nan)
+        moved = np.array([b * e - c * d, b * d - a * e], np.float32) / np.float32(det)
     return moved
 
 

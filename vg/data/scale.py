@@ -25,10 +25,9 @@ class Scaler:
     def __init__(
         self, stored: Size, box: tuple[int, int, int, int], sizes: Sequence[Size], grey: bool, orientation: int = 1
     ):
-        (height, width), (top, bottom, left, right) = stored, box
-        self.sizes, self.grey = list(sizes), grey
-        crop = f"crop={right - left}:{bottom - top}:{left}:{top}:exact=1"
-        self.steps = [f"scale={width}:{height}:{SMOOTH}", *TURNED[orientation], crop]
+        top, bottom, left, right = box
+        self.stored, self.sizes, self.grey = tuple(stored), list(sizes), grey
+        self.steps = [*TURNED[orientation], f"crop={right - left}:{bottom - top}:{left}:{top}:exact=1"]
         self._taken, self._graph, self._sinks = None, None, []
 
     def __call__(self, frame: av.VideoFrame) -> list[np.ndarray]:
@@ -43,6 +42,8 @@ class Scaler:
     def _configure(self, width: int, height: int, form: str) -> None:
         self._taken, self._graph, self._sinks = (width, height, form), av.filter.Graph(), []
         last = self._graph.add("buffer", f"video_size={width}x{height}:pix_fmt={form}:time_base=1/1:pixel_aspect=1/1")
+        if (height, width) != self.stored:
+            last = self._linked(last, f"scale={self.stored[1]}:{self.stored[0]}:{SMOOTH}")
         for step in self.steps:
             last = self._linked(last, step)
         split = self._linked(last, f"split={len(self.sizes)}")

@@ -9,8 +9,10 @@ of its own and moved into place when whole, so that a store is complete or not t
 
 import hashlib
 import json
+import os
 import shutil
 import tempfile
+from collections.abc import Callable, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +21,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vg import paths
+from vg import atomic, paths
 from vg.data.building import build
 from vg.data.in_place import put_in_place
 from vg.data.shots import Shot
@@ -94,13 +96,64 @@ def open_store(
         ValueError: for a size, rate or number below 1.
         OSError: if the cache folder cannot be written; the message names it.
     """
+    settings = _settings(source, size, fps, grey, restore, frames)
+    return _open(source, settings, lambda work: _build(source, settings, work))
+
+
+def open_stores(
+    source: Source,
+    wanted: Sequence[dict],
+    fps: float = 12.0,
+    grey: bool = True,
+    frames: int | None = None,
+) -> list[FrameStore]:
+    """Several stores of one source, for little more than the time of one: those not yet there share one decode.
+
+        small, large, raw = open_stores(film(), [{"size": 64}, {"size": 128}, {"restore": False}])
+
+    Args:
+        source, fps, grey, frames: as of ``open_store``, for all.
+        wanted: ``size`` and ``restore`` of each store, as of ``open_store``; what is left out has its default.
+
+    Returns:
+        for each of ``wanted`` what ``open_store`` gives, to the last byte.
+
+    Raises:
+        what ``open_store`` raises.
+    """
+    every = [_settings(source, fps=fps, grey=grey, frames=frames, **one) for one in wanted]
+    missing = [s for k, s in enumerate(every) if s not in every[:k] and not _finished(_folder(source, s))]
+    if len(missing) < 2:
+        return [_open(source, s, lambda work, s=s: _build(source, s, work)) for s in every]
+    with atomic.workspace(_folder(source, missing[0])) as work:
+        parts = [work / str(k) for k in range(len(missing))]
+        for part in parts:
+            part.mkdir()
+        build(source, missing, parts)
+
+        def take(settings: dict, folder: Path) -> None:
+            for file in parts[missing.index(settings)].iterdir():
+                os.replace(file, folder / file.name)
+
+        return [_open(source, s, lambda folder, s=s: take(s, folder)) for s in every]
+
+
+def _settings(
+    source: Source,
+    size: int | tuple[int, int] = 64,
+    fps: float = 12.0,
+    grey: bool = True,
+    restore: bool | None = None,
+    frames: int | None = None,
+) -> dict:
+    """What a store is made by, checked, defaults filled in."""
     size = (size, size) if isinstance(size, int) else tuple(size)
     restore = source.old if restore is None else restore
     if frames is None and source.path is None:
         frames = CARTOON_FRAMES
     if min(size) < 1 or fps <= 0 or (frames is not None and frames < 1):
         raise ValueError(f"open_store: size {size}, fps {fps} and frames {frames} must all be above 0.")
-    settings = {
+    return {
         "format": FORMAT,
         "source": source.sha256,
         "size": list(size),
@@ -109,11 +162,20 @@ def open_store(
         "restored": restore,
         "frames": frames,
     }
+
+
+def _folder(source: Source, settings: dict) -> Path:
     name = hashlib.sha256(json.dumps(settings).encode()).hexdigest()[:12]
-    folder = paths.cache_dir() / "frames" / f"{source.name}-{size[0]}x{size[1]}-{name}"
+    height, width = settings["size"]
+    return paths.cache_dir() / "frames" / f"{source.name}-{height}x{width}-{name}"
+
+
+def _open(source: Source, settings: dict, make: Callable[[Path], None]) -> FrameStore:
+    """The store of these settings; ``make`` fills its folder where it is not there yet."""
+    folder = _folder(source, settings)
     if not _finished(folder):
         with _in_place(folder) as temporary:
-            _build(source, settings, temporary)
+            make(temporary)
     return _read(folder, source.name)
 
 
