@@ -65,6 +65,12 @@ def test_every_size_is_the_cropped_picture_made_smaller_without_aliasing(box, gr
         assert differs.mean() < 3, size
 
 
+def test_a_crop_begins_at_its_pixel_though_chroma_has_only_every_second():
+    given = frame("yuv420p")
+    [x] = Scaler((HEIGHT, WIDTH), (3, 70, 1, 90), [(67, 89)], True)(given)
+    assert np.array_equal(x, pixels(given, True)[:, 3:70, 1:90])
+
+
 # Where the top left pixel, and the one right of it, of an upright picture are stored, by EXIF orientation.
 CORNERS = {
     1: ((0, 0), (0, 1)),

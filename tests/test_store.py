@@ -311,7 +311,9 @@ def test_stores_made_together_are_to_the_last_byte_what_each_is_alone(
         assert np.array_equal(one.frames, other.frames)
 
 
-def test_of_several_stores_only_the_missing_are_made_and_each_once(tmp_path, cache, decodes):
+def test_of_several_stores_only_the_missing_are_made_and_each_once(tmp_path, cache, decodes, monkeypatch):
+    made, build = [], stores.build
+    monkeypatch.setattr(stores, "build", lambda source, wanted, to: (made.extend(wanted), build(source, wanted, to)))
     source = source_of(save(tmp_path / "a.mp4", numbered(20)))
     first = open_store(source, 16)
     (first.folder / "mine").touch()
@@ -320,6 +322,7 @@ def test_of_several_stores_only_the_missing_are_made_and_each_once(tmp_path, cac
     assert sizes == [24, 16, 24, 32] and len(decodes) == 2 and (first.folder / "mine").exists()
     open_stores(source, wanted)
     assert open_stores(source, []) == [] and len(decodes) == 2
+    assert [settings["size"] for settings in made] == [[16, 16], [24, 24], [32, 32]]
 
 
 def test_several_stores_are_all_made_or_none(tmp_path, cache, monkeypatch):
@@ -344,13 +347,15 @@ def test_torch_has_its_threads_again_whether_a_store_was_made_or_not(tmp_path, m
         torch.set_num_threads(threads)
 
 
-def test_the_bar_ends_at_the_number_of_frames(tmp_path, monkeypatch):
+@pytest.mark.parametrize("said", [None, 3, 999])
+def test_the_bar_ends_at_the_number_of_frames_whatever_the_file_says(tmp_path, monkeypatch, said):
+    monkeypatch.setattr(building._Film, "_expected", lambda film: said)
     bars, bar = [], building.tqdm
     monkeypatch.setattr(building, "tqdm", lambda **settings: (bars.append(bar(**settings)), bars[-1])[1])
-    source = source_of(old_film(tmp_path / "a.mp4"))
+    source = source_of(save(tmp_path / "a.mp4", numbered(40)))
     for restored in (True, False):
-        store = open_store(source, 16, restore=restored, fps=11)
-        assert (bars[-1].n, bars[-1].total) == (len(store.frames), len(store.frames))
+        open_store(source, 16, restore=restored)
+        assert (bars[-1].n, bars[-1].total) == (40, 40)
 
 
 @pytest.mark.parametrize("file", ["frames.npy", "store.json"])
