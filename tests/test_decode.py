@@ -19,7 +19,7 @@ def cache(tmp_path, monkeypatch):
 
 
 def read(path, fps=12.0, size=(32, 64), **settings) -> np.ndarray:
-    return np.concatenate([batch.numpy() for batch in decode.frames(path, size, fps, **settings)])
+    return np.stack([frame for (frame,) in decode.frames(path, [size], fps, **settings)])
 
 
 def on_show(times: list[float], end: float, fps: float, late: float = 1e-6) -> list[int]:
@@ -274,14 +274,14 @@ def test_a_picture_that_stays_for_hours_is_refused(tmp_path, monkeypatch):
     assert decode.probe(path).seconds == pytest.approx(39 * 3600, abs=60)
     with pytest.raises(BadVideo, match=r"would give 140,4.. frames .*raise vg\.data\.decode\.MOST_FRAMES"):
         monkeypatch.setattr(decode, "MOST_FRAMES", 100_000)
-        next(decode.frames(path, (8, 8), 1))
+        next(decode.frames(path, [(8, 8)], 1))
 
 
 @pytest.mark.parametrize("fps", [1e6, math.inf, math.nan, 0, -1])
 def test_a_rate_beyond_reason_is_refused(tmp_path, fps):
     path = write(tmp_path / "a.mp4", numbered(3), range(3))
     with pytest.raises(ValueError, match=r"expected above 0 and at most 1000 .*MOST_FPS"):
-        next(decode.frames(path, (8, 8), fps))
+        next(decode.frames(path, [(8, 8)], fps))
 
 
 def claims(path, suffix: str):
@@ -316,17 +316,3 @@ def test_a_playlist_opens_nothing_else(tmp_path):
     (tmp_path / "a.m3u8").write_text("#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\nhttp://127.0.0.1:9/a.ts\n")
     with pytest.raises(BadVideo):
         decode.probe(tmp_path / "a.m3u8")
-
-
-@pytest.mark.parametrize("grey", [True, False])
-@pytest.mark.parametrize("size", [(8, 16), (64, 128)])
-def test_batches_hold_so_many_bytes_and_are_the_same_frames(tmp_path, monkeypatch, size, grey):
-    path = write(tmp_path / "a.mp4", numbered(100), range(100), Fraction(1, 12), rate=12)
-    whole = list(decode.frames(path, size, grey=grey))
-    assert [len(batch) for batch in whole] == [64, 36]
-    each = (1 if grey else 3) * max(32 * 64, size[0] * size[1])
-    for most in (each - 1, each, 7 * each):
-        monkeypatch.setattr(decode, "BATCH_BYTES", most)
-        parts = list(decode.frames(path, size, grey=grey))
-        assert {len(part) for part in parts[:-1]} == {max(1, most // each)}
-        assert np.array_equal(np.concatenate(parts), np.concatenate(whole))

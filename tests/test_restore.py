@@ -1,6 +1,7 @@
 """Laws of restoring: what was planted is taken out, and what belongs to the film stays."""
 
 import math
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ import torch.nn.functional as F
 from vg.data import restore
 from vg.data.cartoon import cartoon as draw
 from vg.data.decode import resized
+from vg.data.restore import corrected, measure
 
 SIDE = 128
 
@@ -147,3 +149,40 @@ def test_fewer_than_three_frames_come_back_as_they_are(count):
 def test_another_dtype_or_shape_is_named(frames, words):
     with pytest.raises(ValueError, match=rf"expected uint8 \(T, C, H, W\), got torch\.{words}"):
         restore(frames)
+
+
+@pytest.mark.parametrize("shape", [(1, 64, 96), (3, 40, 31), (1, 5, 3)])
+@pytest.mark.parametrize("sway", [(0, 0), (0.003, -0.002), (-0.006, 0.006), (0, 0.05), (-0.07, 0), (0.3, -0.4)])
+def test_a_frame_is_moved_as_by_bicubic_resampling(shape, sway):
+    frame = torch.randint(0, 256, shape, generator=torch.Generator().manual_seed(0)).byte()
+    theta = torch.eye(2, 3)[None]
+    theta[0, :, 2] = 2 * torch.tensor(sway).flip(0)
+    grid = F.affine_grid(theta, [1, *shape], align_corners=False)
+    due = F.grid_sample(frame[None] / 1.07, grid, mode="bicubic", padding_mode="border", align_corners=False)
+    out = corrected(frame.numpy(), 1.07, np.array(sway, np.float32))
+    assert out.dtype == np.float32 and np.abs(out - due[0].clamp(0, 255).numpy()).max() < 0.02
+
+
+def test_a_shot_of_an_hour_takes_no_more_memory_than_a_short_one(shots):
+    def most(count: int) -> int:
+        frames = np.resize(small(shots["night"]).numpy(), (30, 1, SIDE, SIDE))
+        tracemalloc.start()
+        measure(Looped(frames, count))
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        return peak
+
+    assert most(240) < 1.1 * most(60)
+
+
+class Looped:
+    """Frames again and again: what ``measure`` takes."""
+
+    def __init__(self, frames: np.ndarray, count: int):
+        self.frames, self.shape = frames, (count, *frames.shape[1:])
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __iter__(self):
+        return (self.frames[k % len(self.frames)] for k in range(len(self)))

@@ -1,5 +1,6 @@
 """Laws of shots: every cut is found and nothing else is taken for one; a shot is on one side of the split alone."""
 
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +9,7 @@ import pytest
 from vg.data import find_shots, split_shots
 from vg.data.cartoon import Cartoon, storyboard
 from vg.data.cartoon import cartoon as draw
+from vg.data.shots import AHEAD, shots_in
 from vg.latents import LatentCache
 
 # Seeds 1, 6 and 7 close an iris before a cut to the still night; seed 1 fades, too.
@@ -94,6 +96,26 @@ def test_shots_tile_the_film_and_none_but_the_last_is_short(frames, shortest):
     assert all(b - a >= shortest for a, b in shots[:-1])
     assert {a for a, _ in shots} <= set(range(0, frames, 12))
     assert len(shots) == -(-frames // (12 * -(-shortest // 12)))
+
+
+@pytest.mark.parametrize("seed", LENGTHS)
+def test_a_shot_is_given_as_soon_as_a_second_after_it_was_seen(drawn, seed):
+    seen = []
+    for shot in shots_in(seen.append(1) or frame for frame in drawn[seed].frames.numpy()):
+        assert len(seen) == min(shot[1] + AHEAD, len(drawn[seed].frames))
+
+
+def test_a_film_without_an_end_takes_no_more_memory_than_a_second():
+    def most(count: int) -> int:
+        noise = np.random.default_rng(0).integers(0, 256, (2, 64, 64), dtype=np.uint8)
+        tracemalloc.start()
+        for _ in shots_in(noise[k // 20 % 2] for k in range(count)):
+            pass
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        return peak
+
+    assert most(800) < 1.1 * most(100)
 
 
 def test_no_frames_are_refused():

@@ -16,9 +16,11 @@ from vg.data import (
     BadVideo,
     Clips,
     Source,
+    building,
     cartoon,
     decode,
     open_store,
+    open_stores,
     restore,
     save,
     sealed,
@@ -42,8 +44,8 @@ def cache(tmp_path, monkeypatch) -> Path:
 @pytest.fixture
 def builds(monkeypatch) -> list:
     """Grows by one entry each time a store is built."""
-    made, build = [], stores._build
-    monkeypatch.setattr(stores, "_build", lambda *a: (made.append(1), build(*a))[1])
+    made, build = [], stores.build
+    monkeypatch.setattr(stores, "build", lambda *a: (made.append(1), build(*a))[1])
     return made
 
 
@@ -221,17 +223,18 @@ def test_of_a_longer_video_only_the_frames_asked_for(tmp_path):
 
 
 FAILURES = {
-    "decoding": (decode, "resized"),
-    "shots": (stores, "find_shots"),
-    "restoring": (stores, "restore_shot"),
-    "writing": (np, "save"),
+    "decoding": (decode, "Scaler"),
+    "shots": (building, "shots_in"),
+    "restoring": (building, "measure"),
+    "resizing": (decode, "resized"),
+    "writing": (building._Raw, "save"),
     "naming": (stores.json, "dumps"),
     "moving": (sealed.os, "replace"),
 }
 
 
 def fail_at(patch, moment: str, error: type[BaseException]) -> None:
-    """Let one function fail; ``np.save`` after half of its bytes, ``json.dumps`` at its second call."""
+    """Let one function fail; writing after half of its bytes, ``json.dumps`` at its second call."""
     place, name = FAILURES[moment]
     works, calls = getattr(place, name), []
 
@@ -240,7 +243,7 @@ def fail_at(patch, moment: str, error: type[BaseException]) -> None:
         if moment == "naming" and len(calls) == 1:
             return works(*args, **settings)
         if moment == "writing":
-            Path(args[0]).write_bytes(b"half of it")
+            args[-1].write_bytes(b"half of it")
         raise error("midway")
 
     patch.setattr(place, name, fails)
@@ -269,6 +272,95 @@ def test_killed_midway_there_is_no_store_and_the_next_run_makes_it(tmp_path, cac
     assert all(name.startswith(".") for name in left(cache / "frames"))
     store = open_store(source, 16, restore=True)
     assert left(cache / "frames") == [store.folder.name] and len(store.frames) == 20
+
+
+# --- several at once ----------------------------------------------------------------------------------------
+
+TOGETHER = [
+    {"size": 16},
+    {"size": 48, "restore": True},
+    {"size": (140, 32), "restore": True},  # restored at its own size, and measured at the others'
+    {"size": 16, "restore": True},
+]
+
+
+@pytest.fixture
+def decodes(monkeypatch) -> list:
+    """Grows by one entry each time a file is decoded."""
+    made, frames = [], decode.frames
+    monkeypatch.setattr(decode, "frames", lambda *a: (made.append(1), frames(*a))[1])
+    return made
+
+
+def old_film(path: Path) -> Path:
+    """Two shots and a bit of the cartoon, which flicker."""
+    drawn = draw(60, (288, 320)).frames
+    flicker = torch.tensor(np.random.default_rng(0).uniform(0.85, 1.15, len(drawn)))[:, None, None, None]
+    return save(path, (drawn * flicker).clamp(0, 255).byte().movedim(0, 1))
+
+
+@pytest.mark.parametrize("drawn", [True, False])
+@pytest.mark.parametrize("grey", [True, False])
+def test_stores_made_together_are_to_the_last_byte_what_each_is_alone(
+    tmp_path, cache, monkeypatch, decodes, grey, drawn
+):
+    source = cartoon() if drawn else source_of(old_film(tmp_path / "a.mp4"))
+    together = open_stores(source, TOGETHER, grey=grey, frames=50)
+    assert len(decodes) == (0 if drawn else 1)
+    made = contents(cache)
+    monkeypatch.setenv("VG_CACHE", str(tmp_path / "other"))
+    alone = [open_store(source, grey=grey, frames=50, **one) for one in TOGETHER]
+    assert contents(tmp_path / "other") == made and len(alone) == len(together)
+    for one, other in zip(together, alone):
+        assert one.folder.name == other.folder.name and one.key == other.key and one.shots == other.shots
+        assert np.array_equal(one.frames, other.frames)
+
+
+def test_of_several_stores_only_the_missing_are_made_and_each_once(tmp_path, cache, decodes, monkeypatch):
+    made, build = [], stores.build
+    monkeypatch.setattr(stores, "build", lambda source, wanted, to: (made.extend(wanted), build(source, wanted, to)))
+    source = source_of(save(tmp_path / "a.mp4", numbered(20)))
+    first = open_store(source, 16)
+    (first.folder / "mine").touch()
+    wanted = [{"size": 24}, {"size": 16}, {"size": 24}, {"size": 32}]
+    sizes = [store.frames.shape[-1] for store in open_stores(source, wanted)]
+    assert sizes == [24, 16, 24, 32] and len(decodes) == 2 and (first.folder / "mine").exists()
+    open_stores(source, wanted)
+    assert open_stores(source, []) == [] and len(decodes) == 2
+    assert [settings["size"] for settings in made] == [[16, 16], [24, 24], [32, 32]]
+
+
+def test_several_stores_are_all_made_or_none(tmp_path, cache, monkeypatch):
+    source = source_of(save(tmp_path / "a.mp4", numbered(20)))
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        fail_at(patch, "restoring", KeyboardInterrupt)
+        open_stores(source, [{"size": 16}, {"size": 24, "restore": True}])
+    assert contents(cache) == {}
+
+
+def test_torch_has_its_threads_again_whether_a_store_was_made_or_not(tmp_path, monkeypatch):
+    source, threads = source_of(save(tmp_path / "a.mp4", numbered(20))), torch.get_num_threads()
+    try:
+        torch.set_num_threads(3)
+        open_store(source, 16, restore=True)
+        assert torch.get_num_threads() == 3
+        with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+            fail_at(patch, "restoring", KeyboardInterrupt)
+            open_store(source, 24, restore=True)
+        assert torch.get_num_threads() == 3
+    finally:
+        torch.set_num_threads(threads)
+
+
+@pytest.mark.parametrize("said", [None, 3, 999])
+def test_the_bar_ends_at_the_number_of_frames_whatever_the_file_says(tmp_path, monkeypatch, said):
+    monkeypatch.setattr(building._Film, "_expected", lambda film: said)
+    bars, bar = [], building.tqdm
+    monkeypatch.setattr(building, "tqdm", lambda **settings: (bars.append(bar(**settings)), bars[-1])[1])
+    source = source_of(save(tmp_path / "a.mp4", numbered(40)))
+    for restored in (True, False):
+        open_store(source, 16, restore=restored)
+        assert (bars[-1].n, bars[-1].total) == (40, 40)
 
 
 @pytest.mark.parametrize("file", ["frames.npy", "store.json", "checksums.json"])

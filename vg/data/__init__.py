@@ -9,7 +9,7 @@ from vg.data.restore import Restoration, restore
 from vg.data.shots import Shot, find_shots, split_shots
 from vg.data.sources import Source, cartoon, film, video
 from vg.data.stills import BadImages
-from vg.data.store import FrameStore, open_store, to_uint8, to_unit
+from vg.data.store import FrameStore, open_store, open_stores, to_uint8, to_unit
 from vg.data.writers import save
 
 __all__ = [
@@ -30,6 +30,7 @@ __all__ = [
     "image_drawings",
     "image_folder",
     "open_store",
+    "open_stores",
     "restore",
     "save",
     "split_shots",

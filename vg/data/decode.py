@@ -1,10 +1,11 @@
-"""Decoding: a video file as uint8 frames of one size, at one frame rate, upright and without its black bars.
+"""Decoding: a video file as uint8 frames of the sizes wanted, at one frame rate, upright and without black bars.
 
-``vg.data.video_file`` opens the file, ``vg.data.clock`` reads its time stamps, ``vg.data.pictures`` decodes it.
+``vg.data.video_file`` opens the file, ``vg.data.clock`` reads its time stamps, ``vg.data.pictures`` decodes it, and
+``vg.data.scale`` turns, crops and scales.
 """
 
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -16,11 +17,10 @@ from torch import Tensor
 
 from vg.data.clock import Clock, scan
 from vg.data.pictures import samples, shown, upright
+from vg.data.scale import Scaler, Size
 from vg.data.video_file import COPY, MOST_PIXELS, BadVideo
 
 BAR = 24  # grey level up to which a row or column counts as black
-BATCH = 64  # frames that are resized together, at most
-BATCH_BYTES = 32 * 2**20  # of pixels, before or after resizing; as floats they take four times as much
 MOST_FRAMES = 2_000_000  # that come out of one file: 46 hours at 12 a second
 MOST_FPS = 1000.0  # frames a second that can be asked for
 
@@ -74,24 +74,24 @@ def probe(path: str | Path) -> Probe:
 
 def frames(
     path: str | Path,
-    size: tuple[int, int],
+    sizes: Sequence[Size],
     fps: float = 12.0,
     grey: bool = True,
     found: Probe | None = None,
     partial: bool = False,
-) -> Iterator[Tensor]:
-    """Decode a file into batches of frames.
+) -> Iterator[list[np.ndarray]]:
+    """Decode a file once, for several sizes.
 
     Args:
         path: the video.
-        size: height and width wanted; the picture without its bars is squeezed to it, nothing is cut off.
+        sizes: heights and widths wanted; the picture without its bars is squeezed to each, nothing is cut off.
         fps: frames a second; a file with fewer repeats some. See ``picked_rate`` for what comes out.
         grey: one channel, else three (RGB).
         found: what ``probe`` said of the file, if it was asked already.
         partial: of a damaged file, keep what comes before the damage; a warning says how much that is.
 
     Yields:
-        uint8 (T, C, H, W), up to 64 frames (fewer where pictures are large), in order.
+        each frame at every size: uint8 (C, H, W).
 
     Raises:
         BadVideo: if it is no video or would give more than ``MOST_FRAMES``; or, once the sound frames are given, if
@@ -107,22 +107,18 @@ def frames(
             f"{path} would give {found.seconds * got:,.0f} frames at {got:g} a second, more than {MOST_FRAMES:,}. Take "
             "a part of it, or raise vg.data.decode.MOST_FRAMES."
         )
-    each = (1 if grey else 3) * max(found.height * found.width, size[0] * size[1])
-    most, batch, count, damage = max(1, min(BATCH, BATCH_BYTES // each)), [], 0, None
+    stored = (found.height, found.width) if found.orientation < 5 else (found.width, found.height)
+    scaler = Scaler(stored, found.box, sizes, grey, found.orientation)
+    before, pictures, count = None, [], 0
     try:
-        for picture in _pixels(path, found, got, grey):
-            batch.append(picture)
+        for frame in _at_rate(path, found.clock, got):
+            if frame is not before:  # else it is held
+                before, pictures = frame, scaler(frame)
+            yield pictures
             count += 1
-            if len(batch) == most:
-                yield _resized(batch, size)
-                batch = []
-    except BadVideo as problem:
-        damage = problem
-    if batch:
-        yield _resized(batch, size)
-    if damage and not (partial and count):
-        raise damage
-    if damage:
+    except BadVideo as damage:
+        if not (partial and count):
+            raise
         warnings.warn(f"{damage} What is before is kept: {count} frames, {count / got:.1f} seconds.", stacklevel=2)
 
 
@@ -168,20 +164,10 @@ def on_show(
         raise damage
 
 
-def _pixels(path: str | Path, found: Probe, rate: float, grey: bool) -> Iterator[np.ndarray]:
-    """Pictures at ``rate``, upright and without bars: uint8 (H, W) or (H, W, 3)."""
-    clock, (top, bottom, left, right) = found.clock, found.box
-    height, width = (found.height, found.width) if found.orientation < 5 else (found.width, found.height)
+def _at_rate(path: str | Path, clock: Clock, rate: float) -> Iterator[av.VideoFrame]:
     even = clock.rate is not None
     ending = (None, 1 / clock.rate, 1e-6) if even else (clock.end, 0.0, min(clock.tick, 1e-3))
-    before, pixels = None, None
-    for frame in on_show(shown(path, clock), rate, *ending):
-        if frame is not before:  # else it is held
-            same = (frame.height, frame.width) == (height, width)  # as FFmpeg does, the first picture's size holds
-            form = {"format": "gray" if grey else "rgb24"} | ({} if same else {"height": height, "width": width})
-            pixels = upright(frame.to_ndarray(**form), found.orientation)[top:bottom, left:right]
-            before = frame
-        yield pixels
+    return on_show(shown(path, clock), rate, *ending)
 
 
 def _box(brightest: np.ndarray) -> tuple[int, int, int, int]:
@@ -196,15 +182,8 @@ def _box(brightest: np.ndarray) -> tuple[int, int, int, int]:
     return top, bottom, left, right
 
 
-def _resized(pictures: list[np.ndarray], size: tuple[int, int]) -> Tensor:
-    x = torch.from_numpy(np.stack(pictures))
-    x = x[:, None] if x.ndim == 3 else x.permute(0, 3, 1, 2)
-    return resized(x, size)
-
-
-def resized(x: Tensor, size: tuple[int, int]) -> Tensor:
-    """uint8 (T, C, H, W) -> uint8 (T, C, *size), antialiased."""
-    if tuple(x.shape[-2:]) == tuple(size):
-        return x.contiguous()
-    x = F.interpolate(x.float(), size=tuple(size), mode="bilinear", antialias=True)
-    return x.round().clamp(0, 255).byte()
+def resized(x: Tensor, size: Size) -> Tensor:
+    """Pictures (T, C, H, W), uint8 or floats in [0, 255] -> uint8 (T, C, *size), antialiased."""
+    if tuple(x.shape[-2:]) != tuple(size):
+        x = F.interpolate(x.float(), size=tuple(size), mode="bilinear", antialias=True)
+    return x.contiguous() if x.dtype == torch.uint8 else x.round().clamp(0, 255).byte()

@@ -4,18 +4,26 @@ Neither is content, and both cost bits: a tokenizer that sees the light jump wri
 What is slower than half a second stays (fades, dusk, a pan), and so does what only part of the
 picture does (a limb, an iris): each estimate is a median over the lit, still parts of the picture,
 and only its quick part, the deviation from its own running median, is taken out.
+
+``measure`` finds what to take out, on small pictures; ``corrected`` takes it out, at any size.
 """
 
+import math
+from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import reduce
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
+
+from vg.data.running_median import with_medians
 
 LARGEST_GAIN = 1.25  # a frame is made at most this much brighter or darker
 LARGEST_SWAY = 0.006  # of the width or height: three pixels of 480
 REACH = 12  # frames on each side of the running median: a second of film at 12 frames a second
+SMALL = 128  # pixels, about, at which flicker and sway are measured
+FINE = 64  # small pictures count in 64ths of a grey level: integers, of which running medians are fast
 
 
 @dataclass(frozen=True)
@@ -47,25 +55,50 @@ def restore(frames: Tensor, reach: int = REACH) -> tuple[Tensor, Restoration]:
     """
     if frames.dtype != torch.uint8 or frames.ndim != 4:
         raise ValueError(f"restore: expected uint8 (T, C, H, W), got {frames.dtype} {tuple(frames.shape)}")
-    if len(frames) < 3:
-        return frames, Restoration(np.ones(len(frames), np.float32), np.zeros((len(frames), 2), np.float32))
-    small = _grey(frames, 128)
-    gain = _flicker(small, reach)
-    small = small / gain[:, None, None]
-    sway = _sway(small, reach)
-    return _apply(frames, gain, sway), Restoration(gain, sway)
+    found = measure(frames.numpy(), reach)
+    out = torch.empty_like(frames)
+    for k, frame in enumerate(frames.numpy()):
+        out[k] = torch.from_numpy(corrected(frame, found.gain[k], found.sway[k])).round().byte()
+    return out, found
 
 
-def _grey(frames: Tensor, side: int) -> np.ndarray:
-    """float32 ``(T, h, w)`` in grey levels, at most ``side`` pixels high and wide."""
-    size = [min(side, n) for n in frames.shape[-2:]]
-    parts = [F.interpolate(f.float(), size=size, mode="area").mean(1) for f in frames.split(64)]
-    return torch.cat(parts).numpy()
+def measure(frames: np.ndarray, reach: int = REACH) -> Restoration:
+    """The flicker and sway of one shot, uint8 ``(T, C, H, W)``.
+
+    All that is asked of ``frames`` is a shape, a length, and each frame in turn, twice, so that they may lie on disk.
+    """
+    if len(frames) < 3 or min(frames.shape[-2:]) < 2:
+        return Restoration(np.ones(len(frames), np.float32), np.zeros((len(frames), 2), np.float32))
+    gain = _flicker(_small(frames), reach)
+    return Restoration(gain, _sway(_small(frames, gain), reach))
 
 
-def _reference(x: np.ndarray, k: int, reach: int) -> np.ndarray:
-    """The median picture around frame ``k``: what stands still there."""
-    return np.median(x[max(0, k - reach) : k + reach + 1], axis=0)
+def corrected(frame: np.ndarray, gain: float, sway: np.ndarray) -> np.ndarray:
+    """A frame, uint8 ``(C, H, W)``, divided by its gain and moved back by its sway, edges repeated.
+
+    Returns:
+        float32 ``(C, H, W)`` in [0, 255], not rounded: it may have to be made smaller first.
+    """
+    x = frame.astype(np.float32)
+    x *= np.float32(1 / gain)
+    for axis, share in ((-2, sway[0]), (-1, sway[1])):
+        x = _moved(x, float(share) * x.shape[axis], axis)
+    return x.clip(0, 255, out=x)
+
+
+def _small(frames: np.ndarray, gain: np.ndarray | None = None) -> Iterator[np.ndarray]:
+    """Each frame divided by its gain: uint16 ``(h, w)``, some ``SMALL`` pixels each way, in 64ths of a grey level."""
+    _, channels, height, width = frames.shape
+    tall, wide = (max(1, round(n / SMALL)) for n in (height, width))
+    area = channels * tall * wide
+    kind = np.min_scalar_type(255 * area)
+    for k, frame in enumerate(frames):
+        x = frame[:, : height // tall * tall, : width // wide * wide]
+        x = reduce(np.add, x[1:], x[0].astype(kind))
+        x = reduce(np.add, [x[i::tall] for i in range(tall)])
+        x = reduce(np.add, [x[:, i::wide] for i in range(wide)])
+        x = x * np.float32(FINE / area if gain is None else FINE / (area * gain[k]))
+        yield (x + np.float32(0.5)).astype(np.uint16)
 
 
 def _quick(x: np.ndarray, reach: int) -> np.ndarray:
@@ -85,62 +118,79 @@ def _quick(x: np.ndarray, reach: int) -> np.ndarray:
     return np.where(np.isnan(x), 0, filled - slow)
 
 
-def _flicker(x: np.ndarray, reach: int) -> np.ndarray:
+def _flicker(small: Iterator[np.ndarray], reach: int) -> np.ndarray:
     """Gain of each frame ``(T,)``: the median ratio to the running median over lit places.
 
     Flicker touches the whole picture alike. Where the ratios disagree (an iris, a pan, much motion) or
     little is lit there is no telling what is flicker, and the gain is 1.
     """
-    level = np.full((len(x), 1), np.nan)
-    x = x[:, ::2, ::2]
-    for k in range(len(x)):
-        reference = _reference(x, k, reach)
-        lit = (reference > 40) & (x[k] > 20)
-        if lit.mean() > 0.25:
-            ratio = np.log(x[k][lit] / reference[lit])
+    level = []
+    for x, reference in with_medians((x[::2, ::2] for x in small), reach):
+        level.append(np.nan)
+        lit = (reference > 40 * FINE) & (x > 20 * FINE)
+        if np.count_nonzero(lit) > 0.25 * lit.size:
+            ratio = np.log(x[lit] / reference[lit])
             middle = np.median(ratio)
-            if (np.abs(ratio - middle) < 0.04).mean() > 0.4:
-                level[k] = middle
+            if np.count_nonzero(np.abs(ratio - middle) < 0.04) > 0.4 * ratio.size:
+                level[-1] = middle
     limit = np.log(LARGEST_GAIN)
-    return np.exp(np.clip(_quick(level, reach // 2)[:, 0], -limit, limit)).astype(np.float32)
+    return np.exp(np.clip(_quick(np.array(level)[:, None], reach // 2)[:, 0], -limit, limit)).astype(np.float32)
 
 
-def _sway(x: np.ndarray, reach: int) -> np.ndarray:
+def _sway(small: Iterator[np.ndarray], reach: int) -> np.ndarray:
     """Shift of each frame ``(T, 2)`` (down, right; shares of height and width) against what stands still.
 
     Least squares on the brightness constancy equation (Lucas and Kanade, 1981) over the places that
     have an edge and differ least from the running median. Where too few places stand still there is
     no telling sway from motion, and nothing is moved.
     """
-    shift = np.full((len(x), 2), np.nan)
-    size = np.array(x.shape[1:])
-    for k in range(len(x)):
-        reference = _reference(x, k, reach)
-        gy, gx = np.gradient(reference)
-        edge = np.hypot(gx, gy) > 6
-        moved = np.zeros(2)
-        for _ in range(3):  # the places that fit the shift so far say what the shift is
-            residual = x[k] - reference + gy * moved[0] + gx * moved[1]
-            fits = edge & (np.abs(residual) < 12)
-            if fits.sum() < 0.5 * edge.sum() or fits.sum() < 50:
-                moved[:] = np.nan
-                break
-            a = np.stack([gy[fits], gx[fits]], axis=1)
-            gram = a.T @ a + 1e-3 * np.eye(2)
-            moved = -np.linalg.solve(gram, a.T @ (x[k] - reference)[fits])
-        shift[k] = moved / size
-    return np.clip(_quick(shift, reach // 2), -LARGEST_SWAY, LARGEST_SWAY).astype(np.float32)
+    shift = [_shift(x, reference) / x.shape for x, reference in with_medians(small, reach)]
+    return np.clip(_quick(np.array(shift), reach // 2), -LARGEST_SWAY, LARGEST_SWAY).astype(np.float32)
 
 
-def _apply(frames: Tensor, gain: np.ndarray, sway: np.ndarray) -> Tensor:
-    """Divide by the gain and move back by the sway, edges repeated. uint8 in, uint8 out."""
-    out = []
-    for part, g, s in zip(frames.split(64), torch.tensor(gain).split(64), torch.tensor(sway).split(64)):
-        x = part.float() / g[:, None, None, None]
-        theta = torch.zeros(len(part), 2, 3)
-        theta[:, 0, 0] = theta[:, 1, 1] = 1
-        theta[:, 0, 2], theta[:, 1, 2] = 2 * s[:, 1], 2 * s[:, 0]  # grid_sample's picture is 2 wide
-        grid = F.affine_grid(theta, list(x.shape), align_corners=False)
-        x = F.grid_sample(x, grid, mode="bicubic", padding_mode="border", align_corners=False)
-        out.append(x.clamp(0, 255).round().byte())
-    return torch.cat(out)
+def _shift(x: np.ndarray, reference: np.ndarray) -> np.ndarray:
+    """By how many pixels (down, right) ``x`` lies off ``reference``; NaN if there is no telling."""
+    gy, gx = np.gradient(reference)
+    edge = np.flatnonzero(gy * gy + gx * gx > (6 * FINE) ** 2)
+    change = x.ravel()[edge] - reference.ravel()[edge]
+    slope = np.stack([gy.ravel()[edge], gx.ravel()[edge]])
+    moved = np.zeros(2, np.float32)
+    for _ in range(3):  # the places that fit the shift so far say what the shift is
+        fits = np.abs(change + moved @ slope) < 12 * FINE
+        if np.count_nonzero(fits) < max(50, 0.5 * len(edge)):
+            return np.full(2, np.nan)
+        there = slope * fits
+        (a, b), (_, c) = (there @ slope.T).tolist()  # by hand: for two unknowns a solver is mostly overhead
+        d, e = (there @ change).tolist()
+        a, c = a + FINE, c + FINE  # next to nothing; where all edges run one way, nothing moves along them
+        det = a * c - b * b
+        if det <= 0:
+            return np.full(2, np.nan)
+        moved = np.array([b * e - c * d, b * d - a * e], np.float32) / np.float32(det)
+    return moved
+
+
+def _moved(x: np.ndarray, shift: float, axis: int) -> np.ndarray:
+    """``x`` moved back by ``shift`` pixels along an axis, edges repeated: cubic convolution (Keys, 1981)."""
+    if not shift:
+        return x
+    weights, first = _cubic(shift)
+    n, edge = x.shape[axis], abs(first) + 3
+    rows = (lambda a, b: x[..., a:b, :]) if axis == -2 else (lambda a, b: x[..., a:b])
+    x = np.concatenate([rows(0, 1).repeat(edge, axis), x, rows(n - 1, n).repeat(edge, axis)], axis)
+    total = rows(edge + first, edge + first + n) * weights[0]
+    part = np.empty_like(total)
+    for k in range(1, 4):
+        np.multiply(rows(edge + first + k, edge + first + k + n), weights[k], out=part)
+        total += part
+    return total
+
+
+def _cubic(shift: float, a: float = -0.75) -> tuple[np.ndarray, int]:
+    """Weights of four neighbours, float32, and where the first of them lies."""
+    whole = math.floor(shift)
+    near = np.array([shift - whole, 1 - (shift - whole)])
+    far = 1 + near
+    near = ((a + 2) * near - (a + 3)) * near * near + 1
+    far = ((a * far - 5 * a) * far + 8 * a) * far - 4 * a
+    return np.array([far[0], near[0], near[1], far[1]], np.float32), whole - 1

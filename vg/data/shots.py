@@ -1,11 +1,12 @@
 """Shots: where a film cuts, and how shots are divided into training and validation."""
 
-from itertools import pairwise
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 
 Shot = tuple[int, int]  # (start, stop) in frames, stop excluded
 GAP = 12  # frames, a second of film: so far apart are the two sides where a shot has to be divided
+AHEAD = 12  # frames on each side of a cut that are looked at: a second of film at 12 frames a second
 
 
 def find_shots(frames: np.ndarray, threshold: float = 20.0, shortest: int = 6) -> list[Shot]:
@@ -30,31 +31,59 @@ def find_shots(frames: np.ndarray, threshold: float = 20.0, shortest: int = 6) -
     """
     if len(frames) == 0:
         raise ValueError("find_shots: no frames")
-    grey = np.asarray(frames, np.float32)
-    grey = grey.mean(1) if grey.ndim == 4 else grey
-    jump = np.array([0.0] + [np.abs(_levelled(a, b)).mean() for a, b in pairwise(grey)])
-    starts = [0]
-    for k in np.flatnonzero(jump > threshold):
-        reach = 2 if (grey[k - 1] > 40).mean() < 0.3 else 6  # a closing iris jumps up to its last frames
-        around = max(jump[max(1, k - reach) : k].max(initial=1.0), jump[k + 1 : k + 7].max(initial=1.0))
-        isolation = jump[k] / around
-        cut = isolation >= 2.5 or (isolation >= 1.1 and _new_background(grey, k, strict=isolation < 1.6))
-        if cut and k - starts[-1] >= shortest:
-            starts.append(int(k))
-    stops = [*starts[1:], len(grey)]
-    return list(zip(starts, stops))
+    return list(shots_in(frames, threshold, shortest))
+
+
+def shots_in(frames: Iterable[np.ndarray], threshold: float = 20.0, shortest: int = 6) -> Iterator[Shot]:
+    """``find_shots`` of frames that come one by one: a shot is given as soon as ``AHEAD`` frames after it were seen."""
+    grey, jump = [], []  # the last frames, and the jump to each
+    first, start = 0, 0  # of these frames, and of the shot
+    for frame in frames:
+        grey.append(_grey(frame))
+        jump.append(_jump(grey[-2], grey[-1]) if len(grey) > 1 else 0.0)
+        if len(grey) > 2 * AHEAD:
+            del grey[0], jump[0]
+            first += 1
+        k = len(grey) - AHEAD
+        if k >= 0 and first + k - start >= shortest and _is_cut(grey, jump, k, threshold):
+            yield start, first + k
+            start = first + k
+    for k in range(max(0, len(grey) - AHEAD + 1), len(grey)):
+        if first + k - start >= shortest and _is_cut(grey, jump, k, threshold):
+            yield start, first + k
+            start = first + k
+    if grey:
+        yield start, first + len(grey)
+
+
+def _grey(frame: np.ndarray) -> np.ndarray:
+    x = np.asarray(frame, np.float32)
+    return x.mean(0) if x.ndim == 3 else x
+
+
+def _jump(a: np.ndarray, b: np.ndarray) -> float:
+    return float(np.abs(_levelled(a, b)).mean())
+
+
+def _is_cut(grey: list[np.ndarray], jump: list[float], k: int, threshold: float) -> bool:
+    """Whether the jump to frame ``k`` is a cut. Up to ``AHEAD`` frames on each side are looked at."""
+    if jump[k] <= threshold:
+        return False
+    reach = 2 if (grey[k - 1] > 40).mean() < 0.3 else 6  # a closing iris jumps up to its last frames
+    isolation = jump[k] / max(1.0, *jump[max(0, k - reach) : k], *jump[k + 1 : k + 7])
+    return isolation >= 2.5 or (isolation >= 1.1 and _new_background(grey, k, strict=isolation < 1.6))
 
 
 def _levelled(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """Difference ``b - a`` of two pictures after ``a`` was given the brightness of ``b``."""
     lit = (a > 40) & (b > 40)
-    gain = np.clip(np.median(b[lit] / a[lit]), 0.7, 1.4) if lit.mean() > 0.05 else 1.0
+    gain = np.clip(np.median(b[lit] / a[lit]), 0.7, 1.4) if np.count_nonzero(lit) > 0.05 * lit.size else 1.0
     return b - a * gain
 
 
-def _new_background(grey: np.ndarray, k: int, strict: bool) -> bool:
-    """Whether the edges of the median picture of the 12 frames before ``k`` are gone in the 12 after."""
-    before, after = np.median(grey[max(0, k - 12) : k], 0), np.median(grey[k : k + 12], 0)
+def _new_background(grey: list[np.ndarray], k: int, strict: bool) -> bool:
+    """Whether the edges of the median picture of the frames before ``k`` are gone in those after."""
+    before, after = np.median(grey[max(0, k - AHEAD) : k], 0), np.median(grey[k : k + AHEAD], 0)
     if strict and min((before > 40).mean(), (after > 40).mean()) < 0.3:
         return False  # an iris or a fade from black
     a, b = (np.abs(np.diff(x, axis=0))[:, :-1] + np.abs(np.diff(x, axis=1))[:-1] for x in (before, after))

@@ -59,7 +59,7 @@ def still(path: Path, grey: bool = False) -> np.ndarray:
 def squeezed(path: Path, size: int) -> torch.Tensor:
     """A picture file as a frame, as ``open_store`` has frames: grey, without black bars, uint8 (1, 1, size, size)."""
     pixels = still(path, grey=True)
-    top, bottom, left, right = video._box(list(pixels[0]))
+    top, bottom, left, right = video._box(pixels[0, 0])
     return video.resized(torch.from_numpy(pixels[..., top:bottom, left:right]), (size, size))
 
 

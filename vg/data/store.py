@@ -11,25 +11,22 @@ and made again where it is damaged (``vg.data.sealed``).
 import hashlib
 import json
 import math
+import os
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
-from tqdm.auto import tqdm
 
-from vg import paths
-from vg.data import decode
-from vg.data.cartoon import cartoon as draw
-from vg.data.restore import restore as restore_shot
+from vg import atomic, paths
+from vg.data.building import build
 from vg.data.sealed import Blocks, Sealed, opened, writing
-from vg.data.shots import Shot, find_shots
+from vg.data.shots import Shot
 from vg.data.sources import Source
 
-FORMAT = 2
-SMALL = 64  # pixels, the copy on which shots are found
-WORK = 256  # pixels at which old film is restored, at least: sway is a fraction of a pixel
+FORMAT = 3
 CARTOON_FRAMES = 1440  # two minutes
 
 
@@ -99,13 +96,67 @@ def open_store(
         ValueError: for a size, rate or number below 1.
         OSError: if the cache folder cannot be written; the message names it.
     """
+    settings = _settings(source, size, fps, grey, restore, frames)
+    return _open(source, settings, lambda work: build(source, [settings], [work]))
+
+
+def open_stores(
+    source: Source,
+    wanted: Sequence[dict],
+    fps: float = 12.0,
+    grey: bool = True,
+    frames: int | None = None,
+) -> list[FrameStore]:
+    """Several stores of one source, for little more than the time of one: those not yet there share one decode.
+
+        small, large, raw = open_stores(film(), [{"size": 64}, {"size": 128}, {"restore": False}])
+
+    Args:
+        source, fps, grey, frames: as of ``open_store``, for all.
+        wanted: ``size`` and ``restore`` of each store, as of ``open_store``; what is left out has its default.
+
+    Returns:
+        for each of ``wanted`` what ``open_store`` gives, to the last byte.
+
+    Raises:
+        what ``open_store`` raises.
+    """
+    every = [_settings(source, fps=fps, grey=grey, frames=frames, **one) for one in wanted]
+    missing = [s for k, s in enumerate(every) if s not in every[:k] and not _folder(source, s).exists()]
+    if len(missing) < 2:
+        return [_open(source, s, lambda work, s=s: build(source, [s], [work])) for s in every]
+    with atomic.workspace(_folder(source, missing[0])) as work:
+        parts = [work / str(k) for k in range(len(missing))]
+        for part in parts:
+            part.mkdir()
+        with writing(work.parent):
+            build(source, missing, parts)
+
+        def take(settings: dict, folder: Path) -> None:
+            if settings not in missing:  # it is there, but damaged
+                return build(source, [settings], [folder])
+            for file in parts[missing.index(settings)].iterdir():
+                os.replace(file, folder / file.name)
+
+        return [_open(source, s, lambda folder, s=s: take(s, folder)) for s in every]
+
+
+def _settings(
+    source: Source,
+    size: int | tuple[int, int] = 64,
+    fps: float = 12.0,
+    grey: bool = True,
+    restore: bool | None = None,
+    frames: int | None = None,
+) -> dict:
+    """What a store is made by, checked, defaults filled in."""
     size = (size, size) if isinstance(size, int) else tuple(size)
     restore = source.old if restore is None else restore
     if frames is None and source.path is None:
         frames = CARTOON_FRAMES
     if min(size) < 1 or fps <= 0 or (frames is not None and frames < 1):
         raise ValueError(f"open_store: size {size}, fps {fps} and frames {frames} must all be above 0.")
-    settings = {
+    return {
         "format": FORMAT,
         "source": source.sha256,
         "size": list(size),
@@ -114,14 +165,23 @@ def open_store(
         "restored": restore,
         "frames": frames,
     }
+
+
+def _folder(source: Source, settings: dict) -> Path:
     name = hashlib.sha256(json.dumps(settings).encode()).hexdigest()[:12]
-    folder = paths.cache_dir() / "frames" / f"{source.name}-{size[0]}x{size[1]}-{name}"
+    height, width = settings["size"]
+    return paths.cache_dir() / "frames" / f"{source.name}-{height}x{width}-{name}"
 
-    def make(work: Path) -> None:
+
+def _open(source: Source, settings: dict, make: Callable[[Path], None]) -> FrameStore:
+    """The store of these settings; ``make`` fills its folder where it is not there yet, or is damaged."""
+    folder = _folder(source, settings)
+
+    def filled(work: Path) -> None:
         with writing(folder.parent):
-            _build(source, settings, work)
+            make(work)
 
-    return opened(folder, make, lambda kept: _read(kept, settings, source.name))
+    return opened(folder, filled, lambda kept: _read(kept, settings, source.name))
 
 
 def _read(kept: Sealed, settings: dict, name: str) -> FrameStore:
@@ -138,64 +198,3 @@ def _read(kept: Sealed, settings: dict, name: str) -> FrameStore:
     parts += [f"first {settings['frames']} frames"] * (settings["frames"] is not None)
     parts.append(kept.folder.name[-12:])  # of the settings and the way of restoring, so that caches notice a change
     return FrameStore(pixels, card["fps"], shots, name, settings["source"], ", ".join(parts), kept.folder)
-
-
-def _build(source: Source, settings: dict, folder: Path) -> None:
-    size, fps, grey = tuple(settings["size"]), settings["fps"], settings["grey"]
-    if source.path is None:
-        drawn = draw(settings["frames"], size, fps)
-        pixels, shots = drawn.frames.numpy(), drawn.shots
-        pixels = pixels if grey else pixels.repeat(3, 1)
-    else:
-        found = decode.probe(source.path)
-        pixels, shots = _decode(source, found, settings, folder)
-        fps = decode.picked_rate(found.rate, fps)
-    if settings["restored"]:
-        pixels = _restored(pixels, shots, size)
-    np.save(folder / "frames.npy", pixels)
-    del pixels  # it may be a view of work.npy, and Windows deletes no file that is in use
-    (folder / "work.npy").unlink(missing_ok=True)
-    card = {"settings": settings, "fps": fps, "shots": shots, "bytes": (folder / "frames.npy").stat().st_size}
-    (folder / "store.json").write_text(json.dumps(card, indent=1))
-
-
-def _decode(source: Source, found: decode.Probe, settings: dict, folder: Path) -> tuple[np.ndarray, list[Shot]]:
-    """The frames, at the size for restoring if they will be, and their shots."""
-    size = tuple(settings["size"])
-    if settings["restored"]:
-        top, bottom, left, right = found.box
-        there = (bottom - top, right - left)  # enlarging a small video would only soften it
-        size = tuple(max(n, min(max(WORK, 2 * n), side)) for n, side in zip(size, there))
-    limit, small, count = settings["frames"], [], 0
-    raw = folder / "work.npy"  # on disk: a long film need not fit into memory
-    bar = tqdm(desc=f"decoding {source.name}", unit="frame", total=_expected(found, settings))
-    with raw.open("wb") as out, bar:
-        for batch in decode.frames(source.path, size, settings["fps"], settings["grey"], found):
-            batch = batch if limit is None else batch[: limit - count]
-            out.write(batch.numpy().tobytes())
-            small.append(decode.resized(batch, (SMALL, SMALL)).numpy())
-            count += len(batch)
-            bar.update(len(batch))
-            if count == limit:
-                break
-    if not count:
-        raise decode.BadVideo(f"{source.path} holds no frames. Is the file whole? Copy it again.")
-    channels = 1 if settings["grey"] else 3
-    pixels = np.memmap(raw, np.uint8, "r", shape=(count, channels, *size))
-    return pixels, find_shots(np.concatenate(small))
-
-
-def _expected(found: decode.Probe, settings: dict) -> int | None:
-    total = None if found.seconds is None else round(found.seconds * decode.picked_rate(found.rate, settings["fps"]))
-    return total if settings["frames"] is None else min(settings["frames"], total or settings["frames"])
-
-
-def _restored(pixels: np.ndarray, shots: list[Shot], size: tuple[int, int]) -> np.ndarray:
-    out = np.empty((*pixels.shape[:2], *size), np.uint8)
-    with tqdm(total=len(pixels), desc="restoring", unit="frame") as bar:
-        for start, stop in shots:
-            clean, _ = restore_shot(torch.from_numpy(np.array(pixels[start:stop])))
-            for k in range(0, stop - start, 256):  # in parts: floats of a long shot are large
-                out[start + k : min(stop, start + k + 256)] = decode.resized(clean[k : k + 256], size).numpy()
-            bar.update(stop - start)
-    return out

@@ -1,0 +1,60 @@
+"""Decoded pictures brought to the sizes that are wanted, by FFmpeg: turned upright, cropped, scaled, all in one go."""
+
+from collections.abc import Sequence
+
+import av
+import numpy as np
+
+Size = tuple[int, int]  # height, width
+TURNED = {1: [], 2: ["hflip"], 3: ["hflip", "vflip"], 4: ["vflip"]}  # by orientation, as EXIF counts
+TURNED |= {5 + k: [f"transpose={way}"] for k, way in enumerate(("cclock_flip", "clock", "clock_flip", "cclock"))}
+SMOOTH = "flags=bilinear+accurate_rnd:threads=1"  # a triangle as wide as a pixel that comes out: no aliasing
+
+
+class Scaler:
+    """Bring the pictures of one video to several sizes.
+
+    Args:
+        stored: height and width of a picture as stored; one of another size is brought to it first.
+        box: (top, bottom, left, right) of what is kept, in pixels of the upright picture.
+        sizes: what is kept is squeezed to each of these.
+        grey: one channel, else three (RGB).
+        orientation: how pictures are stored, from 1 (upright) to 8, as EXIF counts.
+    """
+
+    def __init__(
+        self, stored: Size, box: tuple[int, int, int, int], sizes: Sequence[Size], grey: bool, orientation: int = 1
+    ):
+        top, bottom, left, right = box
+        self.stored, self.sizes, self.grey = tuple(stored), list(sizes), grey
+        self.steps = [*TURNED[orientation], f"crop={right - left}:{bottom - top}:{left}:{top}:exact=1"]
+        self._taken, self._graph, self._sinks = None, None, []
+
+    def __call__(self, frame: av.VideoFrame) -> list[np.ndarray]:
+        """The picture at each size: uint8 (C, H, W)."""
+        taken = (frame.width, frame.height, frame.format.name)
+        if taken != self._taken:  # the first, or one that differs: a video may change on the way
+            self._configure(*taken)
+        self._graph.push(frame)
+        pictures = [sink.pull().to_ndarray() for sink in self._sinks]
+        return [x[None] if self.grey else x.transpose(2, 0, 1) for x in pictures]
+
+    def _configure(self, width: int, height: int, form: str) -> None:
+        self._taken, self._graph, self._sinks = (width, height, form), av.filter.Graph(), []
+        last = self._graph.add("buffer", f"video_size={width}x{height}:pix_fmt={form}:time_base=1/1:pixel_aspect=1/1")
+        if (height, width) != self.stored:
+            last = self._linked(last, f"scale={self.stored[1]}:{self.stored[0]}:{SMOOTH}")
+        for step in self.steps:
+            last = self._linked(last, step)
+        split = self._linked(last, f"split={len(self.sizes)}")
+        for k, (height, width) in enumerate(self.sizes):
+            last = self._linked(split, f"scale={width}:{height}:{SMOOTH}", k)
+            last = self._linked(last, "format=gray" if self.grey else "format=rgb24")
+            self._sinks.append(self._linked(last, "buffersink"))
+        self._graph.configure()
+
+    def _linked(self, last, step: str, output: int = 0):
+        name, _, options = step.partition("=")
+        new = self._graph.add(name, options or None)
+        last.link_to(new, output)
+        return new
