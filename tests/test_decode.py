@@ -262,9 +262,11 @@ def test_joined_broadcasts_go_on_where_the_clock_breaks_off(tmp_path, second):
 
 def test_a_picture_that_stays_for_hours_is_refused(tmp_path, monkeypatch):
     path = write(tmp_path / "a.mp4", numbered(3), [0, 40, 80])
-    entry = b"stts" + bytes(7) + b"\1" + (3).to_bytes(4, "big")  # three pictures, each of 640 ticks
-    lasting = entry + (39 * 3600 * 15_000).to_bytes(4, "big")
-    path.write_bytes(path.read_bytes().replace(entry + (640).to_bytes(4, "big"), lasting))
+    data = bytearray(path.read_bytes())
+    at = data.index(b"stts") + 16  # after a version, a number of entries and the first's number of pictures
+    assert int.from_bytes(data[at : at + 4], "big") == 640
+    data[at : at + 4] = (39 * 3600 * 15_000).to_bytes(4, "big")
+    path.write_bytes(data)
     with pytest.raises(BadVideo, match=r"stays on show for 36\.6 hours"):
         decode.probe(path)
     path = write(tmp_path / "a.mkv", numbered(3), [0, 40, 39 * 3_600_000])

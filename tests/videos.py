@@ -48,7 +48,8 @@ def write(
         sound: seconds of silence beside it.
         options: the encoder's, instead of the usual.
     """
-    with av.open(str(path), "w", options={"fflags": "bitexact"}) as file:
+    index_first = {"movflags": "faststart"} if path.suffix == ".mp4" else {}
+    with av.open(str(path), "w", options={"fflags": "bitexact"} | index_first) as file:
         stream = file.add_stream(codec, rate=rate, options=OPTIONS.get(codec, {}) | options)
         stream.pix_fmt = "yuvj420p" if codec == "mjpeg" else "yuv420p"
         stream.time_base = stream.codec_context.time_base = base

@@ -3,6 +3,7 @@
 All of this is known without decoding a picture. A file that lasts for days or breaks off is found here.
 """
 
+import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -16,8 +17,10 @@ LONGEST_HOLD = 3600.0  # seconds that one picture may stay on show
 STEADY = 0.25  # of a frame: how far from its place in an even row a picture may be (some clocks count milliseconds)
 JUMP = 10.0  # seconds ahead that are a break in the clock of a broadcast or of joined files (FFmpeg's threshold)
 BACK = 1.0  # seconds back that are such a break
+JOIN = 4  # packets around such a break that may look broken, since their counters break off too
 MISSING = 0.25  # seconds that a header may promise too many, or
 MISSING_SHARE = 0.002  # of the whole
+TAIL = 188 * 10_000  # bytes of a transport stream in which its last picture is looked for
 STATED = ("mov", "matroska", "avi", "flv", "asf")  # containers whose header says how long they are
 
 
@@ -71,7 +74,7 @@ def scan(path: str | Path) -> Clock:
         joined = bool(file.format.flags & Flags.ts_discont.value)
         likely = [float(rate) for rate in (stream.average_rate, stream.guessed_rate) if rate]
         seen = _gather(file, stream, joined, 1 / likely[-1] if likely else 0.0)
-        damage = seen.damage or _short(file, stream, seen) or _cut_off(path, file)
+        damage = seen.damage or _short(file, stream, seen) or _cut_off(path, file, stream)
         tick = float(stream.time_base)
     if not seen.pictures:
         raise BadVideo(f"{path} has a video stream without frames. Is the file whole? {COPY}")
@@ -109,8 +112,8 @@ def steady_rate(times: np.ndarray, end: float, likely: list[float] | None = None
 
 
 def _usual_gap(times: np.ndarray, likely: list[float]) -> float:
-    gaps = np.diff(times)
-    return float(np.median(gaps)) if len(gaps) else 1 / likely[-1] if likely else 0.04
+    gaps = np.sort(np.diff(times))
+    return float(gaps[(len(gaps) - 1) // 2]) if len(gaps) else 1 / likely[-1] if likely else 0.04
 
 
 @dataclass
@@ -142,8 +145,8 @@ def _gather(file, stream, joined: bool, length: float) -> _Seen:
                 seen.reached = max(seen.reached, shown * tick + lasts)
             if packet.stream is not stream:
                 continue
-            broken, offset = seen.broken, unbroken.offset
-            if packet.is_corrupt and broken is None:
+            offset = unbroken.offset
+            if packet.is_corrupt and seen.broken is None:
                 seen.broken = seen.packets
                 seen.damage = f"is damaged after frame {seen.pictures} (a packet is not whole)"
             seen.packets += 1
@@ -153,8 +156,8 @@ def _gather(file, stream, joined: bool, length: float) -> _Seen:
                 now = unbroken(first * tick, lasts or length) + (shown - first) * tick
             elif now is not None:
                 now += lasts or length  # some containers give the first of several a time stamp
-            if unbroken.offset != offset and broken in (seen.packets - 2, seen.packets - 1):
-                seen.broken = seen.damage = None  # it was joined there
+            if unbroken.offset != offset and seen.broken is not None and seen.packets - seen.broken <= JOIN:
+                seen.broken = seen.damage = None
             _place(seen, packet, now, lasts, joined)
     except av.error.FFmpegError as problem:
         seen.damage = seen.damage or f"is damaged after frame {seen.pictures} ({problem.strerror})"
@@ -187,18 +190,33 @@ def _short(file, stream, seen: _Seen) -> str | None:
     return None
 
 
-def _cut_off(path: str | Path, file) -> str | None:
-    """Whether the file is smaller than its container says: of Matroska, of AVI, and of packets of fixed size."""
+def _cut_off(path: str | Path, file, stream) -> str | None:
+    """Whether the file is smaller than Matroska or AVI say, or a transport stream ends within a picture."""
     size, due = Path(path).stat().st_size, 0
     with open(path, "rb") as raw:
         head = raw.read(4096)
+        raw.seek(-min(size, TAIL), os.SEEK_END)
+        tail = raw.read()
     if file.format.name.startswith("matroska"):
         due = _segment_end(head)
     elif file.format.name == "avi":
         due = 8 + int.from_bytes(head[4:8], "little")
-    elif file.format.name == "mpegts" and all(size % packet for packet in (188, 192, 204)):
-        due = size + 188 - size % 188
+    elif file.format.name == "mpegts" and (all(size % n for n in (188, 192, 204)) or _unfinished(tail, stream.id)):
+        return "breaks off within a picture"
     return f"breaks off: {size:,} bytes of {due:,} are there" if size < due else None
+
+
+def _unfinished(tail: bytes, pid: int) -> bool:
+    """Whether the last packet of a stream is full to the brim, and so not the last of its picture.
+
+    (The end of a picture is padded to 184 bytes by an adaptation field: ISO 13818-1, 2.4.3.5. One in 184 fits exactly.)
+    """
+    for at in range(len(tail) - 188, -1, -188):
+        if tail[at] != 0x47:
+            return False  # not of 188 bytes
+        if int.from_bytes(tail[at + 1 : at + 3], "big") & 0x1FFF == pid:
+            return tail[at + 3] >> 4 & 3 == 1
+    return False
 
 
 def _segment_end(head: bytes) -> int:
