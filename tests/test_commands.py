@@ -19,7 +19,7 @@ from vg.training import Recipe, Trained
 
 @pytest.fixture(autouse=True)
 def nothing_is_made(monkeypatch):
-    monkeypatch.setattr(vg.generate, "generate", lambda *_, **__: pytest.fail("it began"))
+    monkeypatch.setattr(vg.generate, "generate_each", lambda *_, **__: pytest.fail("it began"))
 
 
 def told(capsys, command, *arguments) -> str:

@@ -38,13 +38,13 @@ def clip(path: Path, **settings) -> Path:
 
 def read(path, size=(64, 96), **settings) -> tuple[np.ndarray, BadVideo | None]:
     """The frames that came, and what ended them."""
-    batches = [np.zeros((0, 1, *size), np.uint8)]
+    frames = [np.zeros((0, 1, *size), np.uint8)]
     try:
-        for batch in decode.frames(path, size, 24, **settings):
-            batches.append(batch.numpy())
+        for (frame,) in decode.frames(path, [size], 24, **settings):
+            frames.append(frame[None])
     except BadVideo as problem:
-        return np.concatenate(batches), problem
-    return np.concatenate(batches), None
+        return np.concatenate(frames), problem
+    return np.concatenate(frames), None
 
 
 def same(frames: np.ndarray, whole: np.ndarray) -> bool:
