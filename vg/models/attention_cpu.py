@@ -51,19 +51,22 @@ class CausalAttention(torch.autograd.Function):
         future = torch.full((KEYS, KEYS), -math.inf, dtype=q.dtype).triu(1)
         room = q.new_empty(2, L * KEYS)
         d_queries.zero_()
-        for n in range(B * N):
-            for j in range(0, L, KEYS):  # no query before j sees a key from j on
-                left, right, grad_left = queries[n, j:], keys[n, j : j + KEYS], grads[n, j:]
-                shape = len(left), len(right)
+        for left, right, grad_left, value, dq, dk, dv in zip(queries, keys, grads, values, d_queries, d_keys, d_values):
+            for j in range(0, L, KEYS):
+                # no query before j sees a key from j on
+                left, grad_left, dq = left[-(L - j) :], grad_left[-(L - j) :], dq[-(L - j) :]
+                block = slice(j, j + KEYS)
+                some = right[block]
+                shape = L - j, len(some)
                 weights, d_scores = (part[: math.prod(shape)].view(shape) for part in room)
-                torch.mm(left, right.T, out=weights)
+                torch.mm(left, some.T, out=weights)
                 weights[: shape[1]] += future[: shape[1], : shape[1]]
                 F.threshold_(weights.exp2_(), NOTHING, 0.0)
-                torch.mm(weights.T, grad_left[:, :D], out=d_values[n, j : j + KEYS])
-                torch.mm(grad_left, values[n, j : j + KEYS].T, out=d_scores)
+                torch.mm(weights.T, grad_left[:, :D], out=dv[block])
+                torch.mm(grad_left, value[block].T, out=d_scores)
                 d_scores *= weights
-                torch.mm(d_scores.T, left[:, :D], out=d_keys[n, j : j + KEYS])
-                d_queries[n, j:].addmm_(d_scores, right[:, :D])
+                torch.mm(d_scores.T, left[:, :D], out=dk[block])
+                dq.addmm_(d_scores, some[:, :D])
         dq, dk, dv = (x.view(B, N, L, D) for x in (d_queries.mul_(scale), d_keys.div_(unit), d_values))
         return dq, dk, dv, None, None
 
