@@ -14,7 +14,7 @@ from PIL import Image
 from torch import Tensor
 
 from vg import checkpoints
-from vg.data import Clips, film, open_store, split_shots, to_uint8
+from vg.data import Clips, film, open_stores, split_shots, to_uint8
 from vg.data.writers import write_gif
 from vg.generate import GUIDANCE, some_scenes
 from vg.sampling import generate, knobs, sample_images
@@ -66,11 +66,11 @@ def clips() -> None:
     tokenizer, prior = checkpoints.load("tubelet-fsq-128"), checkpoints.load("prior-128")
     how = {"seed": 0, **knobs(prior)}
     window = checkpoints.card("prior-128").facts["window_in_tubelet_frames"]
-    store = open_store(film(), size=128)
+    store, small = open_stores(film(), [{"size": 128}, {"size": 64}])
     train, val = split_shots(store.shots)
     some = torch.cat([prompts(store, val, 2), prompts(store, train, 2)])
     made = {
-        "reconstructed": reconstructed(open_store(film()), store, val),
+        "reconstructed": reconstructed(small, store, val),
         "from-nothing": generate(
             prior, tokenizer, frames=FRAMES, batch=4, scene=some_scenes(prior, 4, 0), guidance=GUIDANCE, **how
         ),

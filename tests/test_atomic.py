@@ -123,3 +123,25 @@ def test_a_folder_is_swept_of_all_abandoned_work_and_of_nothing_else(tmp_path):
         assert held.exists()
     assert left(tmp_path) == [".hidden", "film-64"]
     atomic.sweep_all(tmp_path / "not there")
+
+
+def test_whoever_takes_a_workspace_while_it_is_swept_keeps_what_it_takes(tmp_path, monkeypatch):
+    (new := tmp_path / ".a.txt.xyz").mkdir()
+    hold, made = atomic._hold, []
+
+    class Held:
+        """What the sweeper holds; when it lets go, the folder's maker comes, a moment late."""
+
+        def __init__(self, folder):
+            self.lock = hold(folder)
+
+        def release(self):
+            self.lock.release()
+            made.append(hold(new))
+            (new / "work").touch()
+
+    monkeypatch.setattr(atomic, "_hold", Held)
+    atomic.sweep(tmp_path / "a.txt")
+    assert made[0] is not None and (new / "work").exists()
+    made[0].release()
+    assert left(tmp_path) == [new.name]

@@ -11,7 +11,7 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -104,6 +104,8 @@ def _remove_abandoned(parent: Path, pattern: str) -> None:
     for name in glob.glob(pattern, root_dir=parent, include_hidden=True):
         folder = parent / name
         if folder.is_dir() and (held := _hold(folder)) is not None:
+            with suppress(OSError):  # Windows renames no folder in use
+                folder = folder.rename(f"{folder}.gone")  # so that whoever made it just now takes another
             held.release()
             shutil.rmtree(folder, ignore_errors=True)
 

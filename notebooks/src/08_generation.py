@@ -35,7 +35,7 @@ import torch.nn.functional as F
 from IPython.display import display
 
 from vg import checkpoints, metrics, paths, show
-from vg.data import Clips, film, open_store, save, split_shots
+from vg.data import Clips, film, open_stores, save, split_shots
 from vg.hashing import weight_hash
 from vg.models import Prior, PriorConfig
 from vg.models.transformer import State
@@ -89,7 +89,7 @@ for name, value in prior_card.facts["metrics"].items():
 # NBVAL_IGNORE_OUTPUT
 amount = profile().pick(smoke=240, laptop=None, gpu=None)  # frames; None: all of them
 share = profile().pick(smoke=0.35, laptop=0.1, gpu=0.1)  # of the frames, held out
-store = open_store(source, size=SIZE, frames=amount)
+store, large_store = open_stores(source, [{"size": SIZE}, {"size": 128}], frames=amount)
 train_shots, val_shots = split_shots(store.shots, share)
 same_film = prior_card.facts["data"]["sha256"] == store.source_sha256
 print(store)
@@ -1025,7 +1025,6 @@ for name, options in ways.items():
 # %%
 # NBVAL_IGNORE_OUTPUT
 large, large_prior = (checkpoints.load(name, device=device()) for name in ("tubelet-fsq-128", "prior-128"))
-large_store = open_store(source, size=128, frames=profile().pick(smoke=240, laptop=None, gpu=None))
 begun = [[a for a, b in shots if b - a >= TOTAL][:2] for shots in (val_shots, train_shots)]
 names = [f"{kind} {a}" for kind, starts in zip(("validation", "training"), begun) for a in starts]
 large_truth = torch.cat([large_store.clip(a, a + TOTAL) for starts in begun for a in starts])
