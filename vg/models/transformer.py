@@ -291,29 +291,46 @@ class Prior(Freezable):
         Raises:
             ValueError: if the guide or the learned positions end before ``stop``.
         """
-        B, device = len(digits), digits.device
-        positions = torch.arange(first, stop, device=device)
-        places = positions % self.frame
-        x = F.embedding(places, self.place) + torch.where(positions[:, None] == 0, self.start, 0.0)  # (stop - first, D)
-        if self.position is not None:
-            if stop > self.position.num_embeddings:
-                raise ValueError(
-                    f"Prior: learned positions end at {self.config.longest} tubelet-frames; "
-                    "ALiBi (positions='two_scale') has no such end."
-                )
-            x = x + self.position(positions)
-        x = x + torch.cat([self.nothing.expand(B, self.frame, -1), seen], dim=1)[:, first:stop]
+        before = torch.cat([self.nothing.expand(len(digits), self.frame, -1), seen], dim=1)[:, first:stop]
+        x = self.known(before, first, scene, None if guided is None else guided[:, first:stop])
         reach = {self.left: 1, self.above: self.grid[1]}
         if self.grid[1] > 1:  # one token wide, above right is the token to predict itself
             reach[self.corner] = self.grid[1] - 1
         for table, back in reach.items():
             x = x + _shifted(table(digits[:, max(0, first - back) : max(0, stop - back)]), stop - first)
+        return x
+
+    def known(self, before: Tensor, first: int, scene: Tensor | None = None, guided: Tensor | None = None) -> Tensor:
+        """What inputs hold beside the tokens of their own tubelet-frame: (B, L, D), for L positions from ``first`` on.
+
+        Args:
+            before: (B, L, D), what ``contexts`` says of these places one tubelet-frame back; ``nothing`` in the first.
+            first: the first position.
+            scene: as in ``bits``.
+            guided: (B, L, D), what ``guided`` says of these places.
+
+        Raises:
+            ValueError: if the guide or the learned positions end before.
+        """
+        B, L, _ = before.shape
+        positions = torch.arange(first, first + L, device=before.device)
+        places = positions % self.frame
+        x = F.embedding(places, self.place) + torch.where(positions[:, None] == 0, self.start, 0.0)  # (L, D)
+        if self.position is not None:
+            if first + L > self.position.num_embeddings:
+                raise ValueError(
+                    f"Prior: learned positions end at {self.config.longest} tubelet-frames; "
+                    "ALiBi (positions='two_scale') has no such end."
+                )
+            x = x + self.position(positions)
+        x = x + before
         if guided is not None:
-            if stop > guided.shape[1]:
-                raise ValueError(f"Prior: the guide ends at token {guided.shape[1]}; give one for all tubelet-frames.")
-            x = x + guided[:, first:stop]
+            if guided.shape[1] < L:
+                ends = first + guided.shape[1]
+                raise ValueError(f"Prior: the guide ends at token {ends}; give one for all tubelet-frames.")
+            x = x + guided
         if self.scene is not None:
-            label = torch.full((B,), -1, device=device) if scene is None else scene
+            label = torch.full((B,), -1, device=before.device) if scene is None else scene
             told = self.scene(label + 1)[:, None]
             if self.config.layouts:
                 told = (told + self.stands(self.layouts[label + 1])).index_select(1, places)

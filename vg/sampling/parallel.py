@@ -158,7 +158,7 @@ class Sampler:
         before = row = seen = None
         if sample.frame:
             before = sample.tokens.to(prior.start.device)
-            seen = prior.contexts(before[None], sample.past)[0]
+            seen = prior.contexts(before[None], sample.past)
             row = self.packed.embed(before[-columns:])
         else:
             sample.tokens = torch.zeros(prior.frame, len(prior.levels), dtype=torch.long)
@@ -173,28 +173,11 @@ class Sampler:
 
     def _base(self, branch: Branch, sample: Sample, seen: Tensor | None) -> Tensor:
         """(h * w, D): what inputs hold beside this tubelet-frame's own tokens. Without ``seen`` it is the first."""
-        prior, label = self.prior, branch.label[sample.row] + 1
-        begin = sample.frame * prior.frame
-        x = prior.place + (prior.nothing if seen is None else seen)
-        if seen is None:
-            x[0] += prior.start
-        if self.guided is not None:
-            if begin >= self.guided.shape[1]:
-                raise ValueError(f"Prior: the guide ends at token {begin}; give one for all tubelet-frames.")
-            x = x + self.guided[sample.row, begin : begin + prior.frame]
-        if prior.position is not None:
-            at = 0 if branch.forgets else begin
-            if at + prior.frame > prior.position.num_embeddings:
-                raise ValueError(
-                    f"Prior: learned positions end at {prior.config.longest} tubelet-frames; "
-                    "ALiBi (positions='two_scale') has no such end."
-                )
-            x = x + prior.position.weight[at : at + prior.frame]
-        if prior.scene is not None:
-            x = x + prior.scene.weight[label]
-            if prior.config.layouts:
-                x = x + prior.stands(prior.layouts[label])
-        return x
+        row, begin = sample.row, sample.frame * self.prior.frame
+        before = self.prior.nothing.expand(1, self.prior.frame, -1) if seen is None else seen
+        guided = None if self.guided is None else self.guided[row : row + 1, begin : begin + self.prior.frame]
+        first = 0 if branch.forgets else begin
+        return self.prior.known(before, first, branch.label[row : row + 1], guided)[0]
 
     def advance(self, samples: list[Sample]) -> None:
         """One pass for these samples, each of which is drawn a token at least; none is at the end of its frame."""
