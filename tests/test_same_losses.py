@@ -19,7 +19,6 @@ from vg.training import Recipe, fit
 RECIPE = Recipe(steps=20, lr=1e-3, muon=1.5e-2, warmup=5, betas=(0.9, 0.95), decay=0.05, ema=0.9, clip=1.0)
 LEVELS, GRID = (5, 4, 3), (4, 6)
 PRIOR = dict(levels=LEVELS, grid=GRID, width=32, depth=2, heads=4, context=2, scenes=3, dropout=0.1)
-ADAMW = torch.optim.AdamW
 attention = importlib.import_module("vg.models.attention")
 
 
@@ -64,10 +63,6 @@ def plain_follow(self):
             ours.lerp_(theirs, 1 - keep)
 
 
-def plain_adamw(groups, fused=None, **options):
-    return ADAMW(groups, fused=False, foreach=False, **options)
-
-
 PLAIN = {
     "look-ups": (DigitEmbedding, "forward", plain_embedding),
     "inputs": (Prior, "inputs", plain_inputs),
@@ -75,7 +70,6 @@ PLAIN = {
     "attention": (attention, "_trains", lambda *tensors: False),
     "Muon": (optim, "orthogonalize", plain_orthogonalize),
     "average": (training._Run, "follow", plain_follow),
-    "AdamW": (training.torch.optim, "AdamW", plain_adamw),
 }
 
 
@@ -111,7 +105,7 @@ def test_losses_and_averaged_weights_are_those_of_the_plain_formulation(kind, mo
 
         monkeypatch.setattr(owner, attribute, noted)
     plain = trained(kind)
-    expected = {"time", "Muon", "average", "AdamW"} if kind == "tokenizer" else set(PLAIN)
+    expected = {"time", "Muon", "average"} if kind == "tokenizer" else set(PLAIN)
     assert used == expected
     losses = [torch.tensor([value for _, value in each.history["loss"]]) for each in (fast, plain)]
     assert len(losses[0]) == RECIPE.steps and losses[0][-1] < losses[0][0] - 0.1

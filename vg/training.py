@@ -377,8 +377,8 @@ def _optimizers(model: nn.Module, recipe: Recipe) -> list[torch.optim.Optimizer]
         {"params": [p for p in others if p.dim() > 1], "weight_decay": recipe.decay},
         {"params": [p for p in others if p.dim() <= 1], "weight_decay": 0.0},
     ]
-    fused = True if all(p.device.type == "cpu" for p in others) else None  # elsewhere torch knows what is fastest
-    adamw = torch.optim.AdamW(groups, lr=recipe.lr, betas=recipe.betas, fused=fused)
+    # not fused: that mistakes a kernel for another whose averages a resumed run has in another memory order
+    adamw = torch.optim.AdamW(groups, lr=recipe.lr, betas=recipe.betas)
     return [adamw, Muon(inner, lr=recipe.muon, decay=recipe.decay)] if inner else [adamw]
 
 
