@@ -6,11 +6,12 @@ from fractions import Fraction
 import av
 import numpy as np
 import pytest
+import torch
 from av.stream import Disposition
 from PIL import Image
 from videos import numbered, numbers, write
 
-from vg.data import BadVideo, clock, decode, open_store, video, video_file
+from vg.data import BadVideo, clock, decode, open_store, save, video, video_file
 
 
 @pytest.fixture(autouse=True)
@@ -318,3 +319,11 @@ def test_a_playlist_opens_nothing_else(tmp_path):
     (tmp_path / "a.m3u8").write_text("#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\nhttp://127.0.0.1:9/a.ts\n")
     with pytest.raises(BadVideo):
         decode.probe(tmp_path / "a.m3u8")
+
+
+def test_threads_of_ffmpeg_never_wait_for_the_interpreter_whoever_switched_that_on(tmp_path):
+    path = write(tmp_path / "a.mp4", numbered(12), range(0, 480, 40))
+    for use in (decode.probe, read, lambda path: save(tmp_path / "b.mp4", torch.zeros(1, 4, 16, 16))):
+        av.logging.set_level(av.logging.ERROR)
+        use(path)
+        assert av.logging.get_level() is None

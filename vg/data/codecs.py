@@ -22,6 +22,7 @@ from av.video.reformatter import ColorRange
 from torch import Tensor
 
 from vg.data.store import to_uint8, to_unit
+from vg.data.video_file import quiet_threads
 
 FPS = Fraction(12)  # encoders weigh frames by it
 
@@ -190,6 +191,7 @@ def _encode(frames: np.ndarray, how: Codec, quality: int | None) -> list[av.Pack
     os.environ.setdefault("SVT_LOG", "1")  # errors only: it writes twenty lines about each clip otherwise
     frames = np.pad(frames, [(0, 0), (0, frames.shape[1] % 2), (0, frames.shape[2] % 2)], mode="edge")
     T, H, W = frames.shape
+    quiet_threads()
     encoder = av.CodecContext.create(how.encoder, "w")
     encoder.width, encoder.height, encoder.pix_fmt = W, H, "yuv420p"
     encoder.time_base, encoder.framerate = 1 / FPS, FPS
@@ -207,6 +209,7 @@ def _encode(frames: np.ndarray, how: Codec, quality: int | None) -> list[av.Pack
 
 def _decode(packets: Sequence[av.Packet], how: Codec, shape: tuple[int, int, int]) -> np.ndarray:
     """Luma as it was coded, uint8 of ``shape`` (T, H, W)."""
+    quiet_threads()
     decoder = av.CodecContext.create(how.decoder, "r")
     decoder.thread_count = 1
     pictures = [picture for packet in [*packets, None] for picture in decoder.decode(packet)]

@@ -18,6 +18,7 @@ import torch
 from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
 
 from vg.data import decode as video
+from vg.data.video_file import quiet_threads
 
 SUFFIXES = (
     *(".jpg", ".jpeg", ".jfif", ".jpe", ".png", ".apng", ".webp", ".avif"),
@@ -157,6 +158,7 @@ def _check_jpeg(data: bytes) -> None:
             pass
         else:
             raise ValueError("its data goes on after the picture's end, so it is damaged")
+    quiet_threads()
     codec = av.CodecContext.create("mjpeg", "r")
     codec.options = {"err_detect": "explode", "threads": "1"}
     try:

@@ -19,6 +19,15 @@ class BadVideo(ValueError):
     """A file that holds no video that can be read. The message says what is wrong and what to do."""
 
 
+def quiet_threads() -> None:
+    """Have FFmpeg's threads say nothing. To be called before a decoder or an encoder is made.
+
+    What a thread says PyAV may take to Python, where it waits for the interpreter, which waits for the thread when the
+    decoder is freed: for good. PyAV leaves that off, but older versions of torchvision switch it on.
+    """
+    av.logging.set_level(None)
+
+
 @contextmanager
 def opened(path: str | Path) -> Iterator[tuple]:
     """A file and its video stream: not its cover art, and of several the one that is marked as default.
@@ -28,6 +37,7 @@ def opened(path: str | Path) -> Iterator[tuple]:
     """
     formats = ",".join(sorted(av.formats_available - POINTERS))
     options = {"format_whitelist": formats, "protocol_whitelist": "file", "max_pixels": str(MOST_PIXELS)}
+    quiet_threads()
     try:
         file = av.open(str(path), metadata_errors="ignore", options=options)
     except (av.error.FFmpegError, ValueError) as problem:  # ValueError: a name with a zero byte

@@ -19,6 +19,7 @@ from PIL import Image
 from torch import Tensor
 
 from vg import atomic
+from vg.data.video_file import quiet_threads
 
 FASTEST_GIF = 50  # frames a second: browsers slow down what is faster
 SAMPLE = 16_384  # pixels from which a palette is chosen
@@ -57,6 +58,7 @@ def write_video(path: str | os.PathLike, video: Tensor, fps: float = 12, scale: 
     frames = _frames(video, fps, scale)
     frames = np.pad(frames, [(0, 0), (0, frames.shape[1] % 2), (0, frames.shape[2] % 2), (0, 0)], mode="edge")
     frames = np.broadcast_to(frames, (*frames.shape[:3], 3))
+    quiet_threads()
     with _whole(path) as temporary, av.open(str(temporary), "w", "mp4", {"movflags": "faststart"}) as out:
         stream = out.add_stream("libx264", rate=Fraction(fps).limit_denominator(1001))
         stream.height, stream.width = frames.shape[1:3]
