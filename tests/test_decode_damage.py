@@ -18,7 +18,8 @@ from vg.data import BadVideo, decode
 
 ROUNDS = int(os.environ.get("VG_FUZZ", "16"))
 CONTAINERS = dict.fromkeys(["mp4", "mkv", "ts"], "libx264") | {"webm": "libvpx-vp9", "avi": "mpeg4"}
-SLOW = {"libx264": {"preset": "medium", "crf": "23", "threads": "1"}, "mpeg4": {"qscale": "5"}}
+# x264's vector code reads beside pictures as small as these: no two files were the same.
+SLOW = {"libx264": {"preset": "medium", "crf": "23", "threads": "1", "x264-params": "asm=0"}, "mpeg4": {"qscale": "5"}}
 # Of 100 flips that change a picture so many must be seen at the least (measured over 400: see ``vg.data.pictures``).
 SEEN = {"mp4": 80, "mkv": 75, "ts": 70, "webm": 85, "avi": 75}
 
@@ -62,7 +63,7 @@ def damaged(data: bytes, chance: random.Random, cut: bool) -> bytes:
 
 @pytest.mark.parametrize("suffix", CONTAINERS)
 def test_damage_is_named_or_does_no_harm(tmp_path, suffix):
-    """A cut is always seen, and what comes before it is right. Of flipped bits most are seen."""
+    """A cut is seen, unless between two pictures of a broadcast; what comes before is right. Most flips are seen."""
     path, bad, chance = clip(tmp_path / f"a.{suffix}"), tmp_path / f"bad.{suffix}", random.Random(0)
     data, (whole, problem) = path.read_bytes(), read(path)
     assert problem is None and len(whole) == 48
@@ -73,7 +74,8 @@ def test_damage_is_named_or_does_no_harm(tmp_path, suffix):
         frames, problem = read(bad)
         assert problem is None or str(bad) in str(problem)
         if cut:
-            assert problem and same(frames, whole), f"cut to {bad.stat().st_size} bytes of {len(data)}"
+            between = suffix == "ts" and bad.stat().st_size % 188 == 0  # a transport stream may end after any picture
+            assert (problem or between) and same(frames, whole), f"cut to {bad.stat().st_size} bytes of {len(data)}"
         elif problem:
             seen += 1
         elif len(frames) == 48 and same(frames, whole):

@@ -17,6 +17,7 @@ from vg.data.video_file import COPY, BadVideo, decoder_options, opened, packets
 SAMPLES = 24  # pictures from all over a file
 OPENING = 2400  # frames from its beginning that are decoded where it cannot be searched
 CAREFUL = {"vp8": "libvpx", "vp9": "libvpx-vp9"}  # FFmpeg's own decoders of these report next to no damage
+BEGINNING = -(2**63)  # before all time stamps
 ORIENTATION = 0x112  # EXIF's tag
 # The signs of a display matrix (a, b; c, d) that takes a pixel (x, y) to (ax + cy, bx + dy), as EXIF counts them.
 TURNS = {
@@ -37,7 +38,10 @@ def shown(path: str | Path, clock: Clock) -> Iterator[tuple[float, av.VideoFrame
     Raises:
         BadVideo: at the first sign of damage, once what was sound before it is given: a packet that is not whole, a
             decoder that stumbles or says that a picture is corrupt, a clock that runs backwards, or an early end.
-            Not all damage shows: few codecs keep checksums, and changed bits may well be another valid picture.
+
+    Not all damage shows. Of random flipped bits that changed a picture, 98% were seen in VP9, about 90% in H.264 and 80%
+    in MPEG-4 (tests/test_decode_damage.py). The others leave another valid stream: codecs keep no checksum of their
+    pictures. Nor can it be known that a broadcast was cut off between two pictures: it does not say how long it is.
     """
     count, now, first, unbroken = 0, 0.0, None, Unbroken(clock.joined)
     with opened(path) as (file, stream):
@@ -101,7 +105,7 @@ def _to_decode(file, stream, clock: Clock) -> Iterator[tuple[av.Packet | None, i
             continue  # the picture before it stays on show; a decoder would take it for the end of the stream
         last = after is None or (not after.size and after.dts is None)
         if clock.damage and packet.size and last:
-            lost = packet.dts
+            lost = BEGINNING if packet.dts is None else packet.dts
         elif led or (packet.is_keyframe and not begun):
             begun = True
             yield packet, lost
@@ -143,7 +147,7 @@ def _sound_before(decoder, sent: deque) -> list[av.VideoFrame]:
 
 def samples(path: str | Path, clock: Clock) -> Iterator[tuple[np.ndarray, int]]:
     """Some grey pictures as they are stored, and their orientation; from the beginning if that is all there is."""
-    seen = set()
+    seen, lies = set(), None  # the first picture's orientation: PyAV keeps each frame whose side data are looked at
     if clock.end:
         with opened(path) as (file, stream):
             _prepare(stream)
@@ -156,7 +160,8 @@ def samples(path: str | Path, clock: Clock) -> Iterator[tuple[np.ndarray, int]]:
                     continue
                 if frame.pts not in seen:
                     seen.add(frame.pts)
-                    yield frame.to_ndarray(format="gray"), orientation(path, file, frame)
+                    lies = lies or orientation(path, file, frame)
+                    yield frame.to_ndarray(format="gray"), lies
     if len(seen) >= SAMPLES // 3:
         return
     with opened(path) as (file, stream):  # a search ends at key frames, of which there are too few
@@ -164,7 +169,8 @@ def samples(path: str | Path, clock: Clock) -> Iterator[tuple[np.ndarray, int]]:
         try:
             for k, frame in enumerate(_as_it_comes(file, stream)):
                 if k < OPENING // 10 or k % 10 == 0:
-                    yield frame.to_ndarray(format="gray"), orientation(path, file, frame)
+                    lies = lies or orientation(path, file, frame)
+                    yield frame.to_ndarray(format="gray"), lies
                 if k == OPENING:
                     return
         except av.error.FFmpegError:
