@@ -2,6 +2,7 @@
 
 import math
 from fractions import Fraction
+from itertools import pairwise
 
 import av
 import numpy as np
@@ -233,20 +234,22 @@ def test_a_size_that_changes_on_the_way_is_that_of_the_first_picture(tmp_path):
 # --- broadcasts ---------------------------------------------------------------------------------------------
 
 
-def broadcast(path, first: int, begin: int = 10):
-    return write(
-        path, numbered(48, first), range(24 * begin, 24 * begin + 48), Fraction(1, 24), rate=24, g="12", bf="2"
-    )
+def broadcast(path, first: int, begin: int = 10, **settings):
+    times = range(24 * begin, 24 * begin + 48)
+    return write(path, numbered(48, first), times, Fraction(1, 24), rate=24, g="12", bf="2", **settings)
 
 
-def test_a_broadcast_recorded_from_any_moment_begins_at_its_first_key_frame(tmp_path):
-    data = broadcast(tmp_path / "a.ts", 0).read_bytes()
+@pytest.mark.parametrize("opened", [0, 1])
+def test_a_broadcast_recorded_from_any_moment_begins_at_its_first_key_frame(tmp_path, opened):
+    """In an open group of pictures some are sent after the key frame, are shown before it, and need the last group."""
+    given = {"preset": "medium", "x264-params": f"open-gop={opened}:b-adapt=0:scenecut=0"}
+    data = broadcast(tmp_path / "a.ts", 0, **given).read_bytes()
     with av.open(tmp_path / "a.ts") as file:
-        keys = [packet.pos for packet in file.demux(video=0) if packet.is_keyframe]
-    tables = data[: 3 * 188]
-    for key, cut in ((1, keys[0] + 376), (2, keys[1] + 376)):
-        (tmp_path / "b.ts").write_bytes(tables + data[cut // 188 * 188 :])
-        assert numbers(read(tmp_path / "b.ts", 24)) == list(range(12 * key, 48))
+        keys = [packet for packet in file.demux(video=0) if packet.is_keyframe]
+    for before, key in pairwise(keys):
+        (tmp_path / "b.ts").write_bytes(data[: 3 * 188] + data[(before.pos + 376) // 188 * 188 :])  # tables, then on
+        number = round(24 * float(key.pts * key.time_base)) - 240
+        assert numbers(read(tmp_path / "b.ts", 24)) == list(range(number, 48))
 
 
 @pytest.mark.parametrize("second", [10, 4, 7200], ids=["the same", "earlier", "later"])

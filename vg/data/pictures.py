@@ -39,8 +39,8 @@ def shown(path: str | Path, clock: Clock) -> Iterator[tuple[float, av.VideoFrame
         BadVideo: at the first sign of damage, once what was sound before it is given: a packet that is not whole, a
             decoder that stumbles or says that a picture is corrupt, a clock that runs backwards, or an early end.
 
-    Not all damage shows. Of random flipped bits that changed a picture, 98% were seen in VP9, about 90% in H.264 and 80%
-    in MPEG-4 (tests/test_decode_damage.py). The others leave another valid stream: codecs keep no checksum of their
+    Not all damage shows. Of random flipped bits that changed a picture 98% were seen in VP9, about 90% in H.264, 80% in
+    MPEG-4 (tests/test_decode_damage.py). The others leave another valid stream, and codecs keep no checksum of their
     pictures. Nor can it be known that a broadcast was cut off between two pictures: it does not say how long it is.
     """
     count, now, first, unbroken = 0, 0.0, None, Unbroken(clock.joined)
