@@ -70,7 +70,7 @@ def test_pyproject_and_the_environment_files_are_in_step(name, project):
     [
         (lambda d: d.remove("einops >=0.8"), "einops is missing"),
         (lambda d: d.insert(0, "pandas >=2"), "pandas is not in pyproject.toml"),
-        (lambda d: d.__setitem__(d.index("av >=13"), "av >=12"), "av is >=12, and >=13 in pyproject.toml"),
+        (lambda d: d.__setitem__(d.index("tqdm >=4.66"), "tqdm >=4"), "tqdm is >=4, and >=4.66 in pyproject.toml"),
         (lambda d: d.__setitem__(d.index("pip"), "pip >=25"), "pip is >=25, and any in pyproject.toml"),
         (lambda d: d[-1]["pip"].insert(0, "pandas >=2"), "pandas is not in pyproject.toml"),
     ],
