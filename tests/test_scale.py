@@ -115,3 +115,11 @@ def test_a_picture_is_not_changed_by_what_was_scaled_before_it():
     once = [torch.from_numpy(scaler(frame(form))[0].copy()) for form in ("rgb24", "yuv420p")]
     again = [torch.from_numpy(scaler(frame(form))[0].copy()) for form in ("rgb24", "yuv420p")]
     assert all(torch.equal(a, b) for a, b in zip(once, again))
+
+
+@pytest.mark.parametrize("colour", [(255, 255, 255), (128, 128, 128), (0, 0, 0), (200, 60, 30), (20, 90, 220)])
+def test_a_plain_colour_of_a_video_comes_out_as_it_is(colour):
+    rgb = np.full((64, 64, 3), colour, np.uint8)
+    frame = av.VideoFrame.from_ndarray(rgb, format="rgb24").reformat(format="yuv444p")
+    (made,) = Scaler((64, 64), (0, 64, 0, 64), [(16, 16)], grey=False)(frame)
+    assert np.abs(made.astype(int) - np.array(colour)[:, None, None]).max() <= 2

@@ -26,7 +26,7 @@ from vg.data.sealed import Blocks, Sealed, opened, writing
 from vg.data.shots import Shot
 from vg.data.sources import Source
 
-FORMAT = 3
+FORMAT = 4
 CARTOON_FRAMES = 1440  # two minutes
 
 
