@@ -1,7 +1,11 @@
 """Laws of the commands: what cannot be had is one sentence before the work begins, and exit code 2."""
 
 import random
+import re
 import shutil
+import signal
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -90,3 +94,15 @@ def test_trying_a_folder_leaves_nothing(tmp_path):
     atomic.check_writable(tmp_path / "a" / "b")
     atomic.check_writable(tmp_path)
     assert not list(tmp_path.iterdir())
+
+
+def test_ctrl_c_ends_the_drawing_of_clips_and_keeps_what_is_drawn(tmp_path):
+    clips = [sys.executable, "-m", "vg.generate", "--size", "64", "--frames", "4000", "--count", "2", "--to", tmp_path]
+    with subprocess.Popen(clips, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        said = ""
+        while not re.search(r"[5-9]\d\d/128000|\d{4,}/128000", said):  # two tubelet-frames of one clip are drawn
+            said = said[-80:] + process.stderr.read(1)
+        process.send_signal(signal.SIGINT)
+        _, said = process.communicate(timeout=120)
+    assert process.returncode == 130 and "Interrupted" in said and said.endswith("Stopped.\n")
+    assert {path.suffix for path in tmp_path.iterdir()} == {".gif", ".mp4"}

@@ -102,5 +102,6 @@ def test_wherever_it_is_interrupted_gradients_and_autocast_are_as_before():
     k = 1
     while pressed_twice_at(k, work):
         assert modes() == before, f"line {k}"
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler, f"line {k}"
         k += 1
     assert k > 30

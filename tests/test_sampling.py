@@ -3,6 +3,7 @@
 import math
 import os
 import signal
+import threading
 
 import numpy as np
 import pytest
@@ -289,12 +290,14 @@ class PressesStop:
     """A bar's ``update``: an interrupt comes when so many tokens are drawn."""
 
     def __init__(self, tokens: int):
-        self.left = tokens
+        self.left, self.lock = tokens, threading.Lock()
 
     def __call__(self, count: int = 1) -> None:
-        self.left -= count
-        if self.left <= 0:
-            self.left = math.inf
+        with self.lock:
+            self.left -= count
+            press = self.left <= 0
+            self.left = math.inf if press else self.left
+        if press:
             os.kill(os.getpid(), signal.SIGINT)
 
 
@@ -316,3 +319,29 @@ def test_an_interrupt_before_anything_is_drawn_is_one(models, monkeypatch, loop)
     with pytest.raises(KeyboardInterrupt):
         loop(models[0], None, 20, progress=False)
     assert torch.is_grad_enabled()
+
+
+def test_an_interrupt_where_no_token_is_drawn_is_raised(models, monkeypatch):
+    decode = models[1].decode
+    monkeypatch.setattr(models[1], "decode", lambda *a, **k: (os.kill(os.getpid(), signal.SIGINT), decode(*a, **k))[1])
+    with pytest.raises(KeyboardInterrupt):
+        make(models)
+    assert torch.is_grad_enabled()
+
+
+@pytest.mark.parametrize("cores", [1, 2])
+def test_an_interrupt_ends_clips_that_come_one_by_one_and_gives_what_they_have(models, monkeypatch, cores):
+    whole = make(models, batch=4, frames=400)
+    monkeypatch.setattr("tqdm.auto.tqdm.update", PressesStop(300))
+    torch.set_num_threads(cores)
+    try:
+        came = []
+        with pytest.raises(KeyboardInterrupt):
+            came.extend(sampling.generate_each(*models, batch=4, frames=400, seed=3))
+        assert torch.get_num_threads() == cores
+    finally:
+        torch.set_num_threads(1)
+    assert 1 <= len(came) < 4
+    for b, clip in came:
+        assert clip.shape[1] < 400
+        torch.testing.assert_close(clip, whole[b][:, : clip.shape[1]], atol=1e-5, rtol=0)

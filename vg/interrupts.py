@@ -18,15 +18,27 @@ P, R = ParamSpec("P"), TypeVar("R")
 
 
 class Stop:
-    """What ``heeded`` gives: ``asked`` is whether an interrupt has come."""
+    """What ``heeded`` gives.
+
+    Attributes:
+        asked: whether an interrupt has come.
+        answered: whether somebody ended for it and said so.
+    """
 
     def __init__(self, outer):
-        self.asked = False
+        self.asked = self.answered = False
+        self.ending = False  # things are being put back: nothing is raised in between
         self.outer = outer  # the handler that was there before
+
+    def answer(self) -> None:
+        """Say that this interrupt was heeded, here and in the blocks around."""
+        self.answered = True
+        if isinstance(around := getattr(self.outer, "__self__", None), Stop):
+            around.answer()
 
     def interrupt(self, number, frame) -> None:
         """The handler: note the first interrupt, raise the second."""
-        if self.asked:
+        if self.asked and not self.ending:
             raise KeyboardInterrupt
         self.asked = True
         if isinstance(getattr(self.outer, "__self__", None), Stop):
@@ -42,9 +54,17 @@ def heeded() -> Iterator[Stop]:
                 step()
 
     However the block ends, gradients and autocast are on or off afterwards as they were before. Blocks can be nested:
-    an interrupt asks all of them to stop. Interrupts reach the main thread alone; elsewhere, and in a program that
-    handles them itself, nothing is noted.
+    an interrupt asks all of them to stop. Interrupts reach the main thread alone: another thread is given the ``Stop``
+    of the block that the main thread is in. In a program that handles them itself nothing is noted.
     """
+    around = getattr(signal.getsignal(signal.SIGINT), "__self__", None)
+    if threading.current_thread() is not threading.main_thread() and isinstance(around, Stop):
+        modes = _torch_modes()
+        try:
+            yield around
+        finally:
+            _set_torch_modes(*modes)
+        return
     stop = Stop(None)
     torch_was = _torch_modes()
     try:
@@ -52,6 +72,7 @@ def heeded() -> Iterator[Stop]:
             stop.outer = signal.signal(signal.SIGINT, stop.interrupt)
         yield stop
     finally:
+        stop.ending = True
         _set_torch_modes(*torch_was)
         if stop.outer is not None:
             signal.signal(signal.SIGINT, stop.outer)
@@ -60,13 +81,17 @@ def heeded() -> Iterator[Stop]:
 def without_gradients(function: Callable[P, R]) -> Callable[P, R]:
     """``torch.no_grad`` as a decorator that leaves gradients as they were whenever an interrupt comes.
 
-    What it decorates has to look for interrupts itself, in a ``heeded`` of its own.
+    What it decorates has to look for interrupts itself, in a ``heeded`` of its own, and to ``answer`` them. One that
+    comes where nobody looks is raised at the end.
     """
 
     @functools.wraps(function)
     def run(*arguments: P.args, **options: P.kwargs) -> R:
-        with heeded(), torch.no_grad():
-            return function(*arguments, **options)
+        with heeded() as stop, torch.no_grad():
+            result = function(*arguments, **options)
+        if stop.asked and not stop.answered:
+            raise KeyboardInterrupt
+        return result
 
     return run
 

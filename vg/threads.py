@@ -5,7 +5,7 @@ wait for each other by spinning wait for a core first, at every operation (bench
 """
 
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from concurrent.futures import CancelledError, ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
 from typing import TypeVar
 
@@ -40,24 +40,41 @@ def side_by_side(work: Callable[[list[int], Stop], None], count: int, device: to
         parts = [list(range(k, count, threads)) for k in range(min(threads, count))] if device.type == "cpu" else []
         if len(parts) < 2:
             work(list(range(count)), stop)
-            return stop.asked
+            return _answered(stop)
         with ThreadPoolExecutor(len(parts), initializer=_begin) as pool:
             list(pool.map(work, parts, [stop] * len(parts)))
-        return stop.asked
+        return _answered(stop)
 
 
 def as_they_come(work: Callable[[int], T], count: int) -> Iterator[T]:
-    """``work`` of the numbers 0 to ``count - 1``, in the order in which it is done, threads as for ``side_by_side``."""
-    with one_thread() as threads:
-        if min(threads, count) < 2:
-            yield from map(work, range(count))
-            return
-        with ThreadPoolExecutor(threads, initializer=_begin) as pool:
-            jobs = [pool.submit(work, k) for k in range(count)]
-            try:
-                yield from (job.result() for job in as_completed(jobs))
-            finally:
-                pool.shutdown(cancel_futures=True)
+    """``work`` of the numbers 0 to ``count - 1``, in the order in which it is done, threads as for ``side_by_side``.
+
+    Raises:
+        KeyboardInterrupt: at an interrupt, when what ``work`` had begun, and could end, was given.
+    """
+    threads = min(torch.get_num_threads(), count)
+    with heeded() as stop, ThreadPoolExecutor(threads, initializer=_begin) as pool:
+        jobs = [pool.submit(_unless, stop, work, k) for k in range(count)]
+        try:
+            for job in as_completed(jobs):
+                if not isinstance(job.exception(), KeyboardInterrupt | CancelledError):  # else it has nothing to give
+                    yield job.result()
+        finally:
+            pool.shutdown(cancel_futures=True)
+    if stop.asked:
+        raise KeyboardInterrupt
+
+
+def _unless(stop: Stop, work: Callable[[int], T], k: int) -> T:
+    if stop.asked:
+        raise CancelledError
+    return work(k)
+
+
+def _answered(stop: Stop) -> bool:
+    if stop.asked:
+        stop.answer()
+    return stop.asked
 
 
 def _begin() -> None:

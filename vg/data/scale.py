@@ -8,7 +8,7 @@ import numpy as np
 Size = tuple[int, int]  # height, width
 TURNED = {1: [], 2: ["hflip"], 3: ["hflip", "vflip"], 4: ["vflip"]}  # by orientation, as EXIF counts
 TURNED |= {5 + k: [f"transpose={way}"] for k, way in enumerate(("cclock_flip", "clock", "clock_flip", "cclock"))}
-SMOOTH = "flags=bilinear+accurate_rnd+full_chroma_int:threads=1"  # a triangle as wide as a pixel that comes out: no aliasing
+SMOOTH = "flags=bilinear+accurate_rnd+full_chroma_int:threads=1"  # a triangle as wide as a pixel: no aliasing
 
 
 class Scaler:
