@@ -63,7 +63,16 @@ def test_a_bad_checkpoint_is_named(what, tmp_path, monkeypatch, capsys):
 
 @pytest.mark.parametrize(
     "wrong",
-    [("--frames", "0"), ("--frames", "-8"), ("--count", "0"), ("--count", "2.5"), ("--seed", "-1"), ("--size", "65")],
+    [
+        ("--frames", "0"),
+        ("--frames", "-8"),
+        ("--count", "0"),
+        ("--count", "2.5"),
+        ("--seed", "-1"),
+        ("--size", "65"),
+        ("--frames", "4000000000"),
+        ("--seed", "9" * 40),
+    ],
     ids=" ".join,
 )
 def test_numbers_out_of_range_are_refused(wrong, tmp_path, capsys):

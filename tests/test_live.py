@@ -67,6 +67,33 @@ def test_controls_take_effect_at_the_next_tubelet_frame(screen):
     assert len(screen.stream.sampler.branches) == 2
 
 
+def test_controls_that_were_moved_before_play_are_heeded(screen):
+    screen.controls["temperature"].value = 0.7
+    screen.start()
+    assert wait(lambda: screen.stream.sampler.how.temperature == 0.7)
+    screen.stop()
+    screen.controls["temperature"].value = 1.2
+    screen.play.click()
+    assert wait(lambda: screen.stream.sampler.how.temperature == 1.2)
+
+
+def test_what_cannot_be_had_is_said_and_the_film_goes_on(models):
+    screen = show.live(*models, fps=50, scene=1, guidance=2.0)
+    screen.start()
+    screen.controls["scene"].value = -1
+    assert wait(lambda: "needs a scene" in screen.note.value)
+    shown = screen.shown
+    assert wait(lambda: screen.shown > shown) and screen.stream.sampler.how.scene == 1
+    screen.controls["scene"].value = 2
+    assert wait(lambda: screen.stream.sampler.how.scene == 2 and "needs" not in screen.note.value)
+    screen.stop()
+
+
+def test_sliders_reach_what_was_asked_for(models):
+    screen = show.live(*models, history=5.0, top_p=0.2, temperature=2.0)
+    assert [screen.controls[name].value for name in ("history", "top_p", "temperature")] == [5.0, 0.2, 2.0]
+
+
 def test_pause_holds_the_picture_and_play_goes_on(screen):
     screen.play.click()
     assert wait(lambda: screen.shown >= 2)

@@ -21,6 +21,7 @@ from vg.sampling import generate_each, knobs
 
 GIVEN = 16  # frames of a prompt
 GUIDANCE = 2.0  # towards a scene
+MOST_FRAMES = 43_200  # an hour
 
 
 def prompts(store: FrameStore, count: int, frames: int) -> Tensor | None:
@@ -67,12 +68,12 @@ def still_of(scene: int, scenes: list[str], size: int) -> Tensor | None:
     return store.clip(middle, middle + 1)
 
 
-def at_least(least: int) -> Callable[[str], int]:
+def between(least: int, most: int) -> Callable[[str], int]:
     """A whole number for ``argparse``."""
 
     def number(text: str) -> int:
-        if not text.isdecimal() or int(text) < least:
-            raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from {least} up")
+        if not text.isdecimal() or len(text) > 30 or not least <= int(text) <= most:
+            raise argparse.ArgumentTypeError(f"{text[:30]!r} is not a whole number from {least} to {most:,}")
         return int(text)
 
     return number
@@ -82,9 +83,12 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--size", type=int, choices=(64, 128), default=128, help="pixels of a side (128)")
     parser.add_argument(
-        "--frames", type=at_least(1), default=48, help="length of a clip, prompt included (48: four seconds)"
+        "--frames",
+        type=between(1, MOST_FRAMES),
+        default=48,
+        help="length of a clip, prompt included (48: four seconds)",
     )
-    parser.add_argument("--count", type=at_least(1), default=2, help="clips of each kind (2)")
+    parser.add_argument("--count", type=between(1, MOST_FRAMES), default=2, help="clips of each kind (2)")
     parser.add_argument("--prompt", type=Path, metavar="FILE", help="go on from the beginning of this video")
     parser.add_argument("--still", type=Path, metavar="FILE", help="go on from this picture, or a video's first frame")
     parser.add_argument(
@@ -92,7 +96,7 @@ def main(arguments: list[str] | None = None) -> int:
         metavar="NAME",
         help="in this scene, from its label alone if that knows the place, else from a still; a wrong name lists all",
     )
-    parser.add_argument("--seed", type=at_least(0), default=0)
+    parser.add_argument("--seed", type=between(0, 2**62), default=0)
     parser.add_argument("--temperature", type=float, help="below 1 is safer, above 1 wilder")
     parser.add_argument("--top-p", type=float, help="how much of the probability is drawn from")
     parser.add_argument("--history", type=float, help="guidance by the past; 1 is none")

@@ -16,6 +16,8 @@ SAMPLING = {
     "prior-128": {"temperature": 0.95, "top_p": 0.99, "history": 1.5},
 }
 
+MOST_GUIDANCE = 100.0  # above it only rounding errors are guided
+
 Scenes = int | Sequence[int] | None
 
 
@@ -59,6 +61,9 @@ class Options:
                 raise ValueError(f"generate: scene is {scene}, but this prior {what}.")
             if self.guidance != 1.0 and scene is None:
                 raise ValueError(f"generate: guidance is {self.guidance}, which needs a scene to go towards.")
+        for name in ("guidance", "history"):
+            if abs(getattr(self, name)) > MOST_GUIDANCE:
+                raise ValueError(f"generate: {name} is {getattr(self, name)}, expected at most {MOST_GUIDANCE:g}.")
         if not self.history >= 1:
             raise ValueError(f"generate: history is {self.history}, expected 1 (as the prior says) or above.")
         if self.window is not None and self.window < 1:

@@ -141,6 +141,8 @@ def generate_tokens(
     """
     how = Options(**options)
     how.check(prior, batch)
+    if not -(2**63) <= seed <= 2**63 - batch:
+        raise ValueError(f"generate: seed is {seed}, expected a number of 63 bits.")
     given = given_digits(prior, tokens, frames, batch)
     out = given.new_empty(batch, frames, prior.frame, len(prior.levels))
     begun = given.shape[1] // prior.frame

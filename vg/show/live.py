@@ -24,8 +24,14 @@ from vg.sampling import Stream, knobs
 from vg.show.pixels import named, resize, to_pil
 from vg.show.player import HIDE_STATIC, live_view
 
+FASTEST = 100  # frames a second, more than a page shows
 AHEAD = 2  # tubelet-frames that are drawn before they are shown
 KEPT = 300.0  # seconds of film that can be saved
+RANGES = {
+    "temperature": (0.5, 1.5, 0.01),
+    "top_p": (0.5, 1.0, 0.01),
+    "history": (1.0, 3.0, 0.05),
+}  # lowest, highest, step
 _on_air: Live | None = None
 
 
@@ -37,18 +43,20 @@ class Live:
         controls: ``temperature``, ``top_p``, ``history``, ``scene`` (where the prior has labels) and ``seed``.
         seen: uint8 frames (H, W, C) that were shown, the last five minutes.
         shown: how many were shown in all.
+        said: what the controls asked for and cannot be had, or nothing.
         problem: the error that stopped it, if one did.
     """
 
     def __init__(self, prior, tokenizer, prompt, seed, fps, scale, scenes, options):
         self.models, self.prompt, self.options = (prior, tokenizer), prompt, options
-        self.fps, self.shown, self.problem = fps, 0, None
+        self.fps, self.shown, self.problem, self.said = fps, 0, None, ""
         self.seen: deque[np.ndarray] = deque(maxlen=round(KEPT * fps))
         self.stream = Stream(prior, tokenizer, prompt, seed, **options)
         first = _pictures(next(self.stream))
         self.scale = max(1, round(256 / first[0].shape[1])) if scale is None else scale
         self.still = self._png(first[0])
         self._first, self._threads, self._off = first, [], threading.Event()
+        self._applied = {}  # where the controls stood when the stream last heeded them
         self._paused = threading.Event()
         self._build(prior, scenes, seed)
 
@@ -58,9 +66,15 @@ class Live:
         scene = -1 if told.get("scene") is None else told["scene"]
         names = {"any": -1, **(scenes or {str(k): k for k in range(prior.config.scenes)})}
         self.controls = {
-            "temperature": widgets.FloatSlider(told["temperature"], min=0.5, max=1.5, step=0.01, **slider),
-            "top_p": widgets.FloatSlider(told["top_p"] or 1.0, min=0.5, max=1.0, step=0.01, **slider),
-            "history": widgets.FloatSlider(told["history"], min=1.0, max=3.0, step=0.05, **slider),
+            name: widgets.FloatSlider(
+                told[name] or 1.0,
+                min=min(low, told[name] or 1.0),
+                max=max(high, told[name] or 1.0),
+                step=step,
+                **slider,
+            )
+            for name, (low, high, step) in RANGES.items()
+        } | {
             "scene": widgets.Dropdown(options=names, value=scene, style=slider["style"]),
             "seed": widgets.BoundedIntText(seed, min=0, max=2**31 - 1, style=slider["style"]),
         }
@@ -82,6 +96,7 @@ class Live:
         panel = [*self.controls.values(), widgets.HBox([self.play, self.stop_button], layout=wrap)]
         panel += [widgets.HBox([self.gif, self.mp4], layout=wrap), self.note]
         style = widgets.HTML(HIDE_STATIC, layout=widgets.Layout(display="none"))
+        self._applied = self._told()
         self.widget = widgets.HBox([style, self.screen, widgets.VBox(panel)], layout=wrap)
         self.widget.add_class("vg-player")
 
@@ -133,7 +148,7 @@ class Live:
         if not self.seen:
             self.note.value = "nothing was shown yet"
             return None
-        clip = torch.from_numpy(np.stack(self.seen)).permute(3, 0, 1, 2)  # (C, T, H, W)
+        clip = torch.from_numpy(np.stack(list(self.seen))).permute(3, 0, 1, 2)  # (C, T, H, W)
         path = Path(to or paths.out_dir() / f"live-{time.strftime('%H%M%S')}").with_suffix(suffix)
         try:
             save(path, clip, fps=self.fps, scale=self.scale)
@@ -153,12 +168,8 @@ class Live:
             self.play.description = "play"
 
     def _draw(self, drawn: queue.Queue, off: threading.Event) -> None:
-        told = self._told()
         while not off.is_set():
-            if (now := self._told()) != told:
-                seed = now["seed"] if now["seed"] != told["seed"] else None
-                self.stream.change(seed=seed, **{name: value for name, value in now.items() if name != "seed"})
-                told = now
+            self._heed_controls()
             frames = _pictures(next(self.stream))
             while not off.is_set():
                 try:
@@ -166,6 +177,19 @@ class Live:
                     break
                 except queue.Full:
                     continue
+
+    def _heed_controls(self) -> None:
+        """Draw on as the controls stand; what they cannot do together is said, and drawing goes on as it was."""
+        if (now := self._told()) == self._applied:
+            return
+        seed = now["seed"] if now["seed"] != self._applied["seed"] else None
+        self._applied = now
+        try:
+            self.stream.change(seed=seed, **{name: value for name, value in now.items() if name != "seed"})
+        except ValueError as problem:
+            self.said = str(problem)
+        else:
+            self.said = ""
 
     def _told(self) -> dict:
         told = {name: control.value for name, control in self.controls.items()}
@@ -188,7 +212,9 @@ class Live:
                 self.seen.append(frame)
                 self.shown += 1
             speed = self.stream.drawn / max(self.stream.seconds, 1e-9)
-            self.note.value = f"draws {speed:.0f} frames a second, plays {self.fps:g}"
+            self.note.value = f"draws {speed:.0f} frames a second, plays {self.fps:g}" + f"<br>{self.said}" * bool(
+                self.said
+            )
 
     def _png(self, frame: np.ndarray) -> bytes:
         out = io.BytesIO()
@@ -256,8 +282,8 @@ def live(
     """
     if _on_air is not None:
         _on_air.stop()
-    if not fps > 0:
-        raise ValueError(f"live: fps is {fps}, expected above 0.")
+    if not 0 < fps <= FASTEST:
+        raise ValueError(f"live: fps is {fps}, expected above 0 and at most {FASTEST}.")
     options = {**knobs(prior), **options}
     if prompt is not None:
         named(prompt)
