@@ -125,6 +125,28 @@ def test_a_folder_is_swept_of_all_abandoned_work_and_of_nothing_else(tmp_path):
     atomic.sweep_all(tmp_path / "not there")
 
 
+def test_what_was_left_half_removed_is_removed_by_the_next(tmp_path):
+    for name in (".film-64.a1b2c3_d.gone", ".film-128.a1b2c3_d.gone"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "work.npy").write_bytes(b"123")
+    (tmp_path / ".mine.gone").mkdir()
+    atomic.sweep(tmp_path / "film-64")
+    assert left(tmp_path) == [".film-128.a1b2c3_d.gone", ".mine.gone"]
+    atomic.sweep_all(tmp_path)
+    assert left(tmp_path) == [".mine.gone"]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="permissions are another matter on Windows")
+def test_who_may_read_new_files_may_read_what_was_written_privately(tmp_path):
+    umask = os.umask(0o027)
+    try:
+        with atomic.replacing(tmp_path / "a") as partial:
+            partial.touch(mode=0o600)
+    finally:
+        os.umask(umask)
+    assert (tmp_path / "a").stat().st_mode & 0o777 == 0o640 and left(tmp_path) == ["a"]
+
+
 def test_whoever_takes_a_workspace_while_it_is_swept_keeps_what_it_takes(tmp_path, monkeypatch):
     (new := tmp_path / ".a.txt.xyz").mkdir()
     hold, made = atomic._hold, []

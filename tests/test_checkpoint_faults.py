@@ -232,11 +232,11 @@ def test_a_checkpoint_that_is_loaded_to_be_trained_can_be(folder):
     assert weight_hash(model) == weight_hash(checkpoints.load(NAME, folder))
 
 
-def test_facts_that_are_no_json_change_nothing(folder):
-    before = weight_hash(checkpoints.load(NAME, folder))
-    with pytest.raises(TypeError):
+def test_facts_that_are_no_json_change_and_leave_nothing(folder):
+    before, there = weight_hash(checkpoints.load(NAME, folder)), sorted(os.listdir(folder))
+    with pytest.raises(ValueError, match=f"{NAME}: JSON cannot hold"):
         checkpoints.save(NAME, prior(1), {"odd": object()}, folder)
-    assert weight_hash(checkpoints.load(NAME, folder)) == before
+    assert weight_hash(checkpoints.load(NAME, folder)) == before and sorted(os.listdir(folder)) == there
     checkpoints.save(NAME, prior(1), {}, folder)
     assert files(folder) == [f"{NAME}.json", f"{NAME}.safetensors"]
 

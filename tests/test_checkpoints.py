@@ -1,12 +1,13 @@
 """Laws of named weights: what is loaded is what was saved, or an error says why not."""
 
 import json
+import os
 
 import pytest
 import torch
 from safetensors.torch import load_file
 
-from vg import checkpoints
+from vg import checkpoints, states
 from vg.checkpoints import BadCheckpoint
 from vg.hashing import weight_hash
 from vg.models import Prior, PriorConfig, TubeletConfig, TubeletTokenizer
@@ -89,6 +90,28 @@ def test_weights_that_half_precision_cannot_hold_are_not_written(tmp_path):
     with pytest.raises(ValueError, match=r"embed\.weight"):
         checkpoints.save("bad", model, {}, tmp_path)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["", ".", "..", "../z", "/z", "a/b", "a\\b", ".hidden", "a\0"])
+def test_a_name_that_is_none_or_leads_elsewhere_is_refused(saved, name):
+    model, folder = saved
+    before = sorted(folder.parent.rglob("*"))
+    with pytest.raises(ValueError, match="cannot name a checkpoint"):
+        checkpoints.save(name, model, {}, folder)
+    assert sorted(folder.parent.rglob("*")) == before
+
+
+@pytest.mark.skipif(os.name == "nt", reason="permissions are another matter on Windows")
+def test_whoever_may_read_new_files_may_read_weights_cards_and_states(tmp_path):
+    umask = os.umask(0o027)
+    try:
+        checkpoints.save("a", Prior(PriorConfig((5, 4), (2, 2), 16, 1, 2)), {}, tmp_path)
+        states.write(tmp_path, {}, {"a": torch.zeros(2)})
+        states.write(tmp_path, {}, {"a": torch.ones(2)})
+    finally:
+        os.umask(umask)
+    modes = {p.name: p.stat().st_mode & 0o777 for p in tmp_path.iterdir() if not p.name.endswith(".lock")}
+    assert modes == dict.fromkeys(["a.json", "a.safetensors", states.STATE, states.PREVIOUS], 0o640)
 
 
 @pytest.mark.parametrize("name", checkpoints.names())

@@ -341,6 +341,24 @@ def test_windows_hold_the_chosen_shots_and_views_only(whole):
         assert torch.equal(window, encoded_alone(store.frames[start : start + 6], mirrored=True))
 
 
+def test_stretches_are_the_whole_tubelets_within_each_shot_or_part(whole):
+    cache, store = LatentCache.open(whole), fake_store()
+    for shots, view, due in [
+        ([2, (30, 43)], (1, True), [(2, 14, 20), (4, 31, 43)]),
+        ([(31, 39), (14, 17)], (0, False), [(4, 33, 39)]),
+        ([(14, 18)], (0, False), []),  # no whole tubelet lies in it
+        ([1], (0, False), []),
+        ([], (0, False), []),
+    ]:
+        found = cache.stretches(shots, [view])
+        assert [shot for shot, _ in found] == [shot for shot, *_ in due]
+        for (_, tokens), (_, start, stop) in zip(found, due):
+            assert torch.equal(tokens, encoded_alone(store.frames[start:stop], mirrored=view[1]))
+    assert len(cache.stretches()) == len(cache.entries)
+    with pytest.raises(ValueError, match="which has 5 shots"):
+        cache.stretches([(0, 12)])
+
+
 def test_samples_are_windows_repeat_with_the_seed_and_reach_all(whole):
     windows = LatentCache.open(whole).windows(2)
     known = {tuple(window.flatten().tolist()) for window in windows}

@@ -303,6 +303,16 @@ def test_links_are_followed_every_common_suffix_is_read_and_the_rest_is_named(ho
     )
 
 
+def test_an_empty_folder_is_named_it_may_be_a_class_whose_pictures_are_missing(house, capsys):
+    path = laid_out({f"{c}/{i}.png": encoded(photo(i), "PNG") for c in "ab" for i in range(2)}, house / "pictures")
+    (path / "cats").mkdir()
+    (path / "dogs").mkdir()
+    (path / "dogs" / ".DS_Store").touch()
+    (path / ".hidden").mkdir()
+    assert image_folder(path, 48).classes == ("a", "b")
+    assert f"Left out of {path}: 2 empty folders ('cats/', for instance)." in capsys.readouterr().out
+
+
 @pytest.mark.parametrize("links", [[("a/up", "."), ("a/self", "a")], [("a/x", "b"), ("b/y", "a")]])
 def test_links_in_a_circle_end(house, links):
     path = laid_out(some(many=6), house / "pictures")

@@ -305,6 +305,27 @@ def test_of_a_shot_longer_than_can_be_measured_as_a_whole_the_beginning_is(cache
     assert max(seen) == 5 and facts["whole_shots"]["shots"] == 1
 
 
+def test_a_shot_that_is_divided_is_measured_in_the_part_that_is_held_out_and_laid_out_by_the_other(cache):
+    start, stop = cache.shots[0]
+    middle = start + 19  # an odd frame: its tubelets are those of phase 1
+    assert stop - middle >= 8
+    train, val = [(start, middle - 4), *cache.shots[1:]], [(middle, middle + 8)]  # 4 tubelets in phase 1, 3 in phase 0
+    [whole] = [e for e in cache.entries if (e.shot, e.phase, e.mirrored) == (0, 1, False)]
+    held = cache.indices(whole)[9:13]
+    assert whole.start + 2 * 9 == middle and len(held) == prior_training.MEASURED
+    prior = Prior(PriorConfig(cache.levels, cache.grid, 16, 1, 2, layouts=True, scenes=len(cache.shots)))
+    tokenizer = TubeletTokenizer(TubeletConfig((2, 8, 8), (5, 5), width=16, encoder_depth=1, decoder_depth=1))
+    facts = prior_facts(prior.eval(), tokenizer, cache, train, val)
+    assert facts["windows"] == 1 and facts["whole_shots"]["shots"] == 1
+    with torch.no_grad():
+        due = float(prior.bits(held[None]).mean())
+    assert facts["bits_a_token"] == facts["whole_shots"]["bits_a_token"] == round(due, 3)
+    learned = []
+    learn_layouts(SimpleNamespace(learn_layouts=lambda k, x: learned.append((k, x)), start=prior.start), cache, train)
+    assert [number for number, _ in learned] == list(range(len(cache.shots)))
+    assert len(learned[0][1][0]) == 2 * ((middle - 4 - start) // 2)  # of the part alone, in two phases
+
+
 def test_parts_of_a_film_are_the_same_however_long_it_is(tmp_path, monkeypatch):
     monkeypatch.setenv("VG_CACHE", str(tmp_path))
     store = open_store(cartoon(), size=16, frames=60)

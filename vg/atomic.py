@@ -17,6 +17,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 HELD = ".held"  # the lock in a workspace
+GONE = ".gone"  # ends the name of a workspace that is being removed
 
 
 class Busy(RuntimeError):
@@ -51,14 +52,24 @@ def workspace(target: Path) -> Iterator[Path]:
 def replacing(path: Path) -> Iterator[Path]:
     """A path to write to; when all went well its file takes the name ``path`` in one step, else nothing has changed.
 
-    The bytes reach the disk before the name does, so that a power cut leaves the old file or the new one.
+    The bytes reach the disk before the name does, so that a power cut leaves the old file or the new one. Who may
+    read it is up to the umask, as with every new file, however private a file the writer made.
     """
     path = Path(path)
     with workspace(path) as folder:
         partial = folder / path.name
         yield partial
+        with suppress(OSError):  # not every file system has permissions
+            shutil.copymode(_ordinary(folder), partial)
         flush(partial)
         os.replace(partial, path)
+
+
+def _ordinary(folder: Path) -> Path:
+    """A new file with the permissions that new files have here; to ask for the umask is to change it."""
+    path = folder / ".ordinary"
+    path.touch()
+    return path
 
 
 def write_bytes(path: Path, data: bytes) -> None:
@@ -97,15 +108,18 @@ def sweep(target: Path) -> None:
 
 def sweep_all(folder: Path) -> None:
     """Remove what killed processes left of their work on anything in ``folder``, a folder of our own."""
-    _remove_abandoned(folder, ".*." + 8 * "[a-z0-9_]")  # as mkdtemp names them
+    made = ".*." + 8 * "[a-z0-9_]"  # as mkdtemp names them
+    for pattern in (made, made + GONE):
+        _remove_abandoned(folder, pattern)
 
 
 def _remove_abandoned(parent: Path, pattern: str) -> None:
     for name in glob.glob(pattern, root_dir=parent, include_hidden=True):
         folder = parent / name
         if folder.is_dir() and (held := _hold(folder)) is not None:
-            with suppress(OSError):  # Windows renames no folder in use
-                folder = folder.rename(f"{folder}.gone")  # so that whoever made it just now takes another
+            if not name.endswith(GONE):  # else whoever was removing it was killed too
+                with suppress(OSError):  # Windows renames no folder in use
+                    folder = folder.rename(f"{folder}{GONE}")  # so that whoever made it just now takes another
             held.release()
             shutil.rmtree(folder, ignore_errors=True)
 

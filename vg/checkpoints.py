@@ -133,15 +133,22 @@ def save(name: str, model: Freezable, facts: dict, where: str | Path | None = No
         the path of the weights.
 
     Raises:
-        ValueError: if a weight is too large for half precision, or not a number.
+        ValueError: if a weight is too large for half precision, or not a number; if JSON cannot hold the facts; or if
+            the name is empty or leads into another folder.
         OSError: if it cannot be written; what was there before can still be loaded.
     """
+    if not name or name.startswith(".") or not {"/", "\\", "\0"}.isdisjoint(name):
+        raise ValueError(f"{name!r} cannot name a checkpoint. Take letters, figures and hyphens: tubelet-fsq-64.")
     where = Path(where or folder())
     learned = {key for key, _ in model.named_parameters(remove_duplicate=False)}  # running statistics stay exact
     weights = own_copies({key: value.half() if key in learned else value for key, value in model.state_dict().items()})
     if bad := _not_finite(weights):
         raise ValueError(f"{name}: not finite in half precision: {', '.join(bad[:3])}. Nothing was written.")
     text = {"format": FORMAT, "name": name, "model": type(model).__name__, "config": asdict(model.config)}
+    try:
+        json.dumps(text | {"facts": facts})  # now, not when the weights are written
+    except (TypeError, ValueError, RecursionError) as problem:
+        raise ValueError(f"{name}: JSON cannot hold its card ({problem}). Nothing was written.") from problem
     path, fresh = where / f"{name}.safetensors", _fresh(where, name)
     try:
         with atomic.locked(where / name, f"saving the checkpoint {name}"):

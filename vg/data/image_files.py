@@ -166,13 +166,14 @@ def _walked(path: Path) -> archives.Listing:
     folders = [(path, frozenset({os.path.realpath(path)}))]
     while folders:
         folder, above = folders.pop()
-        for entry in _entries(folder):
+        entries = [entry for entry in _entries(folder) if not _hidden(entry.name)]
+        if not entries and folder != path:  # perhaps a class whose pictures are missing
+            found.others.append(f"{folder.relative_to(path).as_posix()}/")
+        for entry in entries:
             if (count := count + 1) > archives.ENTRIES:
                 limit = f"{archives.ENTRIES:,}: vg.data.archives.ENTRIES"
                 raise BadImages(f"{path} holds too many files, counting those behind links ({limit}).")
             name = Path(entry.path).relative_to(path).as_posix()
-            if _hidden(entry.name):
-                continue
             if entry.is_dir():
                 if (real := os.path.realpath(entry.path)) in above:
                     found.links.append(name)
@@ -195,10 +196,13 @@ def _entries(folder: Path) -> list[os.DirEntry]:
 
 def _left_out(found: archives.Listing) -> str:
     """In words, what is there and is no picture; empty if there is nothing."""
-    suffixes = Counter(PurePosixPath(name).suffix.lower() for name in found.others)
+    empty = [name for name in found.others if name.endswith("/")]
+    others = [name for name in found.others if not name.endswith("/")]
+    suffixes = Counter(PurePosixPath(name).suffix.lower() for name in others)
     kinds = [s if s.isprintable() else ascii(s) for s, _ in suffixes.most_common(NAMED) if s]
     kinds += ["others"] * (len(suffixes) > NAMED) + ["without suffix"] * ("" in suffixes)
-    parts = [f"{_many(found.others, 'file')} ({', '.join(kinds)})"] if found.others else []
+    parts = [f"{_many(others, 'file')} ({', '.join(kinds)})"] if others else []
+    parts += [f"{_many(empty, 'empty folder')} ({empty[0]!a}, for instance)"] if empty else []
     parts += [f"{_many(found.links, 'link')} ({found.links[0]!a}, for instance)"] if found.links else []
     return " and ".join(parts)
 

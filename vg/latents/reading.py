@@ -117,26 +117,7 @@ class LatentCache:
         if frames < 1 or stride < 1:
             raise ValueError(f"frames={frames} and stride={stride}: both must be at least 1.")
         parts = {self._part(shot) for shot in (self.shots if shots is None else shots)}
-        parts_of: dict[int, list[tuple[int, int]]] = {}
-        for number, start, stop in sorted(parts):
-            parts_of.setdefault(number, []).append((start, stop))
-        chosen = set(self.views) if views is None else {(int(phase), bool(flip)) for phase, flip in views}
-        if unknown := sorted(chosen - set(self.views)):
-            raise ValueError(
-                f"{self.folder} has no view (phase, mirrored) {plain(unknown)}; it holds "
-                f"{plain(self.views)}. Choose from these, or write a cache with more phases or mirrored."
-            )
-        span = self.tubelet[0]
-        picked = [  # of each part, where its whole tubelet-frames begin and end
-            (
-                first + max(0, -((entry.start - start) // span)),
-                first + min(entry.t, (stop - entry.start) // span),
-                entry.shot,
-            )
-            for first, entry in zip(self._first, self.entries)
-            for start, stop in parts_of.get(entry.shot, ())
-            if (entry.phase, entry.mirrored) in chosen
-        ]
+        span, picked = self.tubelet[0], self._picked(parts, views)
         starts = [np.arange(low, high - frames + 1, stride) for low, high, _ in picked]
         owners = [np.full(len(start), shot) for start, (*_, shot) in zip(starts, picked)]
         if not any(len(start) for start in starts):
@@ -147,6 +128,47 @@ class LatentCache:
                 f"{f'Ask for frames={longest} or fewer, or choose' if longest else 'Choose'} longer shots."
             )
         return Windows(self.tokens, np.concatenate(starts), np.concatenate(owners), frames)
+
+    def stretches(
+        self, shots: Iterable[int | tuple[int, int]] | None = None, views: Iterable[View] | None = None
+    ) -> list[tuple[int, Tensor]]:
+        """The tokens of whole shots, or of parts of them: (the shot's number, int64 (t, h, w)), one for each view.
+
+        Args:
+            shots, views: as for ``windows``. What is shorter than a tubelet is left out.
+
+        Raises:
+            ValueError: if a shot or view is not in the cache.
+        """
+        parts = {self._part(shot) for shot in (self.shots if shots is None else shots)}
+        return [
+            (shot, torch.from_numpy(self.tokens[low:high].astype(np.int64)))
+            for low, high, shot in self._picked(parts, views)
+            if low < high
+        ]
+
+    def _picked(self, parts: set[tuple[int, int, int]], views: Iterable[View] | None) -> list[tuple[int, int, int]]:
+        """Of each part in each view, where its whole tubelet-frames begin and end in ``tokens``, and its shot."""
+        chosen = set(self.views) if views is None else {(int(phase), bool(flip)) for phase, flip in views}
+        if unknown := sorted(chosen - set(self.views)):
+            raise ValueError(
+                f"{self.folder} has no view (phase, mirrored) {plain(unknown)}; it holds "
+                f"{plain(self.views)}. Choose from these, or write a cache with more phases or mirrored."
+            )
+        parts_of: dict[int, list[tuple[int, int]]] = {}
+        for number, start, stop in sorted(parts):
+            parts_of.setdefault(number, []).append((start, stop))
+        span = self.tubelet[0]
+        return [
+            (
+                first + max(0, -((entry.start - start) // span)),
+                first + min(entry.t, (stop - entry.start) // span),
+                entry.shot,
+            )
+            for first, entry in zip(self._first, self.entries)
+            for start, stop in parts_of.get(entry.shot, ())
+            if (entry.phase, entry.mirrored) in chosen
+        ]
 
     def _part(self, shot: int | tuple[int, int]) -> tuple[int, int, int]:
         """The number of a shot, and the (start, stop) of it or of a part of it, in frames."""

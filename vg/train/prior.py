@@ -72,7 +72,8 @@ def prior_facts(prior: Prior, tokenizer: TubeletTokenizer, cache: latents.Latent
     codes, patches = math.prod(tokenizer.patch_levels), math.prod(tokenizer.config.group)
     seen = cache.windows(MEASURED, shots=train)
     known = tokenizer.patch_indices(seen.take(torch.arange(0, len(seen), 7)))
-    held = cache.windows(MEASURED, shots=val, views=[(0, False)])
+    view = view_of(cache, val)
+    held = cache.windows(MEASURED, shots=val, views=[view])
     truth = held.take(torch.arange(len(held)))
 
     def measured(windows: torch.Tensor) -> torch.Tensor:
@@ -83,8 +84,7 @@ def prior_facts(prior: Prior, tokenizer: TubeletTokenizer, cache: latents.Latent
         return patches * copy_bits(known, tokenizer.patch_indices(windows), codes)
 
     bits, copy = measured(truth), copied(truth)
-    entries = [e for e in cache.entries if cache.shots[e.shot] in val and (e.phase, e.mirrored) == (0, False)]
-    shots = [cache.indices(entry)[None, :LONGEST] for entry in entries]  # each (1, t, h, w)
+    shots = [tokens[None, :LONGEST] for _, tokens in cache.stretches(val, [view])]  # each (1, t, h, w)
     whole = torch.cat([measured(shot).flatten() for shot in shots])
     whole_copy = torch.cat([copied(shot).flatten() for shot in shots])
     return {
@@ -103,6 +103,15 @@ def prior_facts(prior: Prior, tokenizer: TubeletTokenizer, cache: latents.Latent
             "share_of_raw_bits": round(float(whole.mean()) / raw, 4),
         },
     }
+
+
+def view_of(cache: latents.LatentCache, val: list) -> tuple[int, bool]:
+    """The view, not mirrored, that holds most of the validation shots: phase 0, but where ``val`` is a part of a shot.
+
+    Such a part may begin in the middle of a tubelet, and then another phase has one tubelet-frame more of it.
+    """
+    views = sorted(view for view in cache.views if not view[1])
+    return max(views, key=lambda view: sum(len(tokens) for _, tokens in cache.stretches(val, [view])))
 
 
 def corners(large: FrameStore, size: int, share: float = 0.75) -> list[FrameStore]:
@@ -183,10 +192,11 @@ def fresh_views(large: FrameStore, train: list, tokenizer: TubeletTokenizer, siz
 
 def learn_layouts(prior: Prior, cache: latents.LatentCache, shots: list) -> None:
     """What stands where in each of the ``shots``, from the film as it is, not mirrored."""
-    for number, shot in enumerate(cache.shots):
-        known = [cache.indices(entry) for entry in cache.entries if entry.shot == number and not entry.mirrored]
-        if shot in shots and known:
-            prior.learn_layouts(number, torch.cat(known)[None].to(prior.start.device))
+    known: dict[int, list[torch.Tensor]] = {}
+    for number, tokens in cache.stretches(shots, [view for view in cache.views if not view[1]]):
+        known.setdefault(number, []).append(tokens)
+    for number, parts in known.items():
+        prior.learn_layouts(number, torch.cat(parts)[None].to(prior.start.device))
 
 
 def train_prior(
@@ -203,7 +213,7 @@ def train_prior(
     the averaged weights of the one before, at the full rate again. Goes on in ``folder``.
     """
     cache = caches[0]
-    held = cache.windows(MEASURED, shots=val, views=[(0, False)], stride=2)
+    held = cache.windows(MEASURED, shots=val, views=[view_of(cache, val)], stride=2)
     truth = held.take(torch.arange(len(held)))
     torch.manual_seed(RECIPE.seed)
     prior = Prior(PriorConfig(cache.levels, cache.grid, scenes=len(cache.shots), **SHAPE)).to(device())
