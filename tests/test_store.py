@@ -1,8 +1,10 @@
 """Laws of decoding, of the frame store and of clips: the right frames, whole or not at all, never across a cut."""
 
+import errno
 import math
 import os
 import shutil
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from types import SimpleNamespace
@@ -494,13 +496,38 @@ def test_a_file_that_vanished_is_named(tmp_path, cache, good):
     assert left(cache / "frames") == []
 
 
-@pytest.mark.parametrize("settings", [{"size": 0}, {"size": (8, -1)}, {"fps": 0}, {"fps": -12.0}, {"frames": 0}])
+WRONG = {
+    "size": [0, (8, -1), 10**6, True, (64,), (8, 8, 8), 2.5, "64", None],
+    "fps": [0, -12.0, math.nan, math.inf],
+    "frames": [0, 1.5],
+}
+
+
+@pytest.mark.parametrize(("name", "value"), [(name, value) for name, values in WRONG.items() for value in values])
 @pytest.mark.parametrize("drawn", [True, False])
-def test_settings_below_one_are_refused_before_anything_is_made(tmp_path, cache, settings, drawn):
+def test_settings_out_of_range_are_refused_before_anything_is_made(tmp_path, cache, name, value, drawn):
     source = cartoon() if drawn else source_of(save(tmp_path / "a.mp4", numbered(3)))
-    with pytest.raises(ValueError, match="must all be above 0"):
-        open_store(source, **settings)
+    with pytest.raises(ValueError, match=f"open_store: {name} is .*expected"):
+        open_store(source, **{name: value})
     assert not cache.exists()
+
+
+def test_a_long_name_fits_and_a_dangling_link_in_the_way_is_replaced(tmp_path, cache):
+    source = source_of(save(tmp_path / "a.mp4", numbered(3)))
+    long = replace(source, name="\N{GREEK SMALL LETTER OMEGA}" * 230)
+    store = open_store(long, 8)
+    shutil.rmtree(store.folder)
+    store.folder.symlink_to(tmp_path / "nowhere")
+    assert open_store(long, 8).folder == store.folder and store.folder.is_dir()
+
+
+def test_a_disk_that_cannot_be_read_is_not_said_to_be_full(tmp_path, cache, monkeypatch):
+    def fail(*arguments, **options):
+        raise OSError(errno.EIO, "Input/output error", "film.mp4")
+
+    monkeypatch.setattr(decode, "probe", fail)
+    with pytest.raises(OSError, match=r"Input/output error: 'film\.mp4'"):
+        open_store(source_of(save(tmp_path / "a.mp4", numbered(3))), 8)
 
 
 # --- clips --------------------------------------------------------------------------------------------------

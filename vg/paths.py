@@ -3,6 +3,7 @@
 Nothing is created here. Whoever writes into a folder makes it first.
 """
 
+import errno
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -41,6 +42,8 @@ def writable(folder: Path, variable: str = "VG_CACHE") -> Iterator[None]:
     try:
         yield
     except OSError as problem:
+        if problem.errno == errno.EIO:
+            raise  # a disk that fails, perhaps that of what is read
         raise OSError(
             f"{folder} cannot be written ({problem.strerror or problem}). "
             f"Make room there, or set {variable} to another folder."

@@ -18,7 +18,7 @@
 #
 # **You need** Python, a little PyTorch, and the shipped weights: `tubelet-fsq-64` and `prior-64`, or those of 128 pixels. The notebook runs alone.
 #
-# **Minutes:** about 10 on a two-core laptop; two or three with a GPU. Nothing is trained here.
+# **Minutes:** about 6 on a two-core laptop; two or three with a GPU. Nothing is trained here.
 #
 # **Before:** [07 Transformer](07_transformer.ipynb). This is the last part of the course; its map is in
 # [00 Start here](00_start_here.ipynb).
@@ -362,6 +362,7 @@ drawn, kept = passes[64]
 figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3), width_ratios=[1, 1.8])
 order = torch.arange(len(kept)).repeat_interleave(torch.tensor(kept)).view(grid)
 shown = left.imshow(order, cmap="viridis")
+left.grid(False)
 left.set(title="the pass that drew each token", xlabel="column", ylabel="row")
 figure.colorbar(shown, ax=left)
 right.bar(range(len(kept)), kept)

@@ -12,7 +12,7 @@ import math
 import shutil
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -27,6 +27,7 @@ from vg.data.restore import corrected, measure, restore
 from vg.data.scale import Size
 from vg.data.shots import Shot, shots_in
 from vg.data.sources import Source
+from vg.threads import one_thread
 
 SMALL = (64, 64)  # pixels at which shots are found
 WORK = 256  # pixels at which old film is restored, at least: sway is a fraction of a pixel
@@ -48,7 +49,7 @@ def build(source: Source, wanted: Sequence[dict], folders: Sequence[Path]) -> No
         for settings, folder in zip(wanted, folders):
             _draw(settings, folder)
     else:
-        with _one_thread() as threads:
+        with one_thread() as threads:
             _Film(source, wanted, folders).build(threads)
 
 
@@ -62,7 +63,7 @@ def _draw(settings: dict, folder: Path) -> None:
 
 
 def _write_card(folder: Path, settings: dict, fps: float, shots: list[Shot]) -> None:
-    card = {"settings": settings, "fps": fps, "shots": shots, "bytes": (folder / FRAMES).stat().st_size}
+    card = {"settings": settings, "fps": fps, "shots": shots}
     (folder / CARD).write_text(json.dumps(card, indent=1))
 
 
@@ -193,14 +194,3 @@ def _raise_early(jobs: list[Future]) -> None:
     for job in jobs:
         if job.done():
             job.result()
-
-
-@contextmanager
-def _one_thread() -> Iterator[int]:
-    """Let torch use one thread for each of ours, and yield how many it had: two levels of threads slow each other."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield threads
-    finally:
-        torch.set_num_threads(threads)

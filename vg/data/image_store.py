@@ -22,7 +22,8 @@ import numpy as np
 from tqdm.auto import tqdm
 
 from vg import paths
-from vg.data.sealed import Blocks, Sealed, opened, writing
+from vg.data.sealed import Blocks, Sealed, opened
+from vg.paths import writable
 
 FORMAT = 1
 SPLITS = ("train", "test")
@@ -84,7 +85,7 @@ def stored(name: str, size: int, source: dict, make: Callable[[], Contents], ver
     def fill(work: Path) -> None:
         contents = make()
         total = sum(map(len, contents.labels.values()))
-        with writing(folder.parent):
+        with writable(folder.parent):
             room = shutil.disk_usage(work).free
             if room < (need := total * 3 * size * size + 10_000_000):
                 raise OSError(errno.ENOSPC, f"{need / 1e6:.0f} MB are needed and {room / 1e6:.0f} MB are free")
@@ -93,7 +94,7 @@ def stored(name: str, size: int, source: dict, make: Callable[[], Contents], ver
             desc=f"{verb} {name}", total=total, unit="image", delay=1.0, mininterval=0.5
         ) as bar:  # a second: not worth a bar
             _fill(arrays, contents.items, bar)
-        with writing(folder.parent):
+        with writable(folder.parent):
             _finish(work, {"settings": settings, "classes": list(contents.classes)})
 
     return opened(folder, fill, lambda kept: _read(kept, settings))

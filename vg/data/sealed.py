@@ -12,7 +12,7 @@ import os
 import sys
 import zlib
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
 
@@ -20,6 +20,7 @@ import numpy as np
 from tqdm.auto import tqdm
 
 from vg import atomic
+from vg.paths import writable
 
 T = TypeVar("T")
 CHECKSUMS = "checksums.json"
@@ -53,37 +54,25 @@ def opened(folder: Path, make: Callable[[Path], None], read: Callable[["Sealed"]
     except Damaged as problem:
         print(f"{problem} It is made again.", file=sys.stderr)
     with ExitStack() as stack:
-        with writing(folder.parent):
+        with writable(folder.parent):
             stack.enter_context(atomic.locked(folder, "making it"))
         with suppress(Damaged):
             if os.path.exists(folder):  # made by another process meanwhile
                 return _read(folder, read)
-        with writing(folder.parent):
+        with writable(folder.parent):
             work = stack.enter_context(atomic.workspace(folder))
             (new := work / "new").mkdir()
         make(new)
-        with writing(folder.parent):
+        with writable(folder.parent):
             _seal(new)
             try:
                 _read(new, read)  # NumPy says nothing of the last bytes that a full disk did not take
             except Damaged as problem:
                 raise OSError(f"what was written there is not whole: {problem}") from problem
-            if os.path.exists(folder):
+            if os.path.lexists(folder):
                 os.replace(folder, work / "damaged")
             os.replace(new, folder)
     return _read(folder, read)
-
-
-@contextmanager
-def writing(folder: Path) -> Iterator[None]:
-    """Have an OSError name the cache folder that could not be written, and what to do."""
-    try:
-        yield
-    except OSError as problem:
-        raise OSError(
-            f"{folder} cannot be written ({problem.strerror or problem}). "
-            "Make room there, or set VG_CACHE to another folder."
-        ) from problem
 
 
 class Sealed:

@@ -22,12 +22,16 @@ from torch import Tensor
 
 from vg import atomic, paths
 from vg.data.building import build
-from vg.data.sealed import Blocks, Sealed, opened, writing
+from vg.data.decode import MOST_FPS
+from vg.data.sealed import Blocks, Sealed, opened
 from vg.data.shots import Shot
 from vg.data.sources import Source
+from vg.paths import writable
 
 FORMAT = 4
 CARTOON_FRAMES = 1440  # two minutes
+MOST_SIDE = 4096  # pixels of a store's frames
+LABEL = 150  # bytes of a source's name in that of its folder: a file's name has room for 255
 
 
 @dataclass(frozen=True)
@@ -129,7 +133,7 @@ def open_stores(
         parts = [work / str(k) for k in range(len(missing))]
         for part in parts:
             part.mkdir()
-        with writing(work.parent):
+        with writable(work.parent):
             build(source, missing, parts)
 
         def take(settings: dict, folder: Path) -> None:
@@ -150,12 +154,16 @@ def _settings(
     frames: int | None = None,
 ) -> dict:
     """What a store is made by, checked, defaults filled in."""
+    if not (_whole(size) or (isinstance(size, Sequence) and len(size) == 2 and all(map(_whole, size)))):
+        raise ValueError(f"open_store: size is {size!r}, expected one or two whole numbers from 1 to {MOST_SIDE:,}.")
+    if not 0 < fps <= MOST_FPS:
+        raise ValueError(f"open_store: fps is {fps}, expected above 0 and at most {MOST_FPS:g}.")
+    if not (frames is None or (isinstance(frames, int) and frames >= 1)):
+        raise ValueError(f"open_store: frames is {frames!r}, expected a whole number from 1 on, or None for all.")
     size = (size, size) if isinstance(size, int) else tuple(size)
     restore = source.old if restore is None else restore
     if frames is None and source.path is None:
         frames = CARTOON_FRAMES
-    if min(size) < 1 or fps <= 0 or (frames is not None and frames < 1):
-        raise ValueError(f"open_store: size {size}, fps {fps} and frames {frames} must all be above 0.")
     return {
         "format": FORMAT,
         "source": source.sha256,
@@ -167,10 +175,15 @@ def _settings(
     }
 
 
+def _whole(side: object) -> bool:
+    return isinstance(side, int) and not isinstance(side, bool) and 1 <= side <= MOST_SIDE
+
+
 def _folder(source: Source, settings: dict) -> Path:
     name = hashlib.sha256(json.dumps(settings).encode()).hexdigest()[:12]
     height, width = settings["size"]
-    return paths.cache_dir() / "frames" / f"{source.name}-{height}x{width}-{name}"
+    label = source.name.encode()[:LABEL].decode(errors="ignore")
+    return paths.cache_dir() / "frames" / f"{label}-{height}x{width}-{name}"
 
 
 def _open(source: Source, settings: dict, make: Callable[[Path], None]) -> FrameStore:
@@ -178,7 +191,7 @@ def _open(source: Source, settings: dict, make: Callable[[Path], None]) -> Frame
     folder = _folder(source, settings)
 
     def filled(work: Path) -> None:
-        with writing(folder.parent):
+        with writable(folder.parent):
             make(work)
 
     return opened(folder, filled, lambda kept: _read(kept, settings, source.name))

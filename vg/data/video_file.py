@@ -71,7 +71,9 @@ def _stream(path: str | Path, file):
         raise BadVideo(f"{path} holds no video, only {only}. Give a video file, such as an MP4.")
     if len(videos) > 1 and any(stream.disposition & Disposition.dependent for stream in videos):
         raise BadVideo(f"{path} is a picture in tiles, each a stream of its own. Save it as PNG or JPEG.")
-    stream = next((stream for stream in videos if stream.disposition & Disposition.default), videos[0])
+    likely = file.streams.best("video")  # FFmpeg's choice: more pixels, more frames
+    likely = likely if likely in videos else videos[0]
+    stream = next((stream for stream in videos if stream.disposition & Disposition.default), likely)
     if stream.codec_context is None:
         raise BadVideo(f"{path} holds a video in a codec that FFmpeg cannot decode. Convert it to MP4 (H.264).")
     height, width = stream.codec_context.height, stream.codec_context.width
