@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from videos import numbered, numbers, write
 
-from vg.data import BadVideo, decode, pictures
+from vg.data import BadVideo, decode, open_store, pictures, video
 
 ROUNDS = int(os.environ.get("VG_FUZZ", "16"))
 CONTAINERS = dict.fromkeys(["mp4", "mkv", "ts"], "libx264") | {"webm": "libvpx-vp9", "avi": "mpeg4"}
@@ -138,3 +138,17 @@ def test_few_pictures_are_kept_while_looking_for_bars(tmp_path, monkeypatch):
     monkeypatch.setattr(pictures, "orientation", lambda *given: (calls.append(1), look(*given))[1])
     decode.probe(write(tmp_path / "a.mp4", numbered(100), range(100), Fraction(1, 12), rate=12))
     assert len(calls) == 1
+
+
+def test_a_store_of_half_a_file_holds_what_is_whole_if_that_is_asked_for(tmp_path, monkeypatch):
+    monkeypatch.setenv("VG_CACHE", str(tmp_path / "cache"))
+    data = clip(tmp_path / "a.mkv").read_bytes()
+    (half := tmp_path / "half.mkv").write_bytes(data[: len(data) // 2])
+    with pytest.raises(BadVideo, match=r"Or keep the \d+ frames before, with open_store\(\.\.\., partial=True\)"):
+        open_store(video(half), 16, fps=24)
+    with pytest.warns(UserWarning, match="What is before is kept"):
+        store = open_store(video(half), 16, fps=24, partial=True)
+    whole = open_store(video(tmp_path / "a.mkv"), 16, fps=24)
+    assert 0 < len(store.frames) < len(whole.frames)
+    assert np.array_equal(store.frames, whole.frames[: len(store.frames)])
+    assert open_store(video(half), 16, fps=24, partial=True).folder == store.folder

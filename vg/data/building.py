@@ -39,7 +39,7 @@ def build(source: Source, wanted: Sequence[dict], folders: Sequence[Path]) -> No
 
     Args:
         source: from ``film``, ``video`` or ``cartoon``.
-        wanted: settings of each store; all have the same ``fps``, ``grey`` and ``frames``.
+        wanted: settings of each store; all have the same ``fps``, ``grey``, ``frames`` and ``partial``.
         folders: empty ones, on one disk.
 
     Raises:
@@ -143,7 +143,10 @@ class _Film:
         """Decode: frames go to disk at all sizes, and small ones to whoever looks for shots."""
         sizes = [SMALL, *self.decoded]
         with ExitStack() as stack:
-            frames = stack.enter_context(closing(decode.frames(self.path, sizes, self.fps, self.grey, self.found)))
+            partial = self.wanted[0].get("partial", False)
+            frames = stack.enter_context(
+                closing(decode.frames(self.path, sizes, self.fps, self.grey, self.found, partial))
+            )
             files = [stack.enter_context(self._file(size).open("wb")) for size in self.decoded]
             for small, *pictures in islice(frames, self.limit):
                 for file, picture in zip(files, pictures):

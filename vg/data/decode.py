@@ -117,8 +117,12 @@ def frames(
             yield pictures
             count += 1
     except BadVideo as damage:
-        if not (partial and count):
+        if not count:
             raise
+        if not partial:
+            raise BadVideo(
+                f"{damage} Or keep the {count} frames before, with open_store(..., partial=True)."
+            ) from damage
         warnings.warn(f"{damage} What is before is kept: {count} frames, {count / got:.1f} seconds.", stacklevel=2)
 
 

@@ -84,6 +84,7 @@ def open_store(
     grey: bool = True,
     restore: bool | None = None,
     frames: int | None = None,
+    partial: bool = False,
 ) -> FrameStore:
     """The frames of a source; decoded, cut into shots and restored the first time, reused afterwards.
 
@@ -94,13 +95,14 @@ def open_store(
         grey: one channel, else three.
         restore: take out flicker and sway (``vg.data.restore``); default: what ``source.old`` says.
         frames: use the first so many only (the cartoon, which has no end: default 1440).
+        partial: of a damaged file, keep what comes before the damage; a warning says how much that is.
 
     Raises:
         BadVideo: if the file is none, is damaged, or holds no frames. Nothing is left behind.
         ValueError: for a size, rate or number below 1.
         OSError: if the cache folder cannot be written; the message names it.
     """
-    settings = _settings(source, size, fps, grey, restore, frames)
+    settings = _settings(source, size, fps, grey, restore, frames, partial)
     return _open(source, settings, lambda work: build(source, [settings], [work]))
 
 
@@ -110,13 +112,14 @@ def open_stores(
     fps: float = 12.0,
     grey: bool = True,
     frames: int | None = None,
+    partial: bool = False,
 ) -> list[FrameStore]:
     """Several stores of one source, for little more than the time of one: those not yet there share one decode.
 
         small, large, raw = open_stores(film(), [{"size": 64}, {"size": 128}, {"restore": False}])
 
     Args:
-        source, fps, grey, frames: as of ``open_store``, for all.
+        source, fps, grey, frames, partial: as of ``open_store``, for all.
         wanted: ``size`` and ``restore`` of each store, as of ``open_store``; what is left out has its default.
 
     Returns:
@@ -125,7 +128,7 @@ def open_stores(
     Raises:
         what ``open_store`` raises.
     """
-    every = [_settings(source, fps=fps, grey=grey, frames=frames, **one) for one in wanted]
+    every = [_settings(source, fps=fps, grey=grey, frames=frames, partial=partial, **one) for one in wanted]
     missing = [s for k, s in enumerate(every) if s not in every[:k] and not _folder(source, s).exists()]
     if len(missing) < 2:
         return [_open(source, s, lambda work, s=s: build(source, [s], [work])) for s in every]
@@ -152,6 +155,7 @@ def _settings(
     grey: bool = True,
     restore: bool | None = None,
     frames: int | None = None,
+    partial: bool = False,
 ) -> dict:
     """What a store is made by, checked, defaults filled in."""
     if not (_whole(size) or (isinstance(size, Sequence) and len(size) == 2 and all(map(_whole, size)))):
@@ -172,7 +176,7 @@ def _settings(
         "grey": grey,
         "restored": restore,
         "frames": frames,
-    }
+    } | ({"partial": True} if partial else {})
 
 
 def _whole(side: object) -> bool:
