@@ -112,3 +112,12 @@ def test_losses_and_averaged_weights_are_those_of_the_plain_formulation(kind, mo
     torch.testing.assert_close(*losses, atol=0, rtol=2e-4)
     weights = [torch.cat([p.flatten() for p in each.model.parameters()]) for each in (fast, plain)]
     assert (weights[0] - weights[1]).square().mean().sqrt() < 1e-3 * weights[1].square().mean().sqrt()
+
+
+@pytest.mark.parametrize("shape", [(), (5,), (2, 5), (2, 3, 5)])
+def test_a_token_alone_or_many_in_any_shape_are_embedded_alike(shape):
+    torch.manual_seed(0)
+    embed = DigitEmbedding((4, 3, 3), d=8)
+    digits = torch.stack([torch.randint(n, shape) for n in (4, 3, 3)], dim=-1)
+    torch.testing.assert_close(embed(digits), plain_embedding(embed, digits))
+    assert embed(digits).shape == (*shape, 8)

@@ -54,7 +54,7 @@ class Live:
         self.stream = Stream(prior, tokenizer, prompt, seed, **options)
         first = _pictures(next(self.stream))
         self.scale = max(1, round(256 / first[0].shape[1])) if scale is None else scale
-        self.still = self._png(first[0])
+        self.still = self._png(first[0], effort=9)
         self._first, self._threads, self._off = first, [], threading.Event()
         self._applied = {}  # where the controls stood when the stream last heeded them
         self._paused = threading.Event()
@@ -216,9 +216,9 @@ class Live:
                 self.said
             )
 
-    def _png(self, frame: np.ndarray) -> bytes:
+    def _png(self, frame: np.ndarray, effort: int = 1) -> bytes:
         out = io.BytesIO()
-        to_pil(resize(frame, self.scale)).save(out, "PNG", compress_level=1)
+        to_pil(resize(frame, self.scale)).save(out, "PNG", compress_level=effort)
         return out.getvalue()
 
     def _heed_interrupts(self) -> None:
