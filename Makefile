@@ -10,8 +10,8 @@ endif
 
 VENV := .venv
 PY := $(VENV)/bin/python
-# More options for pytest, e.g. `make test PYTEST='-n 2 --dist loadscope'` or `PYTEST='-k house'`.
-PYTEST ?=
+# How pytest runs: two files at a time, each on one thread. `make test PYTEST='-k house'` or `PYTEST=` for one at a time.
+PYTEST ?= -n 2 --dist loadscope
 
 # A Python that fits and can make a virtual environment. A name on the path may be a stub that does not
 # run, so each one is tried. `make lab PYTHON=/path/to/python3.12` overrides.
@@ -26,7 +26,7 @@ lab: $(VENV)/.installed ## set up what is missing and open JupyterLab on the fir
 	$(PY) -m jupyterlab notebooks/00_start_here.ipynb
 
 test: $(VENV)/.installed ## set up, run every test and every notebook (profile smoke, no network)
-	VG_PROFILE=smoke $(PY) -m pytest tests notebooks --nbval $(PYTEST)
+	VG_PROFILE=smoke OMP_NUM_THREADS=1 $(PY) -m pytest tests notebooks --nbval $(PYTEST)
 
 generate: $(VENV)/.installed ## set up, write new clips under out/ from the shipped weights
 	$(PY) -m vg.generate

@@ -359,7 +359,7 @@ for width, (drawn, kept) in passes.items():
 # %%
 # NBVAL_IGNORE_OUTPUT
 drawn, kept = passes[64]
-figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3), width_ratios=[1, 1.8])
+figure, (left, right) = plt.subplots(1, 2, figsize=(7, 2.4), width_ratios=[1, 1.8])
 order = torch.arange(len(kept)).repeat_interleave(torch.tensor(kept)).view(grid)
 shown = left.imshow(order, cmap="viridis")
 left.grid(False)

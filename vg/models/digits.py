@@ -21,7 +21,7 @@ class DigitEmbedding(nn.Module):
     def forward(self, digits: Tensor) -> Tensor:
         """Digits ``(..., digits)`` int64 -> ``(..., D)``."""
         rows = torch.cat([table.weight for table in self.tables])
-        places = (digits + self.begins).reshape(-1, digits.shape[-1])  # one look-up for all tables, which adds up as well
+        places = (digits + self.begins).reshape(-1, digits.shape[-1])  # one look-up, which adds up
         return F.embedding_bag(places, rows, mode="sum").view(*digits.shape[:-1], rows.shape[1])
 
 
