@@ -195,6 +195,24 @@ def test_cover_art_is_not_the_film(tmp_path):
     assert numbers(read(path)) == list(range(30))
 
 
+def test_a_cover_that_is_not_marked_as_one_is_not_the_film(tmp_path):
+    """As some programs write Matroska: the cover is the first of two tracks, and neither is the default."""
+    path = tmp_path / "a.mkv"
+    with av.open(path, "w", options={"default_mode": "passthrough"}) as file:
+        cover, film = file.add_stream("mjpeg", rate=12), file.add_stream("libx264", rate=12, options={"crf": "10"})
+        for stream, pixels in ((cover, "yuvj420p"), (film, "yuv420p")):
+            stream.width, stream.height, stream.pix_fmt = 64, 32, pixels
+        for k in range(24):
+            picture = av.VideoFrame.from_ndarray(np.full((32, 64), 200, np.uint8), format="gray")
+            for stream in (cover, film)[k > 0 :]:
+                file.mux(stream.encode(picture.reformat(format=stream.pix_fmt)))
+        for stream in (cover, film):
+            file.mux(stream.encode())
+    with av.open(path) as file:
+        assert [(s.codec.name, int(s.disposition)) for s in file.streams] == [("mjpeg", 0), ("h264", 0)]
+    assert len(read(path)) == 24
+
+
 def test_a_song_with_cover_art_holds_no_video(tmp_path):
     path = tmp_path / "a.mp4"
     with av.open(path, "w") as file:

@@ -172,6 +172,9 @@ def test_bad_clips_are_refused_and_leave_nothing(tmp_path, suffix, video, error,
         ("clip.gif", {"fps": 60}, "50"),
         ("clip.gif", {"scale": 0}, "scale"),
         ("clip.gif", {"scale": 1.5}, "scale"),
+        *((f"clip{end}", {"fps": fps}, f"fps is {fps}") for end in SUFFIXES for fps in (1e-4, float("nan"))),
+        *((f"clip{end}", {"fps": float("inf")}, "inf") for end in SUFFIXES),
+        *((f"clip{end}", {"scale": n}, f"scale is {n}.* 1 to 260") for end in SUFFIXES for n in (300, float("nan"))),
     ],
 )
 def test_bad_settings_are_refused_and_leave_nothing(tmp_path, name, settings, words):
@@ -294,6 +297,21 @@ def test_killed_midway_no_file_has_the_name_and_the_next_leaves_nothing_else(tmp
     assert not path.exists()
     assert len(read(save(path, clip()))[0]) == clip().shape[1]
     assert [p.name for p in tmp_path.iterdir()] == [path.name]
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="needs SIGKILL")
+@pytest.mark.parametrize("suffix", (".mp4", ".gif"))
+def test_what_a_killed_process_left_goes_though_its_name_never_comes_again(tmp_path, suffix):
+    process = CHILDREN.Process(target=_save_and_die, args=(tmp_path / f"first{suffix}",))
+    process.start()
+    process.join()
+    assert process.exitcode == -signal.SIGKILL and len(list(tmp_path.iterdir())) == 1
+    theirs = tmp_path / f".notes{suffix}.abcdefgh"  # a folder of the reader's, which only looks like ours
+    theirs.mkdir()
+    with writers._whole(tmp_path / f"live{suffix}") as partial:  # a process that lives keeps its own
+        save(tmp_path / f"second{suffix}", clip())
+        partial.touch()
+    assert {path.name for path in tmp_path.iterdir()} == {f"live{suffix}", f"second{suffix}", theirs.name}
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="needs SIGKILL")

@@ -4,8 +4,10 @@ A clip is float ``(C, T, H, W)`` in [-1, 1], or uint8 ``(C, T, H, W)`` in [0, 25
 three (RGB). Floats beyond the range are clipped: a decoder may overshoot.
 """
 
+import glob
 import itertools
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from fractions import Fraction
@@ -19,8 +21,11 @@ from PIL import Image
 from torch import Tensor
 
 from vg import atomic
+from vg.data.decode import MOST_FPS
 from vg.data.video_file import quiet_threads
 
+SLOWEST = 0.01  # frames a second: a GIF holds a frame for up to 655 seconds
+MOST_SIDE = 16_384  # pixels of a picture, enlarged: x264's limit
 FASTEST_GIF = 50  # frames a second: browsers slow down what is faster
 SAMPLE = 16_384  # pixels from which a palette is chosen
 
@@ -38,7 +43,7 @@ def save(path: str | os.PathLike, video: Tensor, fps: float = 12, scale: int = 1
         the path.
 
     Raises:
-        ValueError: for another suffix, shape or scale, for NaN, and for no frames.
+        ValueError: for another suffix or shape, a rate or scale out of range, for NaN, and for no frames.
         TypeError: for another dtype.
         OSError: if it cannot be written; the message names the file.
     """
@@ -149,10 +154,15 @@ def _frames(video: Tensor, fps: float, scale: int) -> np.ndarray:
             f"A clip has the shape (C, T, H, W), with 1 or 3 channels and at least one frame; "
             f"this one has {tuple(video.shape)}.{hint}"
         )
-    if not fps > 0:
-        raise ValueError(f"fps is {fps}; it must be above 0.")
-    if scale != int(scale) or scale < 1:
-        raise ValueError(f"scale is {scale}; it must be a whole number from 1.")
+    if not SLOWEST <= fps <= MOST_FPS:
+        raise ValueError(f"fps is {fps}; it must be from {SLOWEST:g} to {MOST_FPS:g}.")
+    most = MOST_SIDE // max(video.shape[2:])
+    if not (1 <= scale <= most and scale == int(scale)):
+        height, width = video.shape[2:]
+        raise ValueError(
+            f"scale is {scale}; for pictures of {height}x{width} it must be a whole number from 1 to {most} "
+            f"(vg.data.writers.MOST_SIDE is {MOST_SIDE:,})."
+        )
     if video.is_floating_point():
         if video.isnan().any():
             raise ValueError("The clip holds NaN: look at the model that made it.")
@@ -222,9 +232,19 @@ def _part_twins(indices: np.ndarray, palette: np.ndarray) -> tuple[np.ndarray, n
 @contextmanager
 def _whole(path: str | os.PathLike) -> Iterator[Path]:
     """A path to write to, whose file takes the name ``path`` if all goes well and is removed if not."""
+    _sweep(Path(path))
     try:
         with atomic.replacing(Path(path)) as partial:
             yield partial
     except OSError as problem:
         reason = problem.strerror or problem
         raise OSError(f"{path} cannot be written ({reason}). Make room there, or choose another place.") from problem
+
+
+def _sweep(path: Path) -> None:
+    """Remove what killed processes left beside ``path`` of files with its suffix: their names may never come again."""
+    suffix = path.suffix
+    for name in glob.glob(f".*{glob.escape(suffix)}.*", root_dir=path.parent, include_hidden=True):
+        made = re.fullmatch(rf"\.(.+{re.escape(suffix)})\.[a-z0-9_]{{8}}({re.escape(atomic.GONE)})?", name)
+        if made and (path.parent / name / atomic.HELD).exists():  # the folder is not ours: only what surely is one
+            atomic.sweep(path.parent / made[1])
