@@ -1,7 +1,7 @@
 # `make` alone lists the targets. README.md has the same steps without make.
 
 .DEFAULT_GOAL := help
-.PHONY: help lab test generate notebooks bench format clean
+.PHONY: help lab test generate notebooks site bench format clean
 
 # Kernels start in notebooks/, so a relative folder is made absolute before it gets there.
 ifneq ($(strip $(VG_DATA)),)
@@ -33,6 +33,10 @@ generate: $(VENV)/.installed ## set up, write new clips under out/ from the ship
 
 notebooks: $(VENV)/.installed ## execute all notebooks in order and write them back (VG_PROFILE, VG_DATA)
 	$(PY) notebooks/build.py --execute
+
+site: $(VENV)/.installed ## build the course as static pages under build/site, to be opened or served
+	$(PY) -m sphinx -q -W --keep-going -c docs . build/site
+	@echo "build/site/index.html"
 
 bench: $(VENV)/.installed ## run the benchmarks, one after another
 	@for file in benchmarks/*.py; do \

@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 ROOT = Path(__file__).resolve().parent.parent
-ENVIRONMENTS = {"environment.yml": ("test", "dev"), "environment-cuda.yml": ("flash", "test", "dev")}
+ENVIRONMENTS = {"environment.yml": ("test", "site", "dev"), "environment-cuda.yml": ("flash", "test", "site", "dev")}
 CONDA_NAME = {"torch": "pytorch", "matplotlib": "matplotlib-base"}  # the others are called the same
 MIB = 2**20
 

@@ -1,0 +1,56 @@
+"""How ``make site`` turns the executed notebooks, the results and the docstrings of ``vg`` into static pages.
+
+Nothing is executed here, and no page asks another host for anything: fonts, scripts and MathJax are the site's own.
+The sources are the repository's own files, so Sphinx runs in its root: ``sphinx-build -c docs . build/site``.
+"""
+
+from importlib.metadata import version as version_of
+from pathlib import Path
+
+project, author, copyright = "vg", "the authors of vg", "the authors of vg"
+release = version = version_of("vg")
+
+extensions = [
+    "myst_nb",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.autosummary",
+    "sphinx.ext.napoleon",
+    "sphinx.ext.viewcode",
+    "sphinx-mathjax-offline",
+]
+root_doc = "README"
+include_patterns = ["*.md", "notebooks/*.ipynb", "benchmarks/LOG.md", "docs/*.md", "docs/api/*.rst"]
+exclude_patterns = ["docs/contents.md"]
+templates_path = [str(Path(__file__).parent / "_templates")]  # absolute: autosummary looks from the root
+
+nb_execution_mode = "off"
+nb_ipywidgets_js: dict[str, dict[str, str]] = {}  # stored notebooks hold no widgets; the usual scripts come from afar
+nb_merge_streams = True
+myst_enable_extensions = ["dollarmath", "amsmath"]
+myst_heading_anchors = 3
+suppress_warnings = ["myst.header", "myst.xref_missing", "mystnb.unknown_mime_type", "misc.highlighting_failure"]
+
+autosummary_generate = True
+autodoc_member_order = "bysource"
+autodoc_typehints = "description"
+autodoc_inherit_docstrings = False  # of torch's classes: what they say is not about ours
+napoleon_google_docstring, napoleon_numpy_docstring = True, False
+
+html_theme = "furo"
+html_title = "Learn video generation"
+html_extra_path = ["extra"]  # index.html, which leads to README.html
+html_static_path = ["static"]
+html_css_files = ["pages.css"]
+html_favicon = "static/icon.svg"
+html_copy_source = False
+
+
+def setup(app) -> None:
+    """The README is the first page; what stands beside all pages is appended to it."""
+    contents = (Path(__file__).parent / "contents.md").read_text(encoding="utf-8")
+
+    def append(app, name: str, source: list[str]) -> None:
+        if name == root_doc:
+            source[0] += "\n" + contents
+
+    app.connect("source-read", append)
