@@ -30,6 +30,13 @@ def tiled(clips: Tensor, columns: int) -> Tensor:
     return torch.cat([torch.cat(list(row), dim=-1) for row in clips.split(columns)], dim=-2)
 
 
+def marked(clips: Tensor, given: int, edge: int = 3) -> Tensor:
+    """(B, C, T, H, W) with a white frame around the first ``given`` frames, and a black one around the others."""
+    ground = torch.nn.functional.pad(clips, (edge,) * 4, value=-1.0)
+    ground[:, :, :given] = torch.nn.functional.pad(clips[:, :, :given], (edge,) * 4, value=1.0)
+    return ground
+
+
 def prompts(store, shots, count: int, frames: int = PROMPT) -> Tensor:
     """Clips from the middles of the shots that are long enough, spread over the film."""
     long = [(start, stop) for start, stop in shots if stop - start >= frames + 32]
@@ -68,14 +75,15 @@ def clips() -> None:
     window = checkpoints.card("prior-128").facts["window_in_tubelet_frames"]
     store, small = open_stores(film(), [{"size": 128}, {"size": 64}])
     train, val = split_shots(store.shots)
-    some = torch.cat([prompts(store, val, 2), prompts(store, train, 2)])
+    story = train[1:-1]  # without the title and the end card, which stand still
+    some = torch.cat([prompts(store, val, 2), prompts(store, story, 2)])
     made = {
         "reconstructed": reconstructed(small, store, val),
         "from-nothing": generate(
             prior, tokenizer, frames=FRAMES, batch=4, scene=some_scenes(prior, 4, 0), guidance=GUIDANCE, **how
         ),
-        "continued": generate(prior, tokenizer, some, FRAMES, **how),
-        "long": generate(prior, tokenizer, some[:1], frames=LONG, window=window, **how),
+        "continued": marked(generate(prior, tokenizer, some, FRAMES, **how), PROMPT),
+        "long": marked(generate(prior, tokenizer, some[:1], frames=LONG, window=window, **how), PROMPT),
     }
     for name, video in made.items():
         path = write_gif(HERE / f"{name}.gif", tiled(video, columns=4), fps=12, colours=48)

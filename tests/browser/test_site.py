@@ -19,7 +19,7 @@ import pytest
 
 from vg import paths
 
-SMALL = ["README.md", "notebooks/00_start_here.ipynb", "CONTRIBUTING.md", "docs/*.md"]
+SMALL = ["README.md", "RESULTS.md", "notebooks/00_start_here.ipynb", "CONTRIBUTING.md", "docs/*.md"]
 WIDTHS = (1000, 400)
 
 
