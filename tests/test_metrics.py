@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from vg.data import Clips, cartoon, open_store
+from vg.data import Clips, drawn_cartoon, open_store
 from vg.data.images import ImageSet
-from vg.metrics import (
+from vg.evaluation import (
     copy_bits,
     frechet_distance,
     mean_frame,
@@ -96,7 +96,7 @@ def test_the_mean_frame_is_the_best_still_picture():
 
 def test_the_nearest_clip_of_one_that_is_there_is_itself(tmp_path, monkeypatch):
     monkeypatch.setenv("VG_CACHE", str(tmp_path))
-    bank = Clips(open_store(cartoon(), size=16, frames=60), frames=4, stride=3)
+    bank = Clips(open_store(drawn_cartoon(), size=16, frames=60), frames=4, stride=3)
     mine = bank.take([3, 0, len(bank) - 1])
     assert torch.equal(nearest_clip(mine + 0.001, bank, batch=4), mine)
 

@@ -89,7 +89,7 @@ def open_store(
     """The frames of a source; decoded, cut into shots and restored the first time, reused afterwards.
 
     Args:
-        source: from ``film``, ``video`` or ``cartoon``.
+        source: from ``film``, ``video`` or ``drawn_cartoon``.
         size: height and width in pixels, or one number for both; the whole picture is squeezed to it.
         fps: frames a second. Where that is within 2% of every n-th frame of the file, these are taken.
         grey: one channel, else three.

@@ -5,7 +5,7 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from vg.data import Clips, FrameStore, split_shots
-from vg.metrics import frechet_distance, nearest_clip, psnr
+from vg.evaluation import frechet_distance, nearest_clip, psnr
 from vg.models import ClipFeatures, Prior, TubeletTokenizer
 from vg.sampling import generate, knobs
 from vg.train.film import FRAMES

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from vg.data import Clips, FrameStore, film, open_store, split_shots
-from vg.metrics import mean_frame, nearest_clip, perplexity, psnr, ssim, stability, usage
+from vg.evaluation import mean_frame, nearest_clip, perplexity, psnr, ssim, stability, usage
 from vg.models import TubeletTokenizer, VideoAutoencoder
 
 FRAMES = 16  # of a clip

@@ -10,8 +10,8 @@ from torch import Tensor
 from vg import checkpoints
 from vg.data import Images, cifar10
 from vg.data.images import ImageSet
+from vg.evaluation import pca_images, perplexity, psnr, ssim, unigram_bits, usage
 from vg.hashing import weight_hash
-from vg.metrics import pca_images, perplexity, psnr, ssim, unigram_bits, usage
 from vg.models import VAE, VQVAE, VQVAE2, TwoLevelConfig, TwoLevelPrior, VQVAE2Config, VQVAEConfig
 from vg.profiles import device
 from vg.recipes import image_batches, image_prior_batches, image_prior_loss, image_tokenizer_loss, vae_loss

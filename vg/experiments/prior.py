@@ -12,8 +12,8 @@ from torchvision.transforms.v2.functional import resize
 
 from vg import checkpoints, latents, paths
 from vg.data import Clips, FrameStore, split_shots
+from vg.evaluation import copy_bits, unigram_bits
 from vg.hashing import weight_hash
-from vg.metrics import copy_bits, unigram_bits
 from vg.models import Prior, PriorConfig, TubeletTokenizer
 from vg.profiles import device
 from vg.recipes import Draw, fresh_tokens, prior_batches, prior_loss, zoomed_batches

@@ -8,8 +8,8 @@ from tqdm.auto import tqdm
 
 from vg import checkpoints
 from vg.data import Clips, FrameStore, split_shots
+from vg.evaluation import psnr, ssim
 from vg.hashing import weight_hash
-from vg.metrics import psnr, ssim
 from vg.models import TubeletConfig, TubeletTokenizer
 from vg.profiles import device
 from vg.recipes import tokenizer_batches, tubelet_loss, zoomed_batches

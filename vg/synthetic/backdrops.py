@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from random import Random
 
-from vg.data.cartoon_pen import Pen, along, hop, swing
-from vg.data.cartoon_props import bird, cloud, hills, house, tree
+from vg.synthetic.pen import Pen, along, hop, swing
+from vg.synthetic.props import bird, cloud, hills, house, tree
 
 Paint = Callable[[Pen, float], None]
 Scene = Callable[[Random, complex, float], Paint]

@@ -1,10 +1,10 @@
-"""The props of the drawn cartoon: land, water and sky, and what drifts in them. Drawn with ``vg.data.cartoon_pen``."""
+"""The props of the drawn cartoon: land, water and sky, and what drifts in them. Drawn with ``vg.synthetic.pen``."""
 
 from __future__ import annotations
 
 import math
 
-from vg.data.cartoon_pen import BEAT, INK, WHITE, Pen, along, hop, swing
+from vg.synthetic.pen import BEAT, INK, WHITE, Pen, along, hop, swing
 
 
 def hills(pen: Pen, view: complex, base: float, height: float, width: float, shift: float, tone: float) -> None:

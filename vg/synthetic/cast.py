@@ -1,12 +1,12 @@
-"""The cast of the drawn cartoon: a frog, a duck and their boat. Drawn with ``vg.data.cartoon_pen``."""
+"""The cast of the drawn cartoon: a frog, a duck and their boat. Drawn with ``vg.synthetic.pen``."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
 
-from vg.data.cartoon_pen import BEAT, INK, WHITE, Pen, hop, swing, turn
-from vg.data.cartoon_props import smoke
+from vg.synthetic.pen import BEAT, INK, WHITE, Pen, hop, swing, turn
+from vg.synthetic.props import smoke
 
 
 def eye(pen: Pen, place: complex, look: complex, size: float, open_: float) -> None:

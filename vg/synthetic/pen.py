@@ -1,4 +1,4 @@
-"""The pen and the beat of the drawn cartoon (``vg.data.cartoon``).
+"""The pen and the beat of the drawn cartoon (``vg.synthetic.cartoon``).
 
 Every place is a complex number: ``3 - 2j`` is 3 to the right and 2 up, so sums move, products turn.
 A unit is a hundredth of the picture's shorter side and ``0j`` is the picture's middle. Time ``t`` is

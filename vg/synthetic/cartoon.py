@@ -7,8 +7,10 @@ same and a scene keeps its look. It needs no network, never ends, and costs a fe
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from random import Random
 
 import numpy as np
@@ -16,8 +18,8 @@ import torch
 from PIL import Image, ImageDraw
 from torch import Tensor
 
-from vg.data.cartoon_pen import INK, Pen, swing
-from vg.data.cartoon_scenes import SCENES
+from vg.synthetic.pen import INK, Pen, swing
+from vg.synthetic.scenes import SCENES
 
 FINER = 4  # drawn this many times larger each way, then averaged
 SHOT_FRAMES = (20, 70)  # at 12 frames a second
@@ -42,7 +44,7 @@ class Cartoon:
 
 
 @dataclass(frozen=True)
-class Shot:
+class PlannedShot:
     """One planned shot: which scene, when, and how the camera and the lab treat it."""
 
     index: int
@@ -52,7 +54,7 @@ class Shot:
     ending: str  # 'cut', 'iris' (a circle closes) or 'fade' (to black)
 
 
-def storyboard(fps: float = 12, seed: int = 0) -> Iterator[Shot]:
+def storyboard(fps: float = 12, seed: int = 0) -> Iterator[PlannedShot]:
     """Plan the film, shot by shot, without end.
 
     Scenes come in shuffled rounds of all of them, never one twice in a row; the first is the river.
@@ -72,11 +74,11 @@ def storyboard(fps: float = 12, seed: int = 0) -> Iterator[Shot]:
         for name in (first, *names):
             length = max(2, round(rng.randint(*SHOT_FRAMES) * fps / 12))
             ending = rng.choices(("cut", "iris", "fade"), (10, 2, 1))[0]
-            yield Shot(index, name, start, start + length, ending)
+            yield PlannedShot(index, name, start, start + length, ending)
             index, start, last = index + 1, start + length, name
 
 
-def paint_shot(shot: Shot, frames: int, size: tuple[int, int], fps: float, seed: int) -> Iterator[Image.Image]:
+def paint_shot(shot: PlannedShot, frames: int, size: tuple[int, int], fps: float, seed: int) -> Iterator[Image.Image]:
     """Draw the first ``frames`` frames of a shot, as Pillow images of mode L and ``(W, H)`` pixels."""
     rng = Random(f"cartoon/{seed}/{shot.index}")
     zoom, flip, light = rng.uniform(0.92, 1.1), rng.random() < 0.35, rng.uniform(0.94, 1.02)
@@ -109,7 +111,7 @@ def _end(image: Image.Image, ending: str, left: float, unit: float) -> Image.Ima
     return Image.composite(image, Image.new("L", image.size, INK), mask)
 
 
-def cartoon(frames: int = 480, size: tuple[int, int] = (64, 64), fps: float = 12, seed: int = 0) -> Cartoon:
+def draw_cartoon(frames: int = 480, size: tuple[int, int] = (64, 64), fps: float = 12, seed: int = 0) -> Cartoon:
     """Draw the first ``frames`` frames of the film that ``seed`` names.
 
     The same arguments give the same film; a longer one starts with the shorter one's frames; another size
@@ -142,15 +144,21 @@ def cartoon(frames: int = 480, size: tuple[int, int] = (64, 64), fps: float = 12
     return Cartoon(torch.from_numpy(film), shots, scenes, fps)
 
 
+def code_sha256() -> str:
+    """Hex digest of the code that draws the cartoon: every module beside this one, but those of the drawings."""
+    modules = sorted(file for file in Path(__file__).parent.glob("*.py") if file.name != "drawings.py")
+    return hashlib.sha256(b"".join(file.read_bytes() for file in modules)).hexdigest()
+
+
 def _check(frames: int, size: tuple[int, int], fps: float, seed: int) -> None:
     def whole(value: object) -> bool:
         return isinstance(value, int | np.integer) and not isinstance(value, bool)
 
     if not whole(frames) or frames < 1:
-        raise ValueError(f"cartoon: frames is {frames!r}; give a whole number of at least 1.")
+        raise ValueError(f"draw_cartoon: frames is {frames!r}; give a whole number of at least 1.")
     if not isinstance(size, tuple | list) or len(size) != 2 or not all(whole(s) and s >= SMALLEST for s in size):
-        raise ValueError(f"cartoon: size is {size!r}; give (height, width), whole numbers of at least {SMALLEST}.")
+        raise ValueError(f"draw_cartoon: size is {size!r}; give (height, width), whole numbers of at least {SMALLEST}.")
     if isinstance(fps, bool) or not isinstance(fps, int | float) or not 0 < fps < float("inf"):
-        raise ValueError(f"cartoon: fps is {fps!r}; give a number of frames a second above 0.")
+        raise ValueError(f"draw_cartoon: fps is {fps!r}; give a number of frames a second above 0.")
     if not whole(seed):
-        raise ValueError(f"cartoon: seed is {seed!r}; give a whole number.")
+        raise ValueError(f"draw_cartoon: seed is {seed!r}; give a whole number.")

@@ -1,14 +1,14 @@
-"""Scenes of the drawn cartoon on board the boat (``vg.data.cartoon_backdrops`` says what a scene is)."""
+"""Scenes of the drawn cartoon on board the boat (``vg.synthetic.backdrops`` says what a scene is)."""
 
 from __future__ import annotations
 
 import math
 from random import Random
 
-from vg.data.cartoon_backdrops import Paint, far_bank, river_pace
-from vg.data.cartoon_cast import duck, eye, frog, frog_head, funnel, paddle_wheel
-from vg.data.cartoon_pen import BEAT, INK, WHITE, Pen, along, hop, swing, turn
-from vg.data.cartoon_props import foam, notes, smoke, water
+from vg.synthetic.backdrops import Paint, far_bank, river_pace
+from vg.synthetic.cast import duck, eye, frog, frog_head, funnel, paddle_wheel
+from vg.synthetic.pen import BEAT, INK, WHITE, Pen, along, hop, swing, turn
+from vg.synthetic.props import foam, notes, smoke, water
 
 
 def helm(rng: Random, view: complex, seconds: float) -> Paint:

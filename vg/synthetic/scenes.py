@@ -1,14 +1,14 @@
-"""The scenes of the drawn cartoon (``vg.data.cartoon``): those seen from the shore, and all of them by name."""
+"""The scenes of the drawn cartoon (``vg.synthetic.cartoon``): those seen from the shore, and all of them by name."""
 
 from __future__ import annotations
 
 from random import Random
 
-from vg.data.cartoon_aboard import dance, funnels, helm, paddle, whistle
-from vg.data.cartoon_backdrops import Paint, Scene, birds_in_flight, far_bank, paint_sky
-from vg.data.cartoon_cast import boat, duck, eye
-from vg.data.cartoon_pen import BEAT, INK, Pen, along, hop, swing
-from vg.data.cartoon_props import cloud, foam, hills, house, tree, water
+from vg.synthetic.aboard import dance, funnels, helm, paddle, whistle
+from vg.synthetic.backdrops import Paint, Scene, birds_in_flight, far_bank, paint_sky
+from vg.synthetic.cast import boat, duck, eye
+from vg.synthetic.pen import BEAT, INK, Pen, along, hop, swing
+from vg.synthetic.props import cloud, foam, hills, house, tree, water
 
 
 def river(rng: Random, view: complex, seconds: float) -> Paint:

@@ -152,7 +152,7 @@ def code(frames: np.ndarray | Tensor, codec: str, quality: int | None) -> Coded:
 
 
 def code_clips(video: Tensor, codec: str, quality: int | None) -> tuple[Tensor, Tensor, Tensor]:
-    """Several clips, each a stream of its own, in the form that ``vg.metrics`` takes.
+    """Several clips, each a stream of its own, in the form that ``vg.evaluation`` takes.
 
     Args:
         video: float (B, 1, T, H, W) in [-1, 1].
