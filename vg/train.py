@@ -1,65 +1,51 @@
-"""Train the shipped models by name: ``python -m vg.train tubelet-fsq-64``.
+"""Train the generator of a film: ``python -m vg.train --film my.mp4``; or a shipped model by its name.
 
-Minutes to an hour each on two cores. A run that was stopped goes on where it was; what it made is written to
-``assets/checkpoints/`` (or to --to) with a card of what it was trained on and what it reaches. A prior is trained
-on the tokens of the checkpoint that lies in the same folder, so train that one first.
+Everything is kept in a folder under ``runs/``: the models with their cards, reels to look at, the numbers beside their
+baselines, and how to load them. A run that was stopped goes on where it was.
 """
 
-import argparse
 import sys
-from importlib import import_module
 from pathlib import Path
+from typing import Annotated
+
+import tyro
 
 from vg import atomic, checkpoints
-from vg.train.film import tokenizer_facts
-from vg.train.prior import open_cache, prior_facts
+from vg.experiments import REGISTRY, Experiment, train
 from vg.training import Diverged, ResumeMismatch
 
-__all__ = ["TRAINERS", "main", "open_cache", "prior_facts", "tokenizer_facts", "trainer"]
-
-# name of the checkpoint -> module in vg.train, function(to: Path), what it is. Imported when it is asked for.
-TRAINERS = {
-    "tubelet-fsq-64": ("tubelet", "train_tubelet", "tubelet FSQ-VAE of the film, 64 pixels"),
-    "tubelet-fsq-128": ("tubelet", "train_large_tubelet", "128 pixels; begins with the weights of tubelet-fsq-64"),
-    "prior-64": ("prior", "train_small", "transformer over the tokens of tubelet-fsq-64"),
-    "prior-128": ("prior", "train_large", "transformer over the tokens of tubelet-fsq-128"),
-    "video-vqvae-64": ("video", "train_vqvae", "Conv3D VQ-VAE of the film's clips"),
-    "video-fsqvae-64": ("video", "train_fsqvae", "the same with FSQ"),
-    "film-features": ("features", "train_features", "features of clips, for the Frechet distance"),
-    "vae-cifar10": ("images", "train_vae", "VAE of CIFAR-10"),
-    "vqvae-cifar10": ("images", "train_vqvae", "VQ-VAE of CIFAR-10"),
-    "vqvae2-cifar10": ("images", "train_vqvae2", "VQ-VAE-2 of CIFAR-10, two levels of codes"),
-    "prior-cifar10": ("images", "train_image_prior", "two transformers over the codes of vqvae2-cifar10"),
-}
-
-
-def trainer(name: str):
-    """The function that trains a model: it takes the folder for the checkpoint.
-
-    Raises:
-        KeyError: for a name that is not in ``TRAINERS``.
-    """
-    module, function, _ = TRAINERS[name]
-    return getattr(import_module(f"vg.train.{module}"), function)
+PROGRAM = "python -m vg.train"
 
 
 def main(arguments: list[str] | None = None) -> int:
-    names = "\n".join(f"  {name:16} {what}" for name, (_, _, what) in TRAINERS.items())
-    parser = argparse.ArgumentParser(
-        prog="python -m vg.train",
-        description=__doc__,
-        epilog=f"names:\n{names}",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("name", choices=list(TRAINERS), metavar="NAME", help="which model, see below")
-    parser.add_argument("--to", type=Path, default=checkpoints.folder(), help="folder for the checkpoint")
-    options = parser.parse_args(arguments)
+    """Train what the command line says; returns the exit code, 130 after an interrupt.
+
+    Raises:
+        SystemExit: with code 2 and one sentence, for what cannot be trained.
+    """
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
     try:
-        atomic.check_writable(options.to)  # now, not after an hour of training
-        trainer(options.name)(options.to)
+        default = Experiment()
+        if arguments and not arguments[0].startswith("-"):
+            if (name := arguments.pop(0)) not in REGISTRY:
+                raise ValueError(f"there is no shipped model {name!r}. There are: {', '.join(REGISTRY)}.")
+            default = REGISTRY[name]
+        options = tyro.conf.arg(name="")
+
+        def command(experiment: Annotated[type(default), options] = default, to: Path | None = None) -> None:
+            print(f"done: {train(experiment, to)}")
+
+        names = f"shipped models: {', '.join(REGISTRY)}"
+        config = (tyro.conf.AvoidSubcommands,)
+        tyro.cli(command, prog=f"{PROGRAM} [NAME]", description=f"{__doc__}\n{names}", args=arguments, config=config)
     except KeyboardInterrupt:
         print("Stopped. The same command goes on where it was.", file=sys.stderr)
         return 130
-    except (OSError, atomic.Busy, checkpoints.BadCheckpoint, Diverged, ResumeMismatch) as problem:
-        parser.exit(2, f"{parser.prog}: error: {problem}\n")
+    except (OSError, ValueError, atomic.Busy, checkpoints.BadCheckpoint, Diverged, ResumeMismatch) as problem:
+        print(f"{PROGRAM}: error: {problem}", file=sys.stderr)
+        raise SystemExit(2) from None
     return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -74,14 +74,14 @@ def image_tokenizer_loss(model: VQVAE | VQVAE2, images: Tensor) -> Tensor:
     return (error + 2e-4).log().mean() / 2 + extra
 
 
-def prior_loss(token_noise: float = 0.1, drop_scene: float = 0.5) -> Callable[[Prior, Tensor], Tensor]:
+def prior_loss(token_noise: float = 0.1, drop_label: float = 0.5) -> Callable[[Prior, Tensor], Tensor]:
     """Bits a token, for batches of ``prior_batches``.
 
     Args:
         token_noise: of each window up to this share of the tokens that the prior sees, not of those that it
             has to predict, is replaced by tokens of other windows. When it generates it sees its own mistakes; so it
             learns that what it sees may be wrong (exposure bias: Ranzato et al., 2015, arXiv:1511.06732).
-        drop_scene: share of the windows whose scene it is not told.
+        drop_label: share of the windows whose label it is not given.
     """
 
     def loss(prior: Prior, batch: Tensor) -> Tensor:
@@ -90,19 +90,19 @@ def prior_loss(token_noise: float = 0.1, drop_scene: float = 0.5) -> Callable[[P
         share = token_noise * torch.rand(B, 1, 1, 1, device=batch.device)
         wrong = torch.rand(indices.shape, device=batch.device) < share
         others = indices.flatten()[torch.randint(indices.numel(), indices.shape, device=batch.device)]
-        dropped = torch.rand(B, device=batch.device) < drop_scene
+        dropped = torch.rand(B, device=batch.device) < drop_label
         scene = torch.where(dropped, -1, scene) if prior.scene is not None else None
         return prior.bits(indices, scene, given=torch.where(wrong, others, indices)).mean()
 
     return loss
 
 
-def image_prior_loss(token_noise: float = 0.0, drop_scene: float = 0.1) -> Callable[[TwoLevelPrior, Tensor], Tensor]:
+def image_prior_loss(token_noise: float = 0.0, drop_label: float = 0.1) -> Callable[[TwoLevelPrior, Tensor], Tensor]:
     """Bits of a top token plus bits of a bottom token, for batches of ``image_prior_batches``.
 
     Args:
         token_noise: as in ``prior_loss``.
-        drop_scene: share of the images whose class it is not told.
+        drop_label: share of the images whose class it is not given.
     """
 
     def loss(prior: TwoLevelPrior, batch: Tensor) -> Tensor:
@@ -114,7 +114,7 @@ def image_prior_loss(token_noise: float = 0.0, drop_scene: float = 0.1) -> Calla
         for indices in truth:
             others = indices.flatten()[torch.randint(indices.numel(), indices.shape, device=device)]
             shown.append(torch.where(torch.rand(indices.shape, device=device) < share, others, indices))
-        dropped = torch.rand(B, device=device) < drop_scene
+        dropped = torch.rand(B, device=device) < drop_label
         scene = torch.where(dropped, -1, scene[:, 0]) if prior.config.scenes else None
         above, below = prior.bits(*truth, scene, given=tuple(shown))
         return above.mean() + below.mean()
