@@ -13,7 +13,7 @@ from pathlib import Path
 from vg import atomic, checkpoints
 from vg.train.film import tokenizer_facts
 from vg.train.prior import open_cache, prior_facts
-from vg.training import Diverged, ResumeMismatch
+from vg.training import CannotShare, Diverged, ResumeMismatch, devices
 
 __all__ = ["TRAINERS", "main", "open_cache", "prior_facts", "tokenizer_facts", "trainer"]
 
@@ -54,12 +54,15 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("name", choices=list(TRAINERS), metavar="NAME", help="which model, see below")
     parser.add_argument("--to", type=Path, default=checkpoints.folder(), help="folder for the checkpoint")
     options = parser.parse_args(arguments)
-    try:
-        atomic.check_writable(options.to)  # now, not after an hour of training
-        trainer(options.name)(options.to)
-    except KeyboardInterrupt:
-        print("Stopped. The same command goes on where it was.", file=sys.stderr)
-        return 130
-    except (OSError, atomic.Busy, checkpoints.BadCheckpoint, Diverged, ResumeMismatch) as problem:
-        parser.exit(2, f"{parser.prog}: error: {problem}\n")
+    with devices.start():
+        first = devices.rank() == 0
+        try:
+            atomic.check_writable(options.to)  # now, not after an hour of training
+            trainer(options.name)(options.to)
+        except KeyboardInterrupt:
+            if first:
+                print("Stopped. The same command goes on where it was.", file=sys.stderr)
+            return 130
+        except (OSError, atomic.Busy, checkpoints.BadCheckpoint, CannotShare, Diverged, ResumeMismatch) as problem:
+            parser.exit(2, f"{parser.prog}: error: {problem}\n" if first else None)
     return 0

@@ -20,13 +20,13 @@ from vg.training import Recipe
 
 VAE_NAME = "vae-cifar10"
 ONE_LEVEL, TWO_LEVELS, PRIOR = "vqvae-cifar10", "vqvae2-cifar10", "prior-cifar10"
-VAE_RECIPE = Recipe(steps=1600, lr=2e-3, muon=2e-2, warmup=50, clip=5.0, ema=0.998)
+VAE_RECIPE = Recipe(steps=1600, lr=2e-3, muon=2e-2, warmup=50, grad_clip=5.0, ema=0.998)
 VQVAE_CONFIG = VQVAEConfig()
 VQVAE2_CONFIG = VQVAE2Config()
-VQVAE_RECIPE = Recipe(steps=1800, lr=2e-3, muon=2e-2, warmup=50, clip=5.0, ema=0.0)  # codes follow: no average
+VQVAE_RECIPE = Recipe(steps=1800, lr=2e-3, muon=2e-2, warmup=50, grad_clip=5.0, ema=0.0)  # codes follow: no average
 VQVAE2_RECIPE = VQVAE_RECIPE
 PRIOR_SHAPE = dict(width=128, depth=6, heads=4)
-PRIOR_RECIPE = Recipe(steps=1600, lr=1e-3, muon=2e-2, warmup=100, betas=(0.9, 0.95), decay=0.05, ema=0.99)
+PRIOR_RECIPE = Recipe(steps=1600, lr=1e-3, muon=2e-2, warmup=100, betas=(0.9, 0.95), weight_decay=0.05, ema=0.99)
 
 
 def open_cifar10() -> Images:

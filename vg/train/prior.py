@@ -21,11 +21,11 @@ from vg.train.features import NAME as FEATURES
 from vg.train.film import data_card, open_film
 from vg.train.generated import generated_facts
 from vg.train.shipping import fit, part_folder, run_folder, ship
-from vg.training import Recipe, Trained
+from vg.training import Recipe, Trained, devices
 
 SHAPE = {"width": 192, "depth": 4, "dropout": 0.1, "layouts": True}
 TOLD = 0.8  # share of the labelled windows whose scene the prior is told
-RECIPE = Recipe(steps=1300, lr=1e-3, muon=1.5e-2, warmup=30, betas=(0.9, 0.95), decay=0.05, ema=0.995)
+RECIPE = Recipe(steps=1300, lr=1e-3, muon=1.5e-2, warmup=30, betas=(0.9, 0.95), weight_decay=0.05, ema=0.995)
 CLOSER_RECIPE = replace(RECIPE, steps=2400, seed=1)
 FRESH_RECIPE = replace(RECIPE, steps=2200, seed=2)
 BATCH = 3  # windows
@@ -60,7 +60,7 @@ def open_cache(
     if not latents.made_from(folder, plan):
         digest = hashlib.sha256(json.dumps(plan).encode()).hexdigest()
         folder = folder.with_name(f"{folder.name[:LABEL]}-{digest[:12]}")
-    return latents.write(folder, tokenizer, store, **how)
+    return latents.write(folder, tokenizer, store, **how, rank=devices.rank(), world_size=devices.world_size())
 
 
 def prior_facts(prior: Prior, tokenizer: TubeletTokenizer, cache: latents.LatentCache, train: list, val: list) -> dict:

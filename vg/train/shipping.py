@@ -10,7 +10,7 @@ from torch import nn
 from vg import checkpoints, paths, training
 from vg.hashing import weight_hash
 from vg.models.frozen import Freezable
-from vg.training import Trained
+from vg.training import Trained, devices
 
 
 def run_folder(name: str, source: str, *made_from: object) -> Path:
@@ -57,10 +57,14 @@ def ship(name: str, trained: Trained, facts: dict, measure: Callable[[Freezable]
     Returns:
         the loaded model.
     """
-    facts = facts | {"seconds": round(trained.seconds)}
-    checkpoints.save(name, trained.model, facts, to)
-    model = checkpoints.load(name, to)
-    facts = facts | {"metrics": measure(model)}
-    print(facts["metrics"])
-    checkpoints.save(name, model, facts, to)
-    return model
+
+    def save() -> Freezable:
+        card = facts | {"seconds": round(trained.seconds)}
+        checkpoints.save(name, trained.model, card, to)
+        model = checkpoints.load(name, to)
+        card = card | {"metrics": measure(model)}
+        print(card["metrics"])
+        checkpoints.save(name, model, card, to)
+        return model
+
+    return devices.on_first_rank(save)

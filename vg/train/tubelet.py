@@ -19,10 +19,10 @@ from vg.train.shipping import fit, part_folder, run_folder, ship
 from vg.training import Recipe, Trained
 
 SMALL, LARGE = "tubelet-fsq-64", "tubelet-fsq-128"
-RECIPE = Recipe(steps=9600, lr=2e-3, muon=2e-2, warmup=50, clip=5.0, ema=0.99)
-ZOOMED_RECIPE = Recipe(steps=3300, lr=1e-3, muon=1e-2, warmup=50, clip=5.0, ema=0.99)
-LARGE_RECIPE = Recipe(steps=9000, lr=2e-3, muon=1.5e-2, warmup=50, clip=5.0, ema=0.995)
-DETAIL_RECIPE = Recipe(steps=6000, lr=2e-3, muon=1.5e-2, warmup=50, clip=5.0, ema=0.995)
+RECIPE = Recipe(steps=9600, lr=2e-3, muon=2e-2, warmup=50, grad_clip=5.0, ema=0.99)
+ZOOMED_RECIPE = Recipe(steps=3300, lr=1e-3, muon=1e-2, warmup=50, grad_clip=5.0, ema=0.99)
+LARGE_RECIPE = Recipe(steps=9000, lr=2e-3, muon=1.5e-2, warmup=50, grad_clip=5.0, ema=0.995)
+DETAIL_RECIPE = Recipe(steps=6000, lr=2e-3, muon=1.5e-2, warmup=50, grad_clip=5.0, ema=0.995)
 DETAILS = {"levels": (8, 5), "detail_levels": (5, 5, 5, 5), "detail_share": 0.2}
 CROP = 96  # pixels of 128
 SEARCH_STEPS = 20

@@ -23,7 +23,7 @@ CONFIGS = {
     "video-fsqvae-64": VideoConfig(quantizer="fsq", levels=(8, 5, 5, 5)),
 }
 # A codebook belongs to the weights as they are, so there is no average of them; beside FSQ one brought nothing.
-RECIPE = Recipe(steps=2800, lr=2e-3, muon=2e-2, warmup=50, clip=5.0, ema=0.0)
+RECIPE = Recipe(steps=2800, lr=2e-3, muon=2e-2, warmup=50, grad_clip=5.0, ema=0.0)
 BATCH = 4
 
 
