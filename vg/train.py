@@ -10,9 +10,9 @@ from typing import Annotated
 
 import tyro
 
-from vg import atomic, checkpoints
+from vg import atomic
 from vg.experiments import REGISTRY, Experiment, train
-from vg.training import Diverged, ResumeMismatch
+from vg.training import Diverged, devices
 
 PROGRAM = "python -m vg.train"
 
@@ -23,7 +23,11 @@ def main(arguments: list[str] | None = None) -> int:
     Raises:
         SystemExit: with code 2 and one sentence, for what cannot be trained.
     """
-    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    with devices.start():
+        return _main(list(sys.argv[1:] if arguments is None else arguments), first=devices.rank() == 0)
+
+
+def _main(arguments: list[str], first: bool) -> int:
     try:
         default = Experiment()
         if arguments and not arguments[0].startswith("-"):
@@ -39,10 +43,12 @@ def main(arguments: list[str] | None = None) -> int:
         config = (tyro.conf.AvoidSubcommands,)
         tyro.cli(command, prog=f"{PROGRAM} [NAME]", description=f"{__doc__}\n{names}", args=arguments, config=config)
     except KeyboardInterrupt:
-        print("Stopped. The same command goes on where it was.", file=sys.stderr)
+        if first:
+            print("Stopped. The same command goes on where it was.", file=sys.stderr)
         return 130
-    except (OSError, ValueError, atomic.Busy, checkpoints.BadCheckpoint, Diverged, ResumeMismatch) as problem:
-        print(f"{PROGRAM}: error: {problem}", file=sys.stderr)
+    except (OSError, ValueError, atomic.Busy, Diverged) as problem:
+        if first:
+            print(f"{PROGRAM}: error: {problem}", file=sys.stderr)
         raise SystemExit(2) from None
     return 0
 

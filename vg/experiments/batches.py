@@ -1,7 +1,5 @@
 """What training sees: batch samplers over clips, images and tokens. Each gives a batch from a generator."""
 
-from collections.abc import Callable
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -10,8 +8,7 @@ from vg.data.clips import Clips
 from vg.data.images import ImageSet
 from vg.latents import Windows
 from vg.models.tubelet import TubeletTokenizer
-
-BatchSampler = Callable[[torch.Generator], Tensor]
+from vg.training import BatchSampler
 
 
 def tokenizer_batches(clips: Clips, batch: int, shift: int = 2, reverse: bool = False) -> BatchSampler:

@@ -15,8 +15,8 @@ from vg.models import TubeletConfig, VAEConfig, VideoConfig, VQVAE2Config, VQVAE
 from vg.training import Recipe
 
 TUBELET = TubeletConfig()
-TOKENIZER_RECIPE = Recipe(steps=12_900, lr=2e-3, muon=2e-2, warmup=50, clip=5.0, ema=0.99)
-PRIOR_RECIPE = Recipe(steps=3700, lr=1e-3, muon=1.5e-2, warmup=30, betas=(0.9, 0.95), decay=0.05, ema=0.995)
+TOKENIZER_RECIPE = Recipe(steps=12_900, lr=2e-3, muon=2e-2, warmup=50, grad_clip=5.0, ema=0.99)
+PRIOR_RECIPE = Recipe(steps=3700, lr=1e-3, muon=1.5e-2, warmup=30, betas=(0.9, 0.95), weight_decay=0.05, ema=0.995)
 FEATURES_RECIPE = Recipe(steps=1800, lr=1e-3, muon=1e-2, warmup=50, ema=0.99)
 PartName = Literal["tokenizer", "prior", "features"]
 

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 
 from vg import atomic, checkpoints
@@ -12,6 +13,7 @@ from vg.experiments.prior import train_prior
 from vg.experiments.report import write_report
 from vg.experiments.run import Part, Run
 from vg.experiments.tokenizer import train_tokenizer
+from vg.training import devices
 
 TRAINERS: dict[str, Callable[[Run], Part]] = {  # in this order: a prior needs tokens, and is measured by features
     "tokenizer": train_tokenizer,
@@ -41,16 +43,18 @@ def train(experiment: Experiment | ImageExperiment, to: Path | None = None) -> P
     run = Run(experiment)
     for folder in filter(None, (run.folder, to)):
         atomic.check_writable(folder)  # now, not after an hour of training
-    with atomic.locked(run.folder, f"training {run.name}", wait=False):
+    with ExitStack() as stack:
+        alone = atomic.locked(run.folder, f"training {run.name}", wait=False)
+        devices.on_first_rank(lambda: stack.enter_context(alone))
         print(f"everything is kept in {run.folder}")
         text = json.dumps(to_json(experiment) | {"name": run.name}, indent=2)
-        atomic.write_bytes(run.folder / "experiment.json", text.encode())
+        devices.on_first_rank(lambda: atomic.write_bytes(run.folder / "experiment.json", text.encode()))
         for run.part in (part for part in TRAINERS if part in experiment.parts):
             if not run.is_done(run.part):
                 run.save(TRAINERS[run.part](run))
-        write_report(run)
+        devices.on_first_rank(lambda: write_report(run))
         if to:
-            publish(run, to)
+            devices.on_first_rank(lambda: publish(run, to))
     return run.folder
 
 

@@ -1,7 +1,5 @@
 """Training the network whose features say how much like the film a clip is."""
 
-from collections.abc import Callable
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -13,6 +11,7 @@ from vg.experiments.run import Part, Run
 from vg.models import ClipFeatures, FeaturesConfig
 from vg.models.features import ORDERS
 from vg.profiles import device
+from vg.training import Loss
 
 
 def degrade(video: Tensor, coarsest: float = 0.4, noise: float = 0.06) -> Tensor:
@@ -64,7 +63,7 @@ def jitter(video: Tensor, calm: float = 10.2, shake: float = 0.7) -> Tensor:
     return torch.stack(made)
 
 
-def features_loss(clips: Clips, shots: list[Shot]) -> Callable[[ClipFeatures, Tensor], Tensor]:
+def features_loss(clips: Clips, shots: list[Shot]) -> Loss:
     """Cross-entropy of the shot's name and of the frames' order, for batches of clip numbers.
 
     Clips are mirrored half of the time, so that left and right do not tell the arrow of time, and degraded.

@@ -1,16 +1,14 @@
 """Losses: from a model and a batch to a scalar. The notebooks use them too."""
 
-from collections.abc import Callable
-
 import torch
 from torch import Tensor
 
 from vg.models.transformer import Prior
 from vg.models.tubelet import TubeletTokenizer
 from vg.models.two_level import TwoLevelPrior
-from vg.models.vae import VAE
 from vg.models.video import VideoAutoencoder
 from vg.models.vqvae import VQVAE, VQVAE2
+from vg.training import Loss
 
 # RGB to Y, Cb, Cr: ITU-R BT.601-7, section 2.5; Cb and Cr are (B - Y) / 1.772 and (R - Y) / 1.402.
 YCBCR = ((0.299, 0.587, 0.114), (-0.299 / 1.772, -0.587 / 1.772, 0.5), (0.5, -0.587 / 1.402, -0.114 / 1.402))
@@ -54,7 +52,7 @@ def _log_error(made: Tensor, truth: Tensor) -> Tensor:
     return (squared_error(made, truth) + 2e-4).log().mean() / 2
 
 
-def vae_loss(beta: float = 1.0) -> Callable[[VAE, Tensor], Tensor]:
+def vae_loss(beta: float = 1.0) -> Loss:
     """The negative ELBO in bits per dimension, its KL weighed by ``beta`` (Higgins et al., 2017, beta-VAE).
 
     Both parts are sums over the image before they are divided by its size. With a mean over pixels and a sum over
@@ -74,7 +72,7 @@ def image_tokenizer_loss(model: VQVAE | VQVAE2, images: Tensor) -> Tensor:
     return (error + 2e-4).log().mean() / 2 + extra
 
 
-def prior_loss(token_noise: float = 0.1, drop_label: float = 0.5) -> Callable[[Prior, Tensor], Tensor]:
+def prior_loss(token_noise: float = 0.1, drop_label: float = 0.5) -> Loss:
     """Bits a token, for batches of ``prior_batches``.
 
     Args:
@@ -97,7 +95,7 @@ def prior_loss(token_noise: float = 0.1, drop_label: float = 0.5) -> Callable[[P
     return loss
 
 
-def image_prior_loss(token_noise: float = 0.0, drop_label: float = 0.1) -> Callable[[TwoLevelPrior, Tensor], Tensor]:
+def image_prior_loss(token_noise: float = 0.0, drop_label: float = 0.1) -> Loss:
     """Bits of a top token plus bits of a bottom token, for batches of ``image_prior_batches``.
 
     Args:

@@ -9,7 +9,7 @@ from torch import Tensor
 from vg.data import Clips, FrameStore, Shot
 from vg.evaluation.generated import generated_facts
 from vg.evaluation.prior import prior_facts, validation_windows
-from vg.experiments.batches import BatchSampler, fresh_tokens, mixed_batches, prior_batches, random_views
+from vg.experiments.batches import fresh_tokens, mixed_batches, prior_batches, random_views
 from vg.experiments.config import PriorPart
 from vg.experiments.losses import prior_loss
 from vg.experiments.run import Part, Run
@@ -17,6 +17,7 @@ from vg.hashing import weight_hash
 from vg.latents import LatentCache, open_cache
 from vg.models import Prior, PriorConfig, TubeletTokenizer
 from vg.profiles import device
+from vg.training import BatchSampler, devices
 
 # What there is to see in each shot of the film, for whoever wants to choose: the scene labels' names.
 SCENES = [
@@ -93,10 +94,12 @@ def adapted(prior: Prior, cache: LatentCache) -> Prior:
 
 def train_prior(run: Run) -> Part:
     """The experiment's prior; the bits of a token on validation shots are in its history."""
-    part, footage, tokenizer = run.experiment.prior, run.footage, run.finished("tokenizer")
+    part, footage = run.experiment.prior, run.footage
+    tokenizer, features = run.finished("tokenizer"), run.finished("features")
     recipe = run.recipe(part.recipe)
     span = tokenizer.tubelet[0]
-    cache = open_cache(footage.store, tokenizer, mirrored=False, phases=footage.phases(span))
+    ranks = {"rank": devices.rank(), "world_size": devices.world_size()}
+    cache = open_cache(footage.store, tokenizer, mirrored=False, phases=footage.phases(span), **ranks)
     window = min(part.window, max((stop - start) // span for start, stop in footage.train))
     torch.manual_seed(recipe.seed)
     old = run.begin_with("prior")
@@ -115,7 +118,7 @@ def train_prior(run: Run) -> Part:
 
     def measure(model: Prior) -> dict:
         found = prior_facts(model, tokenizer, cache, footage.train, footage.val)
-        if features := run.finished("features"):
+        if features:
             sampling = run.experiment.sampling
             found["generated"] = generated_facts(
                 model, tokenizer, footage.store, features, sampling.options(), sampling.measured

@@ -21,11 +21,11 @@ LARGE = FilmData(size=(128, 128), colour=False, zoom=1.5)
 
 # The busiest patches have more digits than the others; four patches share a token.
 DETAILS = TubeletConfig(levels=(8, 5), detail_levels=(5, 5, 5, 5), detail_share=0.2, group=(2, 2))
-LARGE_RECIPE = Recipe(steps=15_000, lr=2e-3, muon=1.5e-2, warmup=50, clip=5.0, ema=0.995)
+LARGE_RECIPE = Recipe(steps=15_000, lr=2e-3, muon=1.5e-2, warmup=50, grad_clip=5.0, ema=0.995)
 
 # A codebook belongs to the weights as they are, so there is no average of them; beside FSQ one brought nothing.
-CONV = TokenizerPart(recipe=Recipe(steps=2800, lr=2e-3, muon=2e-2, warmup=50, clip=5.0, ema=0.0), views=False)
-IMAGES = Recipe(steps=1800, lr=2e-3, muon=2e-2, warmup=50, clip=5.0, ema=0.0)  # codes follow: no average
+CONV = TokenizerPart(recipe=Recipe(steps=2800, lr=2e-3, muon=2e-2, warmup=50, grad_clip=5.0, ema=0.0), views=False)
+IMAGES = Recipe(steps=1800, lr=2e-3, muon=2e-2, warmup=50, grad_clip=5.0, ema=0.0)  # codes follow: no average
 
 
 def _film(name: str, part: str, data: FilmData = SMALL, **parts: object) -> Experiment:
@@ -69,7 +69,7 @@ _all = [
     ImageExperiment(
         "prior-cifar10",
         ImagePriorSize(),
-        Recipe(steps=1600, lr=1e-3, muon=2e-2, warmup=100, betas=(0.9, 0.95), decay=0.05, ema=0.99),
+        Recipe(steps=1600, lr=1e-3, muon=2e-2, warmup=100, betas=(0.9, 0.95), weight_decay=0.05, ema=0.99),
         batch=32,
         use="vqvae2-cifar10",
     ),

@@ -56,7 +56,7 @@ def write_report(run: Run) -> None:
 def write_reels(run: Run) -> dict[str, str]:
     """GIFs of what there is: file name -> what it shows."""
     sampling, store, found = run.experiment.sampling, run.footage.store, {}
-    tokenizer, prior = run.finished("tokenizer"), run.finished("prior")
+    tokenizer, prior = run.load("tokenizer"), run.load("prior")
 
     def write(name: str, about: str, *columns: torch.Tensor) -> None:
         scale = max(1, round(TALL / store.frames.shape[-2]))

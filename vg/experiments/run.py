@@ -6,15 +6,14 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 
 from vg import checkpoints, paths, training
 from vg.experiments.config import Experiment, ImageExperiment, digest, scaled, to_json
 from vg.experiments.film import Footage, open_footage, open_source
 from vg.models.frozen import Freezable
 from vg.profiles import device
-from vg.training import History, Recipe, Trained
+from vg.training import BatchSampler, History, Loss, Recipe, Trained, devices
 
 TOLD_AFTER = 20  # steps, after which it says how long the whole will take
 
@@ -80,19 +79,27 @@ class Run:
         return checkpoints.load(*at, trainable=True) if at else None
 
     def finished(self, part: str) -> Freezable | None:
+        """As ``load``, on every rank."""
+        model = devices.on_first_rank(lambda: self.load(part))
+        return model and model.to(device())
+
+    def load(self, part: str) -> Freezable | None:
         """A model that is done, frozen, on the device: this run's own, or the one that it is to use."""
-        at = self._borrowed().get(("use", part)) or ((part, self.folder) if self.is_done(part) else None)
+        at = self._borrowed().get(("use", part)) or ((part, self.folder) if self._is_done(part) else None)
         return checkpoints.load(*at, device()) if at else None
 
     def is_done(self, part: str) -> bool:
         """Whether a part is trained and measured."""
+        return devices.on_first_rank(lambda: self._is_done(part))
+
+    def _is_done(self, part: str) -> bool:
         return part in checkpoints.names(self.folder) and "metrics" in checkpoints.card(part, self.folder).facts
 
     def fit(
         self,
         model: nn.Module,
-        loss: Callable[[nn.Module, Tensor], Tensor],
-        batches: Callable[[torch.Generator], Tensor],
+        loss: Loss,
+        batches: BatchSampler,
         recipe: Recipe,
         evaluate: Callable[[nn.Module], dict[str, float]],
     ) -> Trained:
@@ -111,6 +118,9 @@ class Run:
 
     def save(self, part: Part) -> None:
         """Save a model with its card, load it again and measure that: what is measured is what is kept, in halves."""
+        devices.on_first_rank(lambda: self._save(part))
+
+    def _save(self, part: Part) -> None:
         facts = {"experiment": to_json(self.experiment)} | part.facts | {"seconds": round(part.trained.seconds)}
         checkpoints.save(self.part, part.trained.model, facts, self.folder)
         model = checkpoints.load(self.part, self.folder, device())

@@ -7,13 +7,14 @@ import torch
 from vg.data import Clips
 from vg.evaluation.metrics import psnr
 from vg.evaluation.tokenizer import held_out, reconstruct, tokenizer_facts
-from vg.experiments.batches import BatchSampler, random_views, tokenizer_batches
+from vg.experiments.batches import random_views, tokenizer_batches
 from vg.experiments.config import TokenizerPart
 from vg.experiments.film import Footage
 from vg.experiments.losses import tokenizer_loss, tubelet_loss
 from vg.experiments.run import Part, Run
 from vg.models import TubeletTokenizer, VideoAutoencoder
 from vg.profiles import device
+from vg.training import BatchSampler
 
 MEASURED = 64  # clips that are measured while it trains
 

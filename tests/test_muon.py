@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from vg.optim import Muon, orthogonalize
+from vg.training.muon import Muon, orthogonalize
 
 
 @pytest.mark.parametrize("shape", [(6, 6), (4, 9), (9, 4), (2, 5, 3)])
@@ -51,7 +51,7 @@ def test_matrices_move_as_with_the_muon_of_torch():
     ours = nn.Sequential(nn.Linear(12, 20, bias=False), nn.Tanh(), nn.Linear(20, 6, bias=False))
     theirs = copy.deepcopy(ours)
     # torch's last step makes its factor from the shape; momentum there is a sum, here an average: no matter
-    mine = Muon(ours.parameters(), lr=0.02, decay=0.1)
+    mine = Muon(ours.parameters(), lr=0.02, weight_decay=0.1)
     reference = torch.optim.Muon(theirs.parameters(), lr=0.02, weight_decay=0.1, adjust_lr_fn="match_rms_adamw")
     x = torch.randn(32, 12)
     for _ in range(10):
@@ -67,7 +67,7 @@ def test_matrices_move_as_with_the_muon_of_torch():
 @pytest.mark.parametrize("shape", [(32, 8), (8, 32), (16, 8, 1, 3, 3), (8, 8, 2, 1, 1)])
 def test_a_step_has_the_size_that_was_asked_for_whatever_the_shape(shape):
     weight = nn.Parameter(torch.zeros(shape))
-    optimizer = Muon([weight], lr=0.5, decay=0.0)
+    optimizer = Muon([weight], lr=0.5, weight_decay=0.0)
     weight.grad = torch.randn(shape, generator=torch.Generator().manual_seed(0))
     optimizer.step()
     places = weight[0, 0].numel()

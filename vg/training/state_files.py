@@ -79,7 +79,7 @@ def write(folder: Path, card: dict, tensors: Mapping[str, Tensor], keep: bool = 
 
 
 def read(folder: Path) -> State | None:
-    """The newest good state in ``folder``, None where there is none. A damaged one is told of, and passed over.
+    """The newest good state in ``folder``, None where there is none. A damaged one is named on stderr and passed over.
 
     Raises:
         BadState: if all that there are are damaged.

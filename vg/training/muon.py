@@ -24,7 +24,7 @@ class Muon(torch.optim.Optimizer):
         parameters: tensors of two dimensions (out, in) or more (out, in, *kernel).
         lr: learning rate.
         momentum: of the gradient, with Nesterov's look ahead.
-        decay: decoupled weight decay.
+        weight_decay: decoupled, as AdamW's.
         iterations: Newton-Schulz iterations; five leave the lengths between 0.7 and 1.2.
 
     Raises:
@@ -36,35 +36,37 @@ class Muon(torch.optim.Optimizer):
         parameters: Iterable[nn.Parameter],
         lr: float = 2e-2,
         momentum: float = 0.95,
-        decay: float = 0.01,
+        weight_decay: float = 0.01,
         iterations: int = 5,
     ):
-        super().__init__(parameters, {"lr": lr, "momentum": momentum, "decay": decay, "iterations": iterations})
+        super().__init__(
+            parameters, {"lr": lr, "momentum": momentum, "weight_decay": weight_decay, "iterations": iterations}
+        )
         for group in self.param_groups:
             for parameter in group["params"]:
                 if parameter.dim() < 2:
                     raise ValueError(f"Muon: got a parameter of shape {tuple(parameter.shape)}, expected a matrix.")
 
     @torch.no_grad()
-    def step(self, closure=None) -> None:
+    def step(self, closure: None = None) -> None:  # type: ignore[override]
         """Move every parameter that has a gradient."""
         if closure is not None:
             raise ValueError("Muon: step takes no closure.")
         for group in self.param_groups:
             for parameter in group["params"]:
                 if parameter.grad is not None:
-                    self._move(parameter, group)
+                    self._move(parameter, parameter.grad, group)
 
-    def _move(self, parameter: nn.Parameter, group: dict) -> None:
+    def _move(self, parameter: nn.Parameter, gradient: Tensor, group: dict) -> None:
         state = self.state[parameter]
         if not state:
             state["momentum"] = torch.zeros_like(parameter)
-        average = state["momentum"].lerp_(parameter.grad, 1 - group["momentum"])
-        ahead = parameter.grad.lerp(average, group["momentum"])
+        average = state["momentum"].lerp_(gradient, 1 - group["momentum"])
+        ahead = gradient.lerp(average, group["momentum"])
         matrix = orthogonalize(ahead.flatten(1), group["iterations"])
         k = parameter[0, 0].numel()
         size = 0.2 * group["lr"] * math.sqrt(max(matrix.shape) / k)
-        parameter.mul_(1 - group["lr"] * group["decay"]).add_(matrix.view(ahead.shape), alpha=-size)
+        parameter.mul_(1 - group["lr"] * group["weight_decay"]).add_(matrix.view(ahead.shape), alpha=-size)
 
 
 def orthogonalize(matrices: Tensor, iterations: int = 5) -> Tensor:
