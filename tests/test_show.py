@@ -13,7 +13,8 @@ import torch
 from PIL import Image
 
 from vg import show
-from vg.show import apng, figures, player
+from vg.data import apng
+from vg.show import figures, player
 from vg.show.player import LIMIT, VIEW
 from vg.synthetic import draw_cartoon
 

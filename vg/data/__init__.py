@@ -4,11 +4,12 @@ from vg.data.cifar import cifar10
 from vg.data.clips import Clips
 from vg.data.decode import BadVideo
 from vg.data.images import Images, ImageSet, image_drawings, image_folder
+from vg.data.pixels import to_uint8, to_unit
 from vg.data.restore import Restoration, restore
 from vg.data.shots import Shot, find_shots, split_shots
 from vg.data.sources import Source, drawn_cartoon, film, video
 from vg.data.stills import BadImages
-from vg.data.store import FrameStore, open_store, open_stores, to_uint8, to_unit
+from vg.data.store import FrameStore, open_store, open_stores
 from vg.data.writers import save
 
 __all__ = [

@@ -23,6 +23,7 @@ from torch import Tensor
 from vg import atomic, paths
 from vg.data.building import build
 from vg.data.decode import MOST_FPS
+from vg.data.pixels import to_unit
 from vg.data.sealed import Blocks, Sealed, opened
 from vg.data.shots import Shot
 from vg.data.sources import Source
@@ -65,16 +66,6 @@ class FrameStore:
         T, C, H, W = self.frames.shape
         kind = "grey" if C == 1 else "colour"
         return f"FrameStore({self.name!r}, {T} frames of {H}x{W} {kind}, {len(self.shots)} shots)"
-
-
-def to_unit(frames: Tensor) -> Tensor:
-    """uint8 (..., T, C, H, W) -> float (..., C, T, H, W) in [-1, 1]."""
-    return frames.float().div(127.5).sub(1).movedim(-4, -3)
-
-
-def to_uint8(clip: Tensor) -> Tensor:
-    """float (..., C, T, H, W) in [-1, 1] -> uint8 (..., T, C, H, W); what lies beyond is clipped."""
-    return clip.add(1).mul(127.5).round().clamp(0, 255).byte().movedim(-3, -4)
 
 
 def open_store(

@@ -24,7 +24,15 @@ def nearest_clip(video: Tensor, bank: Clips, batch: int = 64) -> Tensor:
         video: (B, C, T, H, W).
         bank: where to look, clips of the same length and size.
         batch: clips compared at a time.
+
+    Raises:
+        ValueError: if the clips of the bank have another shape.
     """
+    if bank.take([0]).shape[1:] != video.shape[1:]:
+        raise ValueError(
+            f"nearest_clip: got clips {tuple(video.shape[1:])} and a bank of clips {tuple(bank.take([0]).shape[1:])}, "
+            "expected one shape (C, T, H, W)."
+        )
     best = torch.full((len(video),), math.inf)
     which = torch.zeros(len(video), dtype=torch.long)
     flat = video.flatten(1)
@@ -52,9 +60,14 @@ def pca_images(train: ImageSet, images: Tensor, components: int, bits: int | Non
         (B, C, H, W) in [-1, 1].
 
     Raises:
-        ValueError: if there are not so many components.
+        ValueError: if there are not so many components, or the images have another shape than those of ``train``.
     """
     flat = images.flatten(1)
+    if images.shape[1:] != train.take([0]).shape[1:]:
+        raise ValueError(
+            f"pca_images: got images {tuple(images.shape[1:])}, and {tuple(train.take([0]).shape[1:])} to learn from, "
+            "expected one shape (C, H, W)."
+        )
     if not 1 <= components <= flat.shape[1]:
         raise ValueError(f"pca_images: {components} components of images of {flat.shape[1]} values.")
     parts = [range(first, min(first + 5000, len(train))) for first in range(0, len(train), 5000)]
@@ -91,10 +104,10 @@ def unigram_bits(train: Tensor, indices: Tensor, codes: int) -> Tensor:
 
 
 def copy_bits(train: Tensor, indices: Tensor, codes: int) -> Tensor:
-    """Baseline for a prior: the last tubelet-frame again, or else any code.
+    """Baseline for a prior: the last latent frame again, or else any code.
 
-    A token is the one at the same place one tubelet-frame back with a probability counted in ``train``; otherwise
-    it is drawn as in ``unigram_bits``. The first tubelet-frame has nothing to copy.
+    A token is the one at the same place one latent frame back with a probability counted in ``train``; otherwise
+    it is drawn as in ``unigram_bits``. The first latent frame has nothing to copy.
 
     Args:
         train: int64 (n, t, h, w), windows to count in.

@@ -21,7 +21,7 @@ import torch
 from av.video.reformatter import ColorRange
 from torch import Tensor
 
-from vg.data.store import to_uint8, to_unit
+from vg.data.pixels import to_uint8, to_unit
 from vg.data.video_file import quiet_threads
 
 FPS = Fraction(12)  # encoders weigh frames by it
