@@ -15,8 +15,8 @@ from tqdm.auto import tqdm
 
 from vg import checkpoints
 from vg.data import film, open_store
-from vg.data.codecs import CODECS, available, code_clips
-from vg.metrics import mean_frame, psnr, ssim
+from vg.evaluation import mean_frame, psnr, ssim
+from vg.evaluation.codecs import CODECS, available, code_clips
 from vg.search import search
 from vg.train.film import held_out
 

@@ -15,12 +15,12 @@ from torch import Tensor, nn
 from vg import checkpoints
 from vg.models import Prior, TubeletConfig, TubeletTokenizer
 from vg.models.quantizers import VQ
-from vg.optim import TOGETHER
 from vg.profiles import device, mixed_precision
 from vg.recipes import prior_loss, tubelet_loss
 from vg.train.prior import BATCH, RECIPE, TOLD, WINDOW
 from vg.train.tubelet import RECIPE as TUBELET_RECIPE
 from vg.training import fit
+from vg.training.muon import TOGETHER
 
 TURNS, STEPS = 5, 3
 CLIPS = (4, 1, 16, 64, 64)  # what the tokenizer of the film at 64 pixels is trained on

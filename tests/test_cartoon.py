@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 import torch
 
-from vg.data.cartoon import SHOT_FRAMES, cartoon, storyboard
-from vg.data.cartoon_scenes import SCENES
 from vg.data.decode import resized
+from vg.synthetic.cartoon import SHOT_FRAMES, draw_cartoon, storyboard
+from vg.synthetic.scenes import SCENES
 
 
 @pytest.mark.parametrize("seed", [0, -1, 10**12])
@@ -18,14 +18,14 @@ def test_the_same_arguments_draw_the_same_film_and_no_generator_is_touched(seed)
         return random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state().tolist()
 
     before = states()
-    one, two = cartoon(24, (16, 16), seed=seed), cartoon(24, (16, 16), seed=seed)
+    one, two = draw_cartoon(24, (16, 16), seed=seed), draw_cartoon(24, (16, 16), seed=seed)
     assert torch.equal(one.frames, two.frames) and one.shots == two.shots and one.scenes == two.scenes
     assert states() == before
 
 
 @pytest.mark.parametrize("frames", [1, 28, 29, 30, 75])
 def test_a_longer_film_starts_with_the_shorter_one(frames):
-    longer, shorter = cartoon(80, (16, 16)), cartoon(frames, (16, 16))
+    longer, shorter = draw_cartoon(80, (16, 16)), draw_cartoon(frames, (16, 16))
     assert torch.equal(longer.frames[:frames], shorter.frames)
     assert shorter.shots == [(a, min(b, frames)) for a, b in longer.shots if a < frames]
     assert shorter.scenes == longer.scenes[: len(shorter.shots)]
@@ -33,13 +33,13 @@ def test_a_longer_film_starts_with_the_shorter_one(frames):
 
 @pytest.mark.parametrize("size", [(8, 8), (16, 40), [40, 16], (33, 31)])
 def test_frames_are_grey_bytes_of_the_size_asked_for(size):
-    film = cartoon(3, size)
+    film = draw_cartoon(3, size)
     assert film.frames.shape == (3, 1, *size) and film.frames.dtype == torch.uint8
     assert int(film.frames.max()) - int(film.frames.min()) > 60
 
 
 def test_a_larger_picture_is_the_same_one_finer():
-    small, large = cartoon(40, (32, 32)), cartoon(40, (64, 64))
+    small, large = draw_cartoon(40, (32, 32)), draw_cartoon(40, (64, 64))
     assert large.shots == small.shots
     coarse = resized(large.frames, (32, 32)).float()
     alike, other = (coarse - small.frames).abs().mean(), (coarse - small.frames.flip(0)).abs().mean()
@@ -48,17 +48,17 @@ def test_a_larger_picture_is_the_same_one_finer():
 
 @pytest.mark.parametrize("times", [2, 3])
 def test_at_a_higher_rate_the_same_moments_come_by(times):
-    slow, fast = cartoon(40, (16, 16)), cartoon(40 * times, (16, 16), fps=12 * times)
+    slow, fast = draw_cartoon(40, (16, 16)), draw_cartoon(40 * times, (16, 16), fps=12 * times)
     assert torch.equal(fast.frames[::times], slow.frames)
     assert fast.shots == [(times * a, times * b) for a, b in slow.shots]
     assert (slow.fps, fast.fps) == (12, 12 * times)
 
 
 def test_seeds_and_shots_are_all_different_and_things_move():
-    first = [cartoon(1, (32, 32), seed=seed).frames for seed in range(12)]
+    first = [draw_cartoon(1, (32, 32), seed=seed).frames for seed in range(12)]
     for k, frames in enumerate(first):
         assert all((frames.float() - other).abs().mean() > 1 for other in first[:k])
-    film = cartoon(150, (32, 32))
+    film = draw_cartoon(150, (32, 32))
     for a, b in film.shots:
         steps = film.frames[a + 1 : b].float() - film.frames[a : b - 1]
         assert (steps.abs().mean((1, 2, 3)) > 0).float().mean() > 0.9
@@ -72,7 +72,7 @@ def test_shots_tile_the_film_and_last_as_long_as_they_should(fps):
         assert all(one.stop == two.start for one, two in pairwise(plan))
         low, high = (round(n * fps / 12) for n in SHOT_FRAMES)
         assert all(low <= s.stop - s.start <= high for s in plan)
-    film = cartoon(60, (8, 8), fps)
+    film = draw_cartoon(60, (8, 8), fps)
     assert [f for a, b in film.shots for f in range(a, b)] == list(range(60))
     assert len(film.scenes) == len(film.shots)
 
@@ -89,7 +89,7 @@ def test_every_scene_comes_up_in_every_round_and_none_twice_in_a_row(seed):
 
 
 def test_an_iris_or_a_fade_ends_dark_and_every_shot_begins_at_full_light():
-    films = {seed: cartoon(120, (32, 32), seed=seed) for seed in (1, 3)}  # fades at 113, an iris at 105
+    films = {seed: draw_cartoon(120, (32, 32), seed=seed) for seed in (1, 3)}  # fades at 113, an iris at 105
     endings = set()
     for seed, film in films.items():
         for shot, (a, b) in zip(storyboard(seed=seed), film.shots):
@@ -120,5 +120,5 @@ def test_an_iris_or_a_fade_ends_dark_and_every_shot_begins_at_full_light():
     ],
 )
 def test_wrong_settings_are_named(settings, words):
-    with pytest.raises(ValueError, match=f"cartoon: {words}"):
-        cartoon(**settings)
+    with pytest.raises(ValueError, match=f"draw_cartoon: {words}"):
+        draw_cartoon(**settings)

@@ -7,10 +7,11 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from vg import checkpoints, states
+from vg import checkpoints
 from vg.checkpoints import BadCheckpoint
 from vg.hashing import weight_hash
 from vg.models import Prior, PriorConfig, TubeletConfig, TubeletTokenizer
+from vg.training import state_files
 
 
 @pytest.fixture
@@ -106,12 +107,12 @@ def test_whoever_may_read_new_files_may_read_weights_cards_and_states(tmp_path):
     umask = os.umask(0o027)
     try:
         checkpoints.save("a", Prior(PriorConfig((5, 4), (2, 2), 16, 1, 2)), {}, tmp_path)
-        states.write(tmp_path, {}, {"a": torch.zeros(2)})
-        states.write(tmp_path, {}, {"a": torch.ones(2)})
+        state_files.write(tmp_path, {}, {"a": torch.zeros(2)})
+        state_files.write(tmp_path, {}, {"a": torch.ones(2)})
     finally:
         os.umask(umask)
     modes = {p.name: p.stat().st_mode & 0o777 for p in tmp_path.iterdir() if not p.name.endswith(".lock")}
-    assert modes == dict.fromkeys(["a.json", "a.safetensors", states.STATE, states.PREVIOUS], 0o640)
+    assert modes == dict.fromkeys(["a.json", "a.safetensors", state_files.STATE, state_files.PREVIOUS], 0o640)
 
 
 @pytest.mark.parametrize("name", checkpoints.names())

@@ -8,8 +8,8 @@ import pytest
 import torch
 from av.bitstream import BitStreamFilterContext
 
-from vg.data import Clips, cartoon, codecs, open_store, to_unit
-from vg.metrics import psnr
+from vg.data import Clips, drawn_cartoon, open_store, to_uint8, to_unit
+from vg.evaluation import codecs, psnr
 
 CODECS = [
     pytest.param(name, marks=pytest.mark.skipif(name not in codecs.available(), reason=f"this PyAV has no {name}"))
@@ -22,13 +22,13 @@ def clips(tmp_path_factory):
     """Two drawn clips, float (2, 1, 8, 64, 64) in [-1, 1]."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("VG_CACHE", str(tmp_path_factory.mktemp("cache")))
-        store = open_store(cartoon(), frames=60)
+        store = open_store(drawn_cartoon(), frames=60)
         return Clips(store, frames=8, stride=20).take([0, 1])
 
 
 def grey(clips):
     """The first of them, uint8 (T, H, W)."""
-    return codecs.to_uint8(clips)[0, :, 0].numpy()
+    return to_uint8(clips)[0, :, 0].numpy()
 
 
 @pytest.mark.parametrize("codec", CODECS)
@@ -56,7 +56,7 @@ def test_worse_quality_costs_fewer_bits_and_the_best_is_over_45_db(clips, codec)
 @pytest.mark.parametrize("codec", CODECS)
 def test_a_clip_is_a_stream_of_its_own(clips, codec):
     together, payload, headers = codecs.code_clips(clips, codec, 40)
-    alone = codecs.code(codecs.to_uint8(clips[1])[:, 0].numpy(), codec, 40)
+    alone = codecs.code(to_uint8(clips[1])[:, 0].numpy(), codec, 40)
     assert (int(payload[1]), int(headers[1])) == (alone.payload_bits, alone.header_bits)
     assert torch.equal(together[1], to_unit(torch.from_numpy(alone.frames)[:, None]))
 
@@ -69,7 +69,7 @@ def stream(clips, codec, quality=40):
 
 @pytest.mark.parametrize("codec", CODECS)
 def test_the_same_clip_has_the_same_bits_every_time(clips, codec):
-    frames, bits = codecs.to_uint8(clips)[1, :, 0].numpy(), set()
+    frames, bits = to_uint8(clips)[1, :, 0].numpy(), set()
     for k in range(2 if codec == "av1" else 8):  # x264's vector code was seen to differ in one of three
         bits.add(codecs.code(frames, codec, 40).payload_bits)
         np.random.default_rng(k).bytes(200_000 + 50_000 * k)  # what lies in memory is another now

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from vg import checkpoints
-from vg.data import Clips, cartoon, film, open_store
+from vg.data import Clips, drawn_cartoon, film, open_store
 from vg.models import ClipFeatures, FeaturesConfig
 from vg.train import features as training
 from vg.train.generated import describe, frechet_facts, shuffled, windows
@@ -21,7 +21,7 @@ def network(**changes):
 def store(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("VG_CACHE", str(tmp_path_factory.mktemp("cache")))
-        yield open_store(cartoon(), size=64, frames=600)
+        yield open_store(drawn_cartoon(), size=64, frames=600)
 
 
 def test_a_clip_of_any_size_length_and_colour_becomes_so_many_numbers():
@@ -148,7 +148,7 @@ def test_the_distance_orders_sets_of_clips_as_an_eye_does(source, tmp_path, monk
     """On the film, where it is at hand, and on the drawn cartoon, which the network has never seen."""
     if source == "cartoon":
         monkeypatch.setenv("VG_CACHE", str(tmp_path))
-        store = open_store(cartoon(), size=64, frames=1200)
+        store = open_store(drawn_cartoon(), size=64, frames=1200)
     else:
         monkeypatch.setenv("VG_PROFILE", "laptop")
         found = film(download=False)

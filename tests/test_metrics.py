@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from vg.data import Clips, cartoon, open_store
+from vg.data import Clips, drawn_cartoon, open_store
 from vg.data.images import ImageSet
-from vg.metrics import (
+from vg.evaluation import (
     copy_bits,
     frechet_distance,
     mean_frame,
@@ -49,16 +49,18 @@ def test_psnr_is_the_same_both_ways_round_and_in_every_dtype():
 @pytest.mark.parametrize(
     ("a", "b"),
     [
-        (torch.zeros(3, 1, 4, 8, 8), torch.zeros(1, 1, 4, 8, 8)),
-        (torch.zeros(1, 1, 4, 8, 8), torch.zeros(1, 4, 8, 8)),
-        (torch.zeros(2, 1, 4, 8, 8), torch.zeros(2, 1, 1, 8, 8)),
-        (torch.zeros(2, 3, 8, 8, dtype=torch.uint8), torch.zeros(2, 3, 8, 8, dtype=torch.uint8)),
+        (torch.zeros(3, 1, 4, 16, 16), torch.zeros(1, 1, 4, 16, 16)),
+        (torch.zeros(1, 1, 4, 16, 16), torch.zeros(1, 4, 16, 16)),
+        (torch.zeros(2, 1, 4, 16, 16), torch.zeros(2, 1, 1, 16, 16)),
+        (torch.zeros(2, 1, 4, 16, 16), torch.zeros(2, 1, 4, 16, 12)),
+        (torch.zeros(2, 3, 16, 16, dtype=torch.uint8), torch.zeros(2, 3, 16, 16, dtype=torch.uint8)),
     ],
 )
-def test_psnr_of_what_does_not_fit_is_refused(a, b):
+@pytest.mark.parametrize("measure", [psnr, ssim])
+def test_what_does_not_fit_together_is_refused_and_never_broadcast(measure, a, b):
     for pair in ((a, b), (b, a)):
-        with pytest.raises(ValueError, match=r"psnr: got torch\.\w+ \(.*two float tensors of one shape"):
-            psnr(*pair)
+        with pytest.raises(ValueError, match=rf"{measure.__name__}: got torch\.\w+ \(.*two float tensors of one shape"):
+            measure(*pair)
 
 
 def slow_ssim(x, y):
@@ -82,6 +84,8 @@ def test_ssim_is_the_published_formula():
         due = np.mean([slow_ssim(127.5 * (a + 1), 127.5 * (b + 1)) for a, b in frames])
         assert float(ssim(other, truth)[k]) == pytest.approx(due, abs=1e-4)
     torch.testing.assert_close(ssim(truth, truth), torch.ones(2))
+    assert torch.equal(ssim(truth + 5, truth), ssim(torch.ones_like(truth), truth)), "clipped before it is measured"
+    torch.testing.assert_close(ssim(other.bfloat16(), truth), ssim(other.bfloat16().float(), truth), rtol=0, atol=0)
     with pytest.raises(ValueError, match="11x11"):
         ssim(clips(size=8), clips(size=8))
 
@@ -96,9 +100,12 @@ def test_the_mean_frame_is_the_best_still_picture():
 
 def test_the_nearest_clip_of_one_that_is_there_is_itself(tmp_path, monkeypatch):
     monkeypatch.setenv("VG_CACHE", str(tmp_path))
-    bank = Clips(open_store(cartoon(), size=16, frames=60), frames=4, stride=3)
+    bank = Clips(open_store(drawn_cartoon(), size=16, frames=60), frames=4, stride=3)
     mine = bank.take([3, 0, len(bank) - 1])
     assert torch.equal(nearest_clip(mine + 0.001, bank, batch=4), mine)
+    for wrong in (mine[:, :, :2], mine[..., :8], mine.repeat(1, 3, 1, 1, 1), mine.reshape(3, 1, 4, 32, 8)):
+        with pytest.raises(ValueError, match=r"nearest_clip: got clips \(.* a bank of clips \(1, 4, 16, 16\)"):
+            nearest_clip(wrong, bank)
 
 
 def test_usage_and_perplexity_of_even_and_single_codes():
@@ -114,6 +121,9 @@ def test_stability_counts_only_where_the_picture_stands_still():
     indices[0, 1] = torch.tensor([[5, 0], [0, 7]])  # it, and one that stands still
     assert stability(video, indices, (2, 4, 4)) == pytest.approx(2 / 3)
     assert math.isnan(stability(torch.rand(1, 1, 4, 8, 8), indices, (2, 4, 4)))
+    for wrong in (video.expand(2, -1, -1, -1, -1), video[:, :, :2], video[..., :4], torch.zeros(1, 1, 5, 8, 8)):
+        with pytest.raises(ValueError, match=r"stability: got video \(.*\) and indices \(1, 2, 2, 2\)"):
+            stability(wrong, indices, (2, 4, 4))
 
 
 def test_bits_of_the_baselines_are_those_of_probabilities_that_add_up_to_one():
@@ -164,6 +174,8 @@ def test_pca_coefficients_take_so_many_values_and_no_more():
     assert 0.05 < (fine - rounded).abs().max() < 0.5 and (fine - rounded).abs().mean() < 0.01
     with pytest.raises(ValueError, match="49 components"):
         pca_images(train, x, 49)
+    with pytest.raises(ValueError, match=r"pca_images: got images \(3, 2, 8\)"):
+        pca_images(train, x.reshape(500, 3, 2, 8), 5)
 
 
 def test_frechet_distance_is_that_of_two_normal_distributions():

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from vg import paths
-from vg.data import cartoon, video
+from vg.data import drawn_cartoon, video
 
 FOLDERS = {"VG_DATA": paths.data_dir, "VG_CACHE": paths.cache_dir, "VG_RUNS": paths.runs_dir}
 
@@ -46,7 +46,7 @@ def test_a_home_that_nobody_knows_is_said_with_the_variable_to_set(variable, val
 def test_without_a_home_sources_are_described_all_the_same(homeless, tmp_path):
     path = tmp_path / "mine.mp4"
     path.write_bytes(b"not looked into here")
-    assert str(path) in video(path).describe() and "cartoon" in cartoon().describe()
+    assert str(path) in video(path).describe() and "cartoon" in drawn_cartoon().describe()
 
 
 def test_an_error_of_the_disk_names_the_folder_and_what_to_set(tmp_path):

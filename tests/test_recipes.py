@@ -8,17 +8,17 @@ import torch
 from torchvision.utils import save_image
 
 from vg import checkpoints
-from vg.data import Clips, cartoon, open_store, save, to_unit
+from vg.data import Clips, drawn_cartoon, open_store, save, to_unit
+from vg.evaluation import psnr
 from vg.generate import main as generate_clips
 from vg.latents import Windows
-from vg.metrics import psnr
 from vg.recipes import prior_batches, prior_loss, tokenizer_batches, tokenizer_loss, tubelet_loss, zoomed_batches
 
 
 @pytest.fixture
 def store(tmp_path, monkeypatch):
     monkeypatch.setenv("VG_CACHE", str(tmp_path))
-    return open_store(cartoon(), size=16, frames=120)
+    return open_store(drawn_cartoon(), size=16, frames=120)
 
 
 def seeded(seed=0):

@@ -9,9 +9,9 @@ import torch
 import torch.nn.functional as F
 
 from vg.data import restore
-from vg.data.cartoon import cartoon as draw
 from vg.data.decode import resized
 from vg.data.restore import corrected, measure
+from vg.synthetic import draw_cartoon
 
 SIDE = 128
 
@@ -19,7 +19,7 @@ SIDE = 128
 @pytest.fixture(scope="module")
 def shots() -> dict[str, torch.Tensor]:
     """The first shots of the cartoon by scene, at twice the side, with room above white: uint8 (T, 1, 256, 256)."""
-    film = draw(80, (2 * SIDE, 2 * SIDE))
+    film = draw_cartoon(80, (2 * SIDE, 2 * SIDE))
     return {scene: (0.8 * film.frames[a:b]).byte() for scene, (a, b) in zip(film.scenes, film.shots)}
 
 

@@ -8,15 +8,15 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from vg import optim, training
 from vg.models import Prior, PriorConfig, TubeletConfig, TubeletTokenizer
 from vg.models.blocks import CausalTimeConv
 from vg.models.digits import DigitEmbedding
 from vg.models.transformer import _shifted
 from vg.recipes import prior_loss, tubelet_loss
-from vg.training import Recipe, fit
+from vg.training import Recipe, fit, muon
+from vg.training.run import Run
 
-RECIPE = Recipe(steps=20, lr=1e-3, muon=1.5e-2, warmup=5, betas=(0.9, 0.95), decay=0.05, ema=0.9, clip=1.0)
+RECIPE = Recipe(steps=20, lr=1e-3, muon=1.5e-2, warmup=5, betas=(0.9, 0.95), weight_decay=0.05, ema=0.9, grad_clip=1.0)
 LEVELS, GRID = (5, 4, 3), (4, 6)
 PRIOR = dict(levels=LEVELS, grid=GRID, width=32, depth=2, heads=4, context=2, scenes=3, dropout=0.1)
 attention = importlib.import_module("vg.models.attention")
@@ -68,8 +68,8 @@ PLAIN = {
     "inputs": (Prior, "inputs", plain_inputs),
     "time": (CausalTimeConv, "forward", plain_time),
     "attention": (attention, "_trains", lambda *tensors: False),
-    "Muon": (optim, "orthogonalize", plain_orthogonalize),
-    "average": (training._Run, "follow", plain_follow),
+    "Muon": (muon, "orthogonalize", plain_orthogonalize),
+    "average": (Run, "follow", plain_follow),
 }
 
 

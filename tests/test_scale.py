@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 import torch
 
-from vg.data.cartoon import cartoon as draw
 from vg.data.decode import resized
 from vg.data.scale import Scaler
+from vg.synthetic import draw_cartoon
 
 HEIGHT, WIDTH = 72, 96
 FORMATS = [
@@ -55,7 +55,7 @@ def test_at_its_own_size_a_picture_is_what_pyav_makes_of_it(form, span, grey):
 @pytest.mark.parametrize("box", [(0, 72, 0, 96), (3, 70, 1, 90), (10, 31, 21, 42)])
 def test_every_size_is_the_cropped_picture_made_smaller_without_aliasing(box, grey):
     top, bottom, left, right = box
-    drawn = draw(3, (HEIGHT, WIDTH)).frames
+    drawn = draw_cartoon(3, (HEIGHT, WIDTH)).frames
     sizes, given = [(16, 16), (21, 40), (5, 3)], av.VideoFrame.from_ndarray(drawn[2, 0].numpy(), format="gray")
     made = Scaler((HEIGHT, WIDTH), box, sizes, grey)(given)
     for size, x in zip(sizes, made):

@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 import torch
 
-from vg.data import Clips, cartoon, image_drawings, open_store, sealed
+from vg.data import Clips, drawn_cartoon, image_drawings, open_store, sealed
 
 FUZZ = int(os.environ.get("VG_FUZZ", 16))
 ROUNDS = int(os.environ.get("VG_ROUNDS", 2))
@@ -26,7 +26,7 @@ ROUNDS = int(os.environ.get("VG_ROUNDS", 2))
 
 def frames(many: int = 12) -> tuple[Path, list]:
     """A frame store: its folder, and all that it holds."""
-    store = open_store(cartoon(), 16, frames=many)
+    store = open_store(drawn_cartoon(), 16, frames=many)
     return store.folder, [np.array(store.frames).tobytes(), store.frames.shape, store.fps, store.shots, store.key]
 
 
@@ -157,7 +157,7 @@ def blocks(monkeypatch) -> list[int]:
     """Every file counts as long, in blocks of 1,000 bytes; grows by each block that is compared."""
     monkeypatch.setattr(sealed, "AT_ONCE", 0)
     monkeypatch.setattr(sealed, "BLOCK", 1000)
-    open_store(cartoon(), 16, frames=30)
+    open_store(drawn_cartoon(), 16, frames=30)
     crc, sizes = sealed.zlib.crc32, []
     monkeypatch.setattr(sealed.zlib, "crc32", lambda data: (sizes.append(len(data)), crc(data))[1])
     return sizes
@@ -173,7 +173,7 @@ INDICES = [
 def test_a_long_file_is_compared_block_by_block_where_it_is_read(blocks):
     for index in INDICES:
         blocks.clear()
-        store = open_store(cartoon(), 16, frames=30)
+        store = open_store(drawn_cartoon(), 16, frames=30)
         plain = np.load(store.folder / "frames.npy")
         assert isinstance(store.frames, sealed.Blocks) and len(blocks) < 4, "the header, and the card"
         assert np.array_equal(store.frames[index], plain[index])
@@ -187,7 +187,7 @@ def test_a_long_file_is_compared_block_by_block_where_it_is_read(blocks):
 
 
 def test_a_long_array_is_used_like_any_other(blocks):
-    store = open_store(cartoon(), 16, frames=30)
+    store = open_store(drawn_cartoon(), 16, frames=30)
     plain = np.load(store.folder / "frames.npy")
     assert len(store.frames) == 30 and store.frames.shape == plain.shape and store.frames.dtype == np.uint8
     assert np.array_equal(store.frames, plain) and np.array_equal(np.stack([store.frames[3]]), plain[3:4])
@@ -198,17 +198,17 @@ def test_a_long_array_is_used_like_any_other(blocks):
 
 
 def test_damage_in_a_long_file_is_named_where_it_is_read_and_the_next_to_open_it_makes_it_again(blocks, capsys):
-    store = open_store(cartoon(), 16, frames=30)
+    store = open_store(drawn_cartoon(), 16, frames=30)
     plain, path = np.load(store.folder / "frames.npy"), store.folder / "frames.npy"
     data = bytearray(path.read_bytes())
     data[-1] ^= 1
     path.write_bytes(data)
-    store = open_store(cartoon(), 16, frames=30)
+    store = open_store(drawn_cartoon(), 16, frames=30)
     assert np.array_equal(store.frames[:20], plain[:20])
     for _ in range(2):
         with pytest.raises(sealed.Damaged, match=f"{path} is damaged.*Open it again"):
             store.frames[29]
-    assert np.array_equal(open_store(cartoon(), 16, frames=30).frames, plain)
+    assert np.array_equal(open_store(drawn_cartoon(), 16, frames=30).frames, plain)
     assert "made again" in capsys.readouterr().err
 
 

@@ -6,8 +6,8 @@ from itertools import pairwise
 import pytest
 import torch
 
+from vg.evaluation import psnr
 from vg.hashing import weight_hash
-from vg.metrics import psnr
 from vg.models import Prior, PriorConfig, TubeletConfig, TubeletTokenizer
 from vg.models.digits import DigitEmbedding
 from vg.search import rate, search

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from vg.data import find_shots, split_shots
-from vg.data.cartoon import Cartoon, storyboard
-from vg.data.cartoon import cartoon as draw
 from vg.data.shots import AHEAD, shots_in
 from vg.latents import LatentCache
+from vg.synthetic import draw_cartoon
+from vg.synthetic.cartoon import Cartoon, storyboard
 
 # Seeds 1, 6 and 7 close an iris before a cut to the still night; seed 1 fades, too.
 LENGTHS = {0: 380, 1: 470, 6: 200, 7: 200}
@@ -18,7 +18,7 @@ LENGTHS = {0: 380, 1: 470, 6: 200, 7: 200}
 
 @pytest.fixture(scope="module")
 def drawn() -> dict[int, Cartoon]:
-    return {seed: draw(frames, seed=seed) for seed, frames in LENGTHS.items()}
+    return {seed: draw_cartoon(frames, seed=seed) for seed, frames in LENGTHS.items()}
 
 
 def flickered(frames: np.ndarray, seed: int = 0) -> np.ndarray:
@@ -28,7 +28,7 @@ def flickered(frames: np.ndarray, seed: int = 0) -> np.ndarray:
 
 def a_shot(frames: int = 48) -> np.ndarray:
     """Frames of the longest cartoon shot there is in two minutes' plan: uint8 (T, 1, 64, 64)."""
-    film = draw(120, seed=3)
+    film = draw_cartoon(120, seed=3)
     start, stop = max(film.shots, key=lambda shot: shot[1] - shot[0])
     assert stop - start >= frames
     return film.frames.numpy()[start : start + frames]

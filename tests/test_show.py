@@ -13,9 +13,10 @@ import torch
 from PIL import Image
 
 from vg import show
-from vg.data.cartoon import cartoon
-from vg.show import apng, figures, player
+from vg.data import apng
+from vg.show import figures, player
 from vg.show.player import LIMIT, VIEW
+from vg.synthetic import draw_cartoon
 
 
 @pytest.fixture
@@ -42,7 +43,7 @@ class Handle:
 
 def clip(frames: int = 7, channels: int = 1, size: tuple[int, int] = (16, 24), seed: int = 0) -> torch.Tensor:
     """A cartoon clip, float (C, T, H, W) in [-1, 1]."""
-    grey = cartoon(frames, size, seed=seed).frames.float().movedim(0, 1) / 127.5 - 1
+    grey = draw_cartoon(frames, size, seed=seed).frames.float().movedim(0, 1) / 127.5 - 1
     return grey if channels == 1 else torch.cat([grey, -grey, grey.roll(3, -1)])
 
 

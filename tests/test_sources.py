@@ -19,6 +19,7 @@ import pytest
 from vg.data import download, sources
 from vg.data.download import best_video, fetch
 from vg.data.sources import film, find_film, video
+from vg.synthetic import cartoon
 
 FILM = np.random.default_rng(0).bytes(1_500_000)  # several chunks
 NAME = "Steamboat Willie (1928).mp4"
@@ -411,16 +412,16 @@ def test_one_line_says_which_source_and_where(house, monkeypatch, capsys):
     assert film().describe() == "film: Steamboat Willie (1928), data/steamboat_willie.mp4 (1.2 MB)"
     monkeypatch.setenv("VG_DATA", str(house / "data"))
     assert film().describe() == "film: Steamboat Willie (1928), $VG_DATA/steamboat_willie.mp4 (1.2 MB)"
-    assert sources.cartoon().describe() == "cartoon: drawn by vg.data.cartoon"
+    assert sources.drawn_cartoon().describe() == "cartoon: drawn by vg.synthetic.cartoon"
 
 
 def test_the_cartoons_digest_is_that_of_the_code_that_draws_it(tmp_path, monkeypatch):
     (tmp_path / "cartoon.py").write_text("a")
-    monkeypatch.setattr(sources, "__file__", str(tmp_path / "sources.py"))
-    before = sources.cartoon().sha256
-    assert before == sources.cartoon().sha256
+    monkeypatch.setattr(cartoon, "__file__", str(tmp_path / "cartoon.py"))
+    before = sources.drawn_cartoon().sha256
+    assert before == sources.drawn_cartoon().sha256
     (tmp_path / "cartoon.py").write_text("b")
-    assert sources.cartoon().sha256 != before
+    assert sources.drawn_cartoon().sha256 != before
 
 
 def test_a_video_of_ones_own(house):

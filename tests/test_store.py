@@ -19,8 +19,8 @@ from vg.data import (
     Clips,
     Source,
     building,
-    cartoon,
     decode,
+    drawn_cartoon,
     open_store,
     open_stores,
     restore,
@@ -32,7 +32,7 @@ from vg.data import (
 )
 from vg.data import store as stores
 from vg.data import video as source_of
-from vg.data.cartoon import cartoon as draw
+from vg.synthetic import draw_cartoon
 
 
 @pytest.fixture(autouse=True)
@@ -134,7 +134,7 @@ def test_grey_and_colour_come_back(tmp_path):
 @pytest.mark.parametrize("bars", [(0, 0, 0, 0), (16, 16, 0, 0), (0, 0, 24, 24), (8, 24, 16, 0)])
 def test_black_bars_are_cut_off_and_the_picture_fills_the_frame(tmp_path, bars):
     top, bottom, left, right = bars
-    picture = draw(10, size=(96, 96)).frames.movedim(0, 1)
+    picture = draw_cartoon(10, size=(96, 96)).frames.movedim(0, 1)
     barred = torch.nn.functional.pad(picture, (left, right, top, bottom))
     found = decode.probe(save(tmp_path / "barred.mp4", barred))
     assert np.abs(np.subtract(found.box, (top, top + 96, left, left + 96))).max() <= 1
@@ -186,14 +186,14 @@ def test_a_store_is_made_anew_when_the_files_content_changes(tmp_path, builds):
 @pytest.mark.parametrize("grey", [True, False])
 @pytest.mark.parametrize(("size", "fps"), [(32, 12), ((24, 40), 8)])
 def test_the_cartoons_store_has_the_cartoons_own_frames_and_shots(size, fps, grey):
-    drawn = draw(70, (size, size) if isinstance(size, int) else size, fps)
-    store = open_store(cartoon(), size, fps, grey, frames=70)
+    drawn = draw_cartoon(70, (size, size) if isinstance(size, int) else size, fps)
+    store = open_store(drawn_cartoon(), size, fps, grey, frames=70)
     assert np.array_equal(store.frames, drawn.frames.repeat(1, 1 if grey else 3, 1, 1))
     assert store.shots == drawn.shots and store.fps == fps and store.name == "cartoon"
 
 
 def test_a_films_shots_are_found_and_old_film_is_restored_unless_told_otherwise(tmp_path):
-    drawn = draw(60, (256, 256))
+    drawn = draw_cartoon(60, (256, 256))
     flicker = torch.tensor(np.random.default_rng(0).uniform(0.85, 1.15, 60))[:, None, None, None]
     path = save(tmp_path / "old.mp4", (drawn.frames * flicker).clamp(0, 255).byte().movedim(0, 1))
     clean = decode.resized(drawn.frames, (64, 64))
@@ -206,13 +206,13 @@ def test_a_films_shots_are_found_and_old_film_is_restored_unless_told_otherwise(
 
 
 def test_every_source_is_restored_when_asked():
-    drawn = draw(70, (32, 32))
-    store = open_store(cartoon(), 32, frames=70, restore=True)
+    drawn = draw_cartoon(70, (32, 32))
+    store = open_store(drawn_cartoon(), 32, frames=70, restore=True)
     assert np.array_equal(store.frames, torch.cat([restore(drawn.frames[a:b])[0] for a, b in drawn.shots]))
 
 
 def test_frames_are_read_only_and_a_clip_is_their_share(tmp_path):
-    store = open_store(cartoon(), 16, frames=30)
+    store = open_store(drawn_cartoon(), 16, frames=30)
     with pytest.raises(ValueError, match="read-only"):
         store.frames[0] = 0
     assert torch.equal(store.clip(3, 9), to_unit(torch.tensor(store.frames[3:9]))[None])
@@ -296,7 +296,7 @@ def decodes(monkeypatch) -> list:
 
 def old_film(path: Path) -> Path:
     """Two shots and a bit of the cartoon, which flicker."""
-    drawn = draw(60, (288, 320)).frames
+    drawn = draw_cartoon(60, (288, 320)).frames
     flicker = torch.tensor(np.random.default_rng(0).uniform(0.85, 1.15, len(drawn)))[:, None, None, None]
     return save(path, (drawn * flicker).clamp(0, 255).byte().movedim(0, 1))
 
@@ -306,7 +306,7 @@ def old_film(path: Path) -> Path:
 def test_stores_made_together_are_to_the_last_byte_what_each_is_alone(
     tmp_path, cache, monkeypatch, decodes, grey, drawn
 ):
-    source = cartoon() if drawn else source_of(old_film(tmp_path / "a.mp4"))
+    source = drawn_cartoon() if drawn else source_of(old_film(tmp_path / "a.mp4"))
     together = open_stores(source, TOGETHER, grey=grey, frames=50)
     assert len(decodes) == (0 if drawn else 1)
     made = contents(cache)
@@ -385,7 +385,7 @@ def test_a_store_that_is_not_whole_is_made_again(tmp_path, cache, builds, capsys
 def test_whoever_may_read_new_files_may_read_a_store():
     umask = os.umask(0o027)
     try:
-        folder = open_store(cartoon(), size=16, frames=20).folder
+        folder = open_store(drawn_cartoon(), size=16, frames=20).folder
     finally:
         os.umask(umask)
     assert folder.stat().st_mode & 0o777 == 0o750
@@ -395,7 +395,7 @@ def test_a_cache_folder_that_cannot_be_made_is_named(tmp_path, monkeypatch):
     (tmp_path / "file").write_text("in the way")
     monkeypatch.setenv("VG_CACHE", str(tmp_path / "file"))
     with pytest.raises(OSError, match=str(tmp_path / "file")):
-        open_store(cartoon(), 16, frames=3)
+        open_store(drawn_cartoon(), 16, frames=3)
 
 
 # --- bad input ----------------------------------------------------------------------------------------------
@@ -506,7 +506,7 @@ WRONG = {
 @pytest.mark.parametrize(("name", "value"), [(name, value) for name, values in WRONG.items() for value in values])
 @pytest.mark.parametrize("drawn", [True, False])
 def test_settings_out_of_range_are_refused_before_anything_is_made(tmp_path, cache, name, value, drawn):
-    source = cartoon() if drawn else source_of(save(tmp_path / "a.mp4", numbered(3)))
+    source = drawn_cartoon() if drawn else source_of(save(tmp_path / "a.mp4", numbered(3)))
     with pytest.raises(ValueError, match=f"open_store: {name} is .*expected"):
         open_store(source, **{name: value})
     assert not cache.exists()

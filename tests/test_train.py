@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 
 from vg import checkpoints, latents
-from vg.data import cartoon, open_store
+from vg.data import drawn_cartoon, open_store
 from vg.generate import some_scenes
 from vg.hashing import weight_hash
 from vg.models import Prior, PriorConfig, TubeletConfig, TubeletTokenizer
@@ -80,7 +80,7 @@ def test_what_is_measured_is_what_ships(tmp_path, capsys):
 
 def test_corners_are_the_four_corners_of_every_frame_under_names_of_their_own(tmp_path, monkeypatch):
     monkeypatch.setenv("VG_CACHE", str(tmp_path))
-    store = open_store(cartoon(), size=32, frames=30)
+    store = open_store(drawn_cartoon(), size=32, frames=30)
     made = corners(store, size=24)  # three quarters of the side, so nothing has to be resized
     for corner, (y, x) in zip(made, ((0, 0), (0, 8), (8, 0), (8, 8)), strict=True):
         assert np.array_equal(corner.frames, store.frames[..., y : y + 24, x : x + 24])
@@ -91,7 +91,7 @@ def test_corners_are_the_four_corners_of_every_frame_under_names_of_their_own(tm
 
 def test_views_from_nearer_are_squares_of_every_frame_and_every_second_runs_backwards(tmp_path, monkeypatch):
     monkeypatch.setenv("VG_CACHE", str(tmp_path))
-    store = open_store(cartoon(), size=32, frames=240)
+    store = open_store(drawn_cartoon(), size=32, frames=240)
     assert len(store.shots) > 1
     slope = 2 * np.arange(32) + 4 * np.arange(32)[:, None]  # says where a pixel was
     store = replace(store, frames=np.broadcast_to(slope.astype(np.uint8), store.frames.shape).copy())
@@ -138,7 +138,7 @@ def test_a_part_that_begins_with_other_weights_begins_anew(cache, tmp_path, monk
 
 def test_codes_and_bits_of_a_tokenizer_are_counted_by_patch(tmp_path, monkeypatch):
     monkeypatch.setenv("VG_CACHE", str(tmp_path))
-    store = open_store(cartoon(), size=32, frames=120)
+    store = open_store(drawn_cartoon(), size=32, frames=120)
     torch.manual_seed(0)
     tokenizer = TubeletTokenizer(TubeletConfig((2, 8, 8), (5, 5), (2, 2), width=16)).freeze()
     monkeypatch.setattr(film, "device", lambda: torch.device("meta"), raising=False)  # it is measured where it is
@@ -153,7 +153,7 @@ def cache(tmp_path_factory):
     """Two shots and more of the cartoon as tokens, two phases, mirrored too."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("VG_CACHE", str(tmp_path_factory.mktemp("cache")))
-        store = open_store(cartoon(), size=16, frames=240)
+        store = open_store(drawn_cartoon(), size=16, frames=240)
         torch.manual_seed(0)
         tokenizer = TubeletTokenizer(TubeletConfig((2, 8, 8), (5, 5), width=16, encoder_depth=1, decoder_depth=1))
         folder = tmp_path_factory.mktemp("latents") / "film"
@@ -188,7 +188,7 @@ def test_the_share_of_views_is_what_was_asked_for(cache):
 
 def test_fresh_views_are_of_training_shots_alone_encoded_and_without_a_label(tmp_path, monkeypatch):
     monkeypatch.setenv("VG_CACHE", str(tmp_path))
-    store = open_store(cartoon(), size=32, frames=240)
+    store = open_store(drawn_cartoon(), size=32, frames=240)
     train = store.shots[:1]
     white = np.zeros_like(store.frames)
     white[: train[0][1]] = 255  # and all other shots are black
@@ -254,7 +254,7 @@ def test_clips_from_prompts_are_what_comes_after_them_each_with_a_seed_of_its_ow
 
 def test_an_open_cache_stays_when_another_size_phase_or_mirroring_is_asked_for(tmp_path, monkeypatch):
     monkeypatch.setenv("VG_CACHE", str(tmp_path))
-    small, large = (open_store(cartoon(), size=size, frames=60) for size in (16, 32))
+    small, large = (open_store(drawn_cartoon(), size=size, frames=60) for size in (16, 32))
     config = TubeletConfig((2, 8, 8), (5, 5), width=16, encoder_depth=1, decoder_depth=1)
     tokenizer, other = (TubeletTokenizer(config).freeze() for _ in range(2))  # of one name and other weights
     asked = [
@@ -277,7 +277,7 @@ def test_an_open_cache_stays_when_another_size_phase_or_mirroring_is_asked_for(t
 
 def test_a_cache_of_the_plain_name_is_used_if_it_is_the_same_and_else_left(tmp_path, monkeypatch):
     monkeypatch.setenv("VG_CACHE", str(tmp_path))
-    store = open_store(cartoon(), size=16, frames=60)
+    store = open_store(drawn_cartoon(), size=16, frames=60)
     tokenizer = TubeletTokenizer(TubeletConfig((2, 8, 8), (5, 5), width=16, encoder_depth=1, decoder_depth=1)).freeze()
     tokenizer.name = "tiny"
     home = tmp_path / "latents" / "tiny-cartoon"  # as notebook 06 has it
@@ -290,7 +290,7 @@ def test_a_cache_of_the_plain_name_is_used_if_it_is_the_same_and_else_left(tmp_p
 
 def test_a_video_with_a_long_name_has_a_cache_too(tmp_path, monkeypatch):
     monkeypatch.setenv("VG_CACHE", str(tmp_path))
-    store = replace(open_store(cartoon(), size=16, frames=60), name="長" * 80)  # 240 bytes
+    store = replace(open_store(drawn_cartoon(), size=16, frames=60), name="長" * 80)  # 240 bytes
     tokenizer = TubeletTokenizer(TubeletConfig((2, 8, 8), (5, 5), width=16, encoder_depth=1, decoder_depth=1)).freeze()
     assert len(open_cache(store, tokenizer, phases=[0]).entries)
 
@@ -328,7 +328,7 @@ def test_a_shot_that_is_divided_is_measured_in_the_part_that_is_held_out_and_lai
 
 def test_parts_of_a_film_are_the_same_however_long_it_is(tmp_path, monkeypatch):
     monkeypatch.setenv("VG_CACHE", str(tmp_path))
-    store = open_store(cartoon(), size=16, frames=60)
+    store = open_store(drawn_cartoon(), size=16, frames=60)
     long = replace(store, frames=np.concatenate([store.frames] * 9))  # 540 frames, more than are worked on at once
     part, whole = (prior_training.part_of(each, 2, 3, 12, 8).frames for each in (store, long))
     assert np.array_equal(whole, np.concatenate([part] * 9))

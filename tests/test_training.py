@@ -1,21 +1,18 @@
-"""Laws of the loop: interrupted equals uninterrupted, NaN stops it, many processes are one, schedules end."""
+"""Laws of the loop: interrupted equals uninterrupted, NaN stops it, micro-batches are one batch, schedules end."""
 
 import itertools
-import json
 import math
-import os
-import signal
-import socket
 from dataclasses import replace
 
 import pytest
 import torch
-import torch.multiprocessing as mp
 from torch import nn
 
-from vg import processes, profiles, states, training
+from vg import profiles
 from vg.models import TubeletConfig, TubeletTokenizer
-from vg.training import Diverged, Recipe, ResumeMismatch, fit
+from vg.training import Diverged, Recipe, ResumeMismatch, fit, state_files
+from vg.training import run as run_module
+from vg.training.optimizers import optimizers_of
 
 RECIPE = Recipe(steps=12, lr=1e-2, warmup=3, ema=0.9)
 
@@ -37,7 +34,7 @@ class Model(nn.Module):
         return self.map(nn.functional.dropout(x, 0.2, self.training))
 
 
-def draw(generator):
+def batches(generator):
     return torch.randn(8, 3, generator=generator)
 
 
@@ -46,7 +43,7 @@ def loss(model, x):
 
 
 def run(folder=None, recipe=RECIPE, model=None, **options):
-    return fit(model or Model(), loss, draw, recipe, folder=folder, progress=False, **options)
+    return fit(model or Model(), loss, batches, recipe, folder=folder, progress=False, **options)
 
 
 def weights(model):
@@ -62,7 +59,7 @@ def test_an_interrupted_run_ends_with_the_weights_and_history_of_one_that_was_no
     for stop in stops:
         run(tmp_path, stop_at=stop, model=Model(seed=stop), **options)  # resumes over any start
     # the first part has to begin like the whole
-    (tmp_path / states.STATE).unlink()
+    (tmp_path / state_files.STATE).unlink()
     for stop in stops:
         run(tmp_path, stop_at=stop, **options)
     parts = run(tmp_path, model=Model(seed=99), **options)
@@ -73,7 +70,7 @@ def test_an_interrupted_run_ends_with_the_weights_and_history_of_one_that_was_no
 
 def test_a_finished_run_is_not_trained_again(tmp_path):
     first = run(tmp_path)
-    again = fit(Model(1), lambda *_: pytest.fail("trained"), draw, RECIPE, folder=tmp_path, progress=False)
+    again = fit(Model(1), lambda *_: pytest.fail("trained"), batches, RECIPE, folder=tmp_path, progress=False)
     assert torch.equal(weights(again.model), weights(first.model))
 
 
@@ -90,13 +87,13 @@ def test_the_average_follows_the_weights_and_is_what_is_returned():
 
 def test_the_loss_falls_on_a_problem_with_an_answer():
     trained = run(recipe=Recipe(steps=400, lr=3e-2, warmup=10, ema=0.9))
-    assert float(loss(trained.model, draw(torch.Generator().manual_seed(5)))) < 0.1
+    assert float(loss(trained.model, batches(torch.Generator().manual_seed(5)))) < 0.1
 
 
 @pytest.mark.parametrize("where", ["loss", "gradient"])
 def test_nan_stops_the_run_says_where_and_keeps_the_last_state(tmp_path, where):
     run(tmp_path, stop_at=4)
-    before = (tmp_path / states.STATE).read_bytes()
+    before = (tmp_path / state_files.STATE).read_bytes()
     good = Model()
 
     def broken(model, x):
@@ -106,8 +103,8 @@ def test_nan_stops_the_run_says_where_and_keeps_the_last_state(tmp_path, where):
         return value + (model.map.bias - model.map.bias.detach()).abs().sqrt().sum()  # a gradient of inf * 0
 
     with pytest.raises(Diverged, match=r"step 4: .*map\.(weight|bias).* state of step 4 is kept"):
-        fit(good, broken, draw, RECIPE, folder=tmp_path, progress=False)
-    assert (tmp_path / states.STATE).read_bytes() == before
+        fit(good, broken, batches, RECIPE, folder=tmp_path, progress=False)
+    assert (tmp_path / state_files.STATE).read_bytes() == before
     assert weights(good).isfinite().all()
 
 
@@ -117,15 +114,15 @@ def test_another_recipe_another_model_and_a_damaged_state_are_refused(tmp_path):
         run(tmp_path, recipe=Recipe(steps=12, lr=0.5, warmup=3, ema=0.9))
     other = nn.Linear(3, 4)
     with pytest.raises(ResumeMismatch, match="another model"):
-        fit(other, loss, draw, RECIPE, folder=tmp_path, progress=False)
-    path = tmp_path / states.STATE
+        fit(other, loss, batches, RECIPE, folder=tmp_path, progress=False)
+    path = tmp_path / state_files.STATE
     path.write_bytes(path.read_bytes()[:100])
     with pytest.raises(ResumeMismatch, match="damaged"):
         run(tmp_path)
 
 
 def test_the_rate_rises_falls_and_ends_where_it_should():
-    recipe = Recipe(steps=1000, lr=2.0, warmup=100, last=0.01)
+    recipe = Recipe(steps=1000, lr=2.0, warmup=100, min_lr_ratio=0.01)
     rates = [recipe.rate(step) for step in range(1000)]
     assert rates[0] == pytest.approx(0.02, rel=1e-2) and max(rates) < 2
     assert rates.index(max(rates)) in range(98, 102)
@@ -135,13 +132,13 @@ def test_the_rate_rises_falls_and_ends_where_it_should():
 
 
 def test_only_matrices_decay():
-    [adamw] = training._optimizers(Model(), RECIPE)
-    assert [(len(g["params"]), g["weight_decay"]) for g in adamw.param_groups] == [(1, RECIPE.decay), (1, 0.0)]
+    [adamw] = optimizers_of(Model(), RECIPE)
+    assert [(len(g["params"]), g["weight_decay"]) for g in adamw.param_groups] == [(1, RECIPE.weight_decay), (1, 0.0)]
 
 
 def test_muon_takes_the_inner_matrices_and_adamw_all_the_rest():
     model = TubeletTokenizer(TubeletConfig((2, 4, 4), (5, 4, 3), width=16))
-    adamw, muon = training._optimizers(model, replace(RECIPE, muon=0.1))
+    adamw, muon = optimizers_of(model, replace(RECIPE, muon=0.1))
     names = {id(p): n for n, p in model.named_parameters()}
     taken = [[names[id(p)] for g in o.param_groups for p in g["params"]] for o in (adamw, muon)]
     assert sorted(taken[0] + taken[1]) == sorted(names.values())
@@ -152,7 +149,7 @@ def test_muon_takes_the_inner_matrices_and_adamw_all_the_rest():
 
 def test_muon_is_refused_where_the_model_does_not_name_its_inner_blocks():
     with pytest.raises(ValueError, match=r"Linear does not name its inner blocks.*muon=0"):
-        fit(nn.Linear(3, 3), loss, draw, replace(RECIPE, muon=0.1), progress=False)
+        fit(nn.Linear(3, 3), loss, batches, replace(RECIPE, muon=0.1), progress=False)
 
 
 def test_a_plot_and_the_state_are_written_as_the_run_goes_on(tmp_path):
@@ -168,65 +165,18 @@ def test_a_plot_and_the_state_are_written_as_the_run_goes_on(tmp_path):
     plot = Plot()
     run(tmp_path, plot=plot, save_every=0)
     assert plot.closed and plot.lengths[0] == 1 and plot.lengths[-1] == 12
-    assert sorted(p.name for p in tmp_path.iterdir() if p.suffix != ".lock") == [states.PREVIOUS, states.STATE]
-
-
-def _process(rank, world, port, folder):
-    os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port))
-    torch.set_num_threads(1)
-    torch.distributed.init_process_group("gloo", rank=rank, world_size=world)
-
-    one = nn.Linear(2, 1)
-    for parameter in one.parameters():
-        parameter.grad = torch.full_like(parameter, rank + 1.0)
-    processes.share_gradients(one)
-    assert all((parameter.grad == 1.5).all() for parameter in one.parameters())
-
-    def mine(generator):  # both halves of one batch, so that one process can do the same
-        both = torch.randn(8, 3, generator=torch.Generator().manual_seed(fit_step()))
-        return both[rank * 4 : rank * 4 + 4]
-
-    steps = iter(range(100))
-    fit_step = lambda: next(steps)  # noqa: E731
-    model = Model().eval()
-    if rank:  # whatever it begins with, it goes on from the first one's weights
-        for parameter in model.parameters():
-            parameter.data.normal_()
-    plain = lambda m, x: (m.map(x) - x.flip(1)).square().mean()  # noqa: E731
-    trained = fit(model, plain, mine, RECIPE, progress=False)
-    (folder / f"{rank}.json").write_text(json.dumps(weights(trained.model).tolist()))
-
-    def pressed(model, x):  # in one of them
-        calls.append(x)
-        if rank and len(calls) == 3:
-            signal.raise_signal(signal.SIGINT)
-        return plain(model, x)
-
-    calls = []
-    stopped = fit(Model().eval(), pressed, draw, RECIPE, progress=False)
-    assert stopped.stopped and len(calls) == 3, "all stop after the same step"
-    torch.distributed.destroy_process_group()
-
-
-def test_two_processes_train_as_one_with_both_their_batches(tmp_path):
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        port = s.getsockname()[1]
-    mp.spawn(_process, args=(2, port, tmp_path), nprocs=2)
-    a, b = (torch.tensor(json.loads((tmp_path / f"{rank}.json").read_text())) for rank in (0, 1))
-    assert torch.equal(a, b)
-    steps = iter(range(100))
-    whole = lambda generator: torch.randn(8, 3, generator=torch.Generator().manual_seed(next(steps)))  # noqa: E731
-    plain = lambda m, x: (m.map(x) - x.flip(1)).square().mean()  # noqa: E731
-    alone = fit(Model().eval(), plain, whole, RECIPE, progress=False)
-    torch.testing.assert_close(weights(alone.model), a, atol=1e-6, rtol=1e-5)
+    files = sorted(path.name for path in tmp_path.iterdir() if path.suffix != ".lock")
+    assert files == [state_files.PREVIOUS, state_files.STATE]
 
 
 def test_smoke_multiplies_in_full_precision_everywhere_and_other_profiles_where_bfloat16_pays(monkeypatch):
     monkeypatch.setenv("VG_PROFILE", "smoke")
     assert not any(profiles.mixed_precision(kind) for kind in ("cpu", "cuda", "mps"))
     monkeypatch.setenv("VG_PROFILE", "laptop")
-    assert profiles.mixed_precision("cuda") and not profiles.mixed_precision("mps")
+    assert not profiles.mixed_precision("mps")
+    for capability in ((7, 5), (8, 0), (8, 6), (9, 0)):
+        monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device, found=capability: found)
+        assert profiles.mixed_precision("cuda") is (capability >= (8, 0)), "below, bfloat16 is emulated"
     for native, pays in itertools.product((True, False), repeat=2):
         monkeypatch.setattr(profiles, "_cpu_multiplies_bfloat16", lambda native=native: native)
         monkeypatch.setattr(profiles, "_bfloat16_pays", lambda pays=pays: pays)
@@ -235,7 +185,7 @@ def test_smoke_multiplies_in_full_precision_everywhere_and_other_profiles_where_
 
 @pytest.mark.parametrize("mixed", [True, False])
 def test_in_mixed_precision_the_loss_is_computed_in_it_and_the_weights_stay_whole(monkeypatch, mixed):
-    monkeypatch.setattr(training, "mixed_precision", lambda device: mixed)
+    monkeypatch.setattr(run_module, "mixed_precision", lambda device: mixed)
     kinds = set()
 
     def watched(model, x):
@@ -243,7 +193,7 @@ def test_in_mixed_precision_the_loss_is_computed_in_it_and_the_weights_stay_whol
         return loss(model, x)
 
     model = Model()
-    trained = fit(model, watched, draw, RECIPE, progress=False)
+    trained = fit(model, watched, batches, RECIPE, progress=False)
     assert kinds == {torch.bfloat16 if mixed else torch.float32}
     assert all(v.dtype == torch.float32 and v.isfinite().all() for v in trained.model.state_dict().values())
     assert not torch.is_autocast_enabled("cpu")

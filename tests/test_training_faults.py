@@ -15,10 +15,10 @@ import torch
 from faults import child, damaged, rounds
 from torch import nn
 
-from vg import states, training
 from vg.atomic import Busy
-from vg.states import BadState
-from vg.training import Diverged, Recipe, ResumeMismatch, fit
+from vg.training import Diverged, Recipe, ResumeMismatch, fit, state_files
+from vg.training import run as run_module
+from vg.training.state_files import BadState
 
 RECIPE = Recipe(steps=12, lr=1e-2, warmup=3, ema=0.9)
 LONG = replace(RECIPE, steps=200)
@@ -36,7 +36,7 @@ class Model(nn.Module):
         return self.map(nn.functional.dropout(x, 0.2, self.training))
 
 
-def draw(generator):
+def batches(generator):
     return torch.randn(8, 3, generator=generator)
 
 
@@ -49,7 +49,7 @@ def error(model):
 
 
 def run(folder=None, recipe=RECIPE, model=None, loss=loss, **options):
-    return fit(model or Model(), loss, draw, recipe, folder=folder, progress=False, **options)
+    return fit(model or Model(), loss, batches, recipe, folder=folder, progress=False, **options)
 
 
 def weights(trained):
@@ -68,17 +68,17 @@ def folder(tmp_path):
     return tmp_path
 
 
-def same(a: states.State, b: states.State) -> bool:
+def same(a: state_files.State, b: state_files.State) -> bool:
     return a.card == b.card and all(torch.equal(a.tensors[key], b.tensors[key]) for key in {**a.tensors, **b.tensors})
 
 
 def test_a_damaged_state_says_the_same_or_the_one_before_it_is_taken(folder, capsys):
-    path, dice, older = folder / states.STATE, random.Random(0), 0
-    good, before, raw = states.read(folder), states._read(folder / states.PREVIOUS), path.read_bytes()
+    path, dice, older = folder / state_files.STATE, random.Random(0), 0
+    good, before, raw = state_files.read(folder), state_files._read(folder / state_files.PREVIOUS), path.read_bytes()
     assert (good.card["step"], before.card["step"]) == (4, 2)
     for _ in range(rounds(100)):
         path.write_bytes(damaged(raw, dice))
-        found, said = states.read(folder), capsys.readouterr().err
+        found, said = state_files.read(folder), capsys.readouterr().err
         if found.path == path:
             assert same(found, good)
         else:
@@ -89,28 +89,30 @@ def test_a_damaged_state_says_the_same_or_the_one_before_it_is_taken(folder, cap
 
 def test_a_run_goes_on_from_the_state_before_a_damaged_one_which_it_does_not_keep(folder, capsys):
     whole = run()
-    path = folder / states.STATE
+    path = folder / state_files.STATE
     path.write_bytes(path.read_bytes()[:-1] + b"?")
     run(folder, stop_at=3)
-    assert f"{states.STATE} is damaged" in capsys.readouterr().err
-    assert states._read(path).card["step"] == 3 and states._read(folder / states.PREVIOUS).card["step"] == 2
+    assert f"{state_files.STATE} is damaged" in capsys.readouterr().err
+    assert (
+        state_files._read(path).card["step"] == 3 and state_files._read(folder / state_files.PREVIOUS).card["step"] == 2
+    )
     assert torch.equal(weights(run(folder)), weights(whole))
 
 
 def test_where_both_are_damaged_it_says_so(folder):
-    for name in (states.STATE, states.PREVIOUS):
+    for name in (state_files.STATE, state_files.PREVIOUS):
         (folder / name).write_bytes((folder / name).read_bytes()[:-1] + b"?")
     with pytest.raises(BadState):
-        states.read(folder)
-    with pytest.raises(ResumeMismatch, match=rf"{states.STATE} is damaged.*Delete it to begin anew"):
+        state_files.read(folder)
+    with pytest.raises(ResumeMismatch, match=rf"{state_files.STATE} is damaged.*Delete it to begin anew"):
         run(folder)
 
 
 def test_a_state_that_was_deleted_is_not_gone_on_from(folder):
-    (folder / states.STATE).unlink()
+    (folder / state_files.STATE).unlink()
     seen = []
     run(folder, stop_at=1, loss=lambda model, x: seen.append(1) or loss(model, x))
-    assert seen == [1] and files(folder) == [states.STATE], "the older run's is no predecessor"
+    assert seen == [1] and files(folder) == [state_files.STATE], "the older run's is no predecessor"
 
 
 def test_tied_weights_are_kept(tmp_path):
@@ -143,14 +145,14 @@ def test_killed_at_any_moment_it_ends_as_if_it_was_not_and_leaves_nothing(tmp_pa
         folder = tmp_path / str(k)
         for _ in range(3):
             process = child(_train, folder)
-            while process.is_alive() and not (folder / states.STATE).exists():
+            while process.is_alive() and not (folder / state_files.STATE).exists():
                 time.sleep(0.01)
             time.sleep(0.1 * dice.random())
             process.kill()
             process.join()
             kills += process.exitcode == -signal.SIGKILL
         assert torch.equal(weights(run(folder, LONG)), whole)
-        assert files(folder) == [states.PREVIOUS, states.STATE]
+        assert files(folder) == [state_files.PREVIOUS, state_files.STATE]
     assert kills
 
 
@@ -164,7 +166,7 @@ def test_of_four_in_one_folder_one_trains_and_the_others_say_so(tmp_path):
         codes = [process.exitcode for process in processes]
         assert set(codes) <= {0, 3} and 0 in codes
         assert torch.equal(weights(run(folder, LONG)), whole)
-        assert files(folder) == [states.PREVIOUS, states.STATE]
+        assert files(folder) == [state_files.PREVIOUS, state_files.STATE]
 
 
 def test_a_folder_that_is_trained_in_is_told(tmp_path):
@@ -179,7 +181,7 @@ def test_a_folder_that_is_trained_in_is_told(tmp_path):
 
 def _train_on_a_full_disk(folder) -> None:
     resource.setrlimit(resource.RLIMIT_FSIZE, (500, 500))
-    with pytest.raises(OSError, match=rf"{states.STATE} cannot be written .*Make room.*VG_RUNS"):
+    with pytest.raises(OSError, match=rf"{state_files.STATE} cannot be written .*Make room.*VG_RUNS"):
         run(folder)
 
 
@@ -224,7 +226,7 @@ def test_an_interrupt_ends_the_step_says_which_and_what_is_returned_is_measured(
     assert "Stopped at step 6 of 12" in said and f"kept in {tmp_path}" in said
     assert stopped.stopped and [step for step, _ in stopped.history["error"]] == [4, 6]
     assert stopped.history["error"][-1][1] == error(stopped.model)["error"] and not stopped.model.training
-    assert states.read(tmp_path).card["step"] == 6
+    assert state_files.read(tmp_path).card["step"] == 6
     rest = run(tmp_path, **options)
     assert torch.equal(weights(rest), weights(whole)) and rest.history == whole.history and not rest.stopped
 
@@ -237,7 +239,7 @@ def test_without_a_folder_it_says_that_nothing_is_kept(capsys):
 def test_a_second_interrupt_is_raised_at_once_and_the_last_state_stays(folder):
     with pytest.raises(KeyboardInterrupt):
         run(folder, loss=pressing(2, times=2))
-    assert states.read(folder).card["step"] == 4
+    assert state_files.read(folder).card["step"] == 4
     assert torch.equal(weights(run(folder)), weights(run()))
 
 
@@ -274,7 +276,7 @@ def interrupted_at(k: int) -> bool:
 
 
 def test_wherever_training_is_interrupted_a_later_one_is_right(monkeypatch):
-    monkeypatch.setattr(training, "mixed_precision", lambda device: True)
+    monkeypatch.setattr(run_module, "mixed_precision", lambda device: True)
     whole, dice, places = weights(run()), random.Random(0), 1
     while interrupted_at(2**places):
         places += 1
@@ -296,7 +298,7 @@ def test_what_the_first_optimizer_would_import_comes_with_the_package():
 
 def test_processes_that_never_met_are_refused(monkeypatch):
     monkeypatch.setenv("WORLD_SIZE", "4")
-    with pytest.raises(ValueError, match=r"WORLD_SIZE is 4.*init_process_group"):
+    with pytest.raises(ValueError, match=r"WORLD_SIZE is 4.*devices\.start"):
         run()
     monkeypatch.setenv("WORLD_SIZE", "1")
     run()
@@ -305,7 +307,8 @@ def test_processes_that_never_met_are_refused(monkeypatch):
 NONSENSE = [
     {"steps": 0}, {"steps": -3}, {"steps": 2.5}, {"warmup": -1}, {"seed": -1}, {"seed": 2**40},
     {"lr": 1e38}, {"lr": -1e-3}, {"lr": math.nan}, {"lr": math.inf}, {"muon": math.nan}, {"muon": 1e38},
-    {"last": math.nan}, {"last": 2.0}, {"decay": math.nan}, {"decay": -1.0}, {"clip": 0.0}, {"clip": math.nan},
+    {"min_lr_ratio": math.nan}, {"min_lr_ratio": 2.0}, {"weight_decay": math.nan}, {"weight_decay": -1.0},
+    {"grad_clip": 0.0}, {"grad_clip": math.nan}, {"micro_batches": 0}, {"micro_batches": 5000},
     {"ema": 1.0}, {"ema": math.nan}, {"betas": (0.9, 1.0)}, {"betas": (math.nan, 0.9)},
 ]  # fmt: skip
 
@@ -323,17 +326,17 @@ def test_a_frozen_model_is_refused():
 
 
 def test_weights_that_the_last_step_broke_are_neither_kept_nor_returned(folder, monkeypatch):
-    before = (folder / states.STATE).read_bytes()
-    follow = training._Run.follow
+    before = (folder / state_files.STATE).read_bytes()
+    follow = run_module.Run.follow
 
     def broken(self):
         follow(self)
         if self.step == 5:
             self.model.map.weight.data[0, 0] = math.inf
 
-    monkeypatch.setattr(training._Run, "follow", broken)
+    monkeypatch.setattr(run_module.Run, "follow", broken)
     for where in (folder, None):
         with pytest.raises(Diverged, match=r"step 5: .*not finite in map\.weight"):
             run(where, stop_at=5)
-    assert (folder / states.STATE).read_bytes() == before
+    assert (folder / state_files.STATE).read_bytes() == before
     shutil.rmtree(folder)

@@ -7,12 +7,12 @@ import torch
 from torch import nn
 
 from vg import checkpoints
-from vg.data.cartoon import cartoon
 from vg.data.store import to_unit
 from vg.hashing import weight_hash
 from vg.models import TubeletConfig, TubeletTokenizer, tubelet
 from vg.models.frozen import Freezable
 from vg.models.quantizers import FSQ
+from vg.synthetic import draw_cartoon
 
 SHAPES = [((4, 8, 8), 1), ((2, 4, 8), 3), ((8, 4, 4), 1), ((1, 8, 4), 1)]
 
@@ -254,7 +254,7 @@ def test_a_long_clip_is_worked_through_in_pieces_with_the_numbers_of_the_whole(m
 
 def test_the_shipped_tokenizer_gives_the_same_tokens_and_frames_as_a_stream(monkeypatch):
     model = checkpoints.load("tubelet-fsq-64")
-    frames = cartoon(104, (64, 64)).frames
+    frames = draw_cartoon(104, (64, 64)).frames
     video = to_unit(frames)[None]
     monkeypatch.setattr(tubelet, "PIECE", 2**30)
     indices = model.encode(video)

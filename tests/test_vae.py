@@ -9,7 +9,7 @@ from torch import distributions as dist
 
 from vg import checkpoints
 from vg.data import image_drawings
-from vg.metrics import psnr
+from vg.evaluation import psnr
 from vg.models import VAE, VAEConfig
 from vg.models.vae import Elbo, discretized_logistic, kl_to_normal
 from vg.train import images as training

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 
 from vg import checkpoints, latents
-from vg.data import cartoon, open_store
+from vg.data import drawn_cartoon, open_store
 from vg.hashing import weight_hash
 from vg.models import VideoAutoencoder, VideoConfig, inflate
 from vg.models.video import AxialAttention, split_stride
@@ -161,7 +161,7 @@ def test_a_checkpoint_brings_it_back_with_its_codebook_and_frozen(quantizer, tmp
 
 def test_the_latent_cache_takes_it(tmp_path, monkeypatch):
     monkeypatch.setenv("VG_CACHE", str(tmp_path))
-    store, model = open_store(cartoon(), size=16, frames=40), autoencoder().freeze()
+    store, model = open_store(drawn_cartoon(), size=16, frames=40), autoencoder().freeze()
     cache = latents.write(tmp_path / "latents", model, store, name="video-test", progress=False)
     assert cache.tubelet == (4, 8, 8) and cache.levels == (8, 6, 5) and cache.grid == (2, 2)
 

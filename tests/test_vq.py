@@ -10,7 +10,7 @@ import torch
 import torch.multiprocessing as mp
 from torch import nn
 
-from vg.metrics import usage
+from vg.evaluation import usage
 from vg.models import FSQ, FSQ_LEVELS, VQ
 from vg.models.frozen import Freezable
 from vg.models.quantizers import kmeans, nearest

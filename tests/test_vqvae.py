@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from vg import checkpoints
-from vg.metrics import psnr
+from vg.evaluation import psnr
 from vg.models import VQVAE, VQVAE2, VQVAE2Config, VQVAEConfig
 from vg.recipes import image_tokenizer_loss
 

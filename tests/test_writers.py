@@ -3,6 +3,7 @@
 ``VG_ROUNDS=20`` sets how many times processes are killed.
 """
 
+import io
 import multiprocessing
 import os
 import signal
@@ -185,15 +186,18 @@ def test_bad_settings_are_refused_and_leave_nothing(tmp_path, name, settings, wo
 
 def break_midway(monkeypatch, action) -> None:
     """Have every writer call ``action`` when a part of its bytes has been written."""
-    given, contiguous = [], np.ascontiguousarray
+    given, contiguous, whole = [], np.ascontiguousarray, Image.Image.save
 
-    def third_frame(array):  # the MP4 writer asks for one frame after the other
+    def third_frame(array):  # the MP4 writer packs one frame after the other
         given.append(1)
         if len(given) == 3:
             action()
         return contiguous(array)
 
     def half_a_picture(self, path, *args, **kwargs):
+        if isinstance(path, io.BytesIO):  # the APNG writer packs one frame after the other
+            third_frame(self)
+            return whole(self, path, *args, **kwargs)
         Path(path).write_bytes(b"half of it")
         action()
 

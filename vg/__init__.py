@@ -20,14 +20,15 @@ __all__ = [
     "atomic",
     "checkpoints",
     "data",
+    "evaluation",
     "latents",
-    "metrics",
     "models",
     "paths",
     "profiles",
     "sampling",
     "search",
     "show",
+    "synthetic",
     "training",
 ]
 

@@ -49,15 +49,18 @@ def device() -> torch.device:
 
 
 def mixed_precision(where: torch.device | str) -> bool:
-    """Whether training multiplies in bfloat16 there: on CUDA, and on a CPU that is faster that way.
+    """Whether training multiplies in bfloat16 there: on a GPU that has it, and on a CPU that is faster that way.
 
-    AVX-512 BF16 takes half of the time on AMD's processors and twice the time on some of Intel's, so it is measured
-    (benchmarks/LOG.md). Not in ``smoke``, so that numbers agree on all machines.
+    CUDA has it from compute capability 8.0 on, and emulates it below. On a CPU AVX-512 BF16 takes half of the time on
+    AMD's and twice the time on some of Intel's, so it is measured (benchmarks/LOG.md). Not in ``smoke``, so that
+    numbers agree on all machines.
     """
     kind = torch.device(where).type
     if profile().name == "smoke" or kind not in ("cuda", "cpu"):
         return False
-    return kind == "cuda" or (_cpu_multiplies_bfloat16() and _bfloat16_pays())
+    if kind == "cuda":
+        return torch.cuda.get_device_capability(where) >= (8, 0)
+    return _cpu_multiplies_bfloat16() and _bfloat16_pays()
 
 
 @functools.cache

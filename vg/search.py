@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
-from vg.metrics import psnr
+from vg.evaluation import psnr
 from vg.models.digits import DigitEmbedding
 from vg.models.frozen import evaluating
 from vg.models.transformer import Prior

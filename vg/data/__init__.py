@@ -1,21 +1,20 @@
 """Where pixels come from: sources, frame stores, shots, clips, writers. Frames are uint8 in here only."""
 
-from vg.data.cartoon import Cartoon
 from vg.data.cifar import cifar10
 from vg.data.clips import Clips
 from vg.data.decode import BadVideo
 from vg.data.images import Images, ImageSet, image_drawings, image_folder
+from vg.data.pixels import to_uint8, to_unit
 from vg.data.restore import Restoration, restore
 from vg.data.shots import Shot, find_shots, split_shots
-from vg.data.sources import Source, cartoon, film, video
+from vg.data.sources import Source, drawn_cartoon, film, video
 from vg.data.stills import BadImages
-from vg.data.store import FrameStore, open_store, open_stores, to_uint8, to_unit
+from vg.data.store import FrameStore, open_store, open_stores
 from vg.data.writers import save
 
 __all__ = [
     "BadImages",
     "BadVideo",
-    "Cartoon",
     "Clips",
     "FrameStore",
     "ImageSet",
@@ -23,8 +22,8 @@ __all__ = [
     "Restoration",
     "Shot",
     "Source",
-    "cartoon",
     "cifar10",
+    "drawn_cartoon",
     "film",
     "find_shots",
     "image_drawings",

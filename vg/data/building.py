@@ -22,11 +22,11 @@ import torch
 from tqdm.auto import tqdm
 
 from vg.data import decode
-from vg.data.cartoon import cartoon as draw
 from vg.data.restore import corrected, measure, restore
 from vg.data.scale import Size
 from vg.data.shots import Shot, shots_in
 from vg.data.sources import Source
+from vg.synthetic import draw_cartoon
 from vg.threads import one_thread
 
 SMALL = (64, 64)  # pixels at which shots are found
@@ -38,7 +38,7 @@ def build(source: Source, wanted: Sequence[dict], folders: Sequence[Path]) -> No
     """Fill each folder with a store: ``frames.npy``, and ``store.json``, which is written last.
 
     Args:
-        source: from ``film``, ``video`` or ``cartoon``.
+        source: from ``film``, ``video`` or ``drawn_cartoon``.
         wanted: settings of each store; all have the same ``fps``, ``grey``, ``frames`` and ``partial``.
         folders: empty ones, on one disk.
 
@@ -54,7 +54,7 @@ def build(source: Source, wanted: Sequence[dict], folders: Sequence[Path]) -> No
 
 
 def _draw(settings: dict, folder: Path) -> None:
-    drawn = draw(settings["frames"], tuple(settings["size"]), settings["fps"])
+    drawn = draw_cartoon(settings["frames"], tuple(settings["size"]), settings["fps"])
     pixels = drawn.frames if settings["grey"] else drawn.frames.repeat(1, 3, 1, 1)
     if settings["restored"]:
         pixels = torch.cat([restore(pixels[start:stop])[0] for start, stop in drawn.shots])

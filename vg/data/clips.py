@@ -7,8 +7,9 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from vg.data.pixels import to_unit
 from vg.data.shots import Shot
-from vg.data.store import FrameStore, to_unit
+from vg.data.store import FrameStore
 
 
 class Clips(Dataset):

@@ -9,10 +9,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vg.data import archives, drawings, image_files, image_store
+from vg.data import archives, image_files, image_store
 from vg.data import download as net
 from vg.data.sealed import Blocks
 from vg.data.sources import _short
+from vg.synthetic import drawings
 
 
 @dataclass(frozen=True, eq=False)
@@ -140,7 +141,7 @@ def pictures(path: Path, size: int, name: str, note: str, classes: tuple[str, ..
 
 
 def image_drawings(seed: int = 0, train: int = 20_000, test: int = 2_000) -> Images:
-    """Small coloured drawings, 32x32, in ten classes: no file, no network. See ``vg.data.drawings``.
+    """Small coloured drawings, 32x32, in ten classes: no file, no network. See ``vg.synthetic.drawings``.
 
     The same seed gives the same drawings; more of them begin with the fewer.
 
@@ -164,7 +165,7 @@ def image_drawings(seed: int = 0, train: int = 20_000, test: int = 2_000) -> Ima
 
     source = {"code": drawings.code_sha256(), "seed": seed, **many}
     stored = image_store.stored("drawings", drawings.SIZE, source, make, verb="drawing")
-    return open_images(stored, "drawings", "drawn by vg.data.drawings", None)
+    return open_images(stored, "drawings", "drawn by vg.synthetic.drawings", None)
 
 
 def open_images(stored: image_store.Stored, name: str, note: str, path: Path | None) -> Images:

@@ -1,6 +1,5 @@
 """Where pixels come from: the film, a video of your own, or the cartoon that is drawn here."""
 
-import hashlib
 import os
 from dataclasses import dataclass
 from functools import cached_property
@@ -9,6 +8,7 @@ from pathlib import Path
 from vg import paths
 from vg.data import download as net
 from vg.profiles import profile
+from vg.synthetic import cartoon
 
 ITEM = "steamboat-willie-mickey"  # https://archive.org/details/steamboat-willie-mickey
 STEM = "steamboat_willie"
@@ -35,8 +35,7 @@ class Source:
         """Hex digest that changes when the pixels do: of the file, or of the code that draws the cartoon."""
         if self.path is not None:
             return net.digest(self.path, "sha256")
-        code = sorted(Path(__file__).parent.glob("cartoon*.py"))
-        return hashlib.sha256(b"".join(file.read_bytes() for file in code)).hexdigest()
+        return cartoon.code_sha256()
 
     def describe(self) -> str:
         """One line for a notebook to print: name, what it is, where it lies, how big."""
@@ -94,9 +93,9 @@ def video(path: str | os.PathLike) -> Source:
     return Source(name=path.stem, path=path, old=False, note="a video of your own")
 
 
-def cartoon() -> Source:
-    """The cartoon drawn by ``vg.data.cartoon``: no file, no network."""
-    return Source(name="cartoon", path=None, old=False, note="drawn by vg.data.cartoon")
+def drawn_cartoon() -> Source:
+    """The cartoon drawn by ``vg.synthetic.cartoon``: no file, no network."""
+    return Source(name="cartoon", path=None, old=False, note="drawn by vg.synthetic.cartoon")
 
 
 def find_film(folder: Path) -> Path | None:
@@ -115,7 +114,7 @@ def _film(path: Path) -> Source:
 
 def _cartoon_because(reason: str) -> Source:
     print(f"Drawing the cartoon instead of the film: {reason.rstrip('.')}.")
-    return cartoon()
+    return drawn_cartoon()
 
 
 def _folders() -> list[Path]:

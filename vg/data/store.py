@@ -23,6 +23,7 @@ from torch import Tensor
 from vg import atomic, paths
 from vg.data.building import build
 from vg.data.decode import MOST_FPS
+from vg.data.pixels import to_unit
 from vg.data.sealed import Blocks, Sealed, opened
 from vg.data.shots import Shot
 from vg.data.sources import Source
@@ -67,16 +68,6 @@ class FrameStore:
         return f"FrameStore({self.name!r}, {T} frames of {H}x{W} {kind}, {len(self.shots)} shots)"
 
 
-def to_unit(frames: Tensor) -> Tensor:
-    """uint8 (..., T, C, H, W) -> float (..., C, T, H, W) in [-1, 1]."""
-    return frames.float().div(127.5).sub(1).movedim(-4, -3)
-
-
-def to_uint8(clip: Tensor) -> Tensor:
-    """float (..., C, T, H, W) in [-1, 1] -> uint8 (..., T, C, H, W); what lies beyond is clipped."""
-    return clip.add(1).mul(127.5).round().clamp(0, 255).byte().movedim(-3, -4)
-
-
 def open_store(
     source: Source,
     size: int | tuple[int, int] = 64,
@@ -89,7 +80,7 @@ def open_store(
     """The frames of a source; decoded, cut into shots and restored the first time, reused afterwards.
 
     Args:
-        source: from ``film``, ``video`` or ``cartoon``.
+        source: from ``film``, ``video`` or ``drawn_cartoon``.
         size: height and width in pixels, or one number for both; the whole picture is squeezed to it.
         fps: frames a second. Where that is within 2% of every n-th frame of the file, these are taken.
         grey: one channel, else three.

@@ -21,13 +21,15 @@ from PIL import Image
 from torch import Tensor
 
 from vg import atomic
+from vg.data import apng
 from vg.data.decode import MOST_FPS
+from vg.data.palette import Palette
+from vg.data.pixels import resize, to_uint8
 from vg.data.video_file import quiet_threads
 
 SLOWEST = 0.01  # frames a second: a GIF holds a frame for up to 655 seconds
 MOST_SIDE = 16_384  # pixels of a picture, enlarged: x264's limit
 FASTEST_GIF = 50  # frames a second: browsers slow down what is faster
-SAMPLE = 16_384  # pixels from which a palette is chosen
 
 
 def save(path: str | os.PathLike, video: Tensor, fps: float = 12, scale: int = 1) -> Path:
@@ -98,8 +100,8 @@ def write_gif(path: str | os.PathLike, video: Tensor, fps: float = 12, scale: in
     if not 2 <= colours <= 255:
         raise ValueError(f"colours is {colours}; a GIF's palette here has 2 to 255.")
     frames = _frames(video, fps, scale)
-    indices, palette = _greys(frames[..., 0], colours) if _is_grey(frames) else _colours(frames, colours)
-    indices, palette = _part_twins(indices, palette)
+    chosen = Palette(frames, colours)
+    indices, palette = _part_twins(chosen(frames), chosen.table)
     images = [Image.fromarray(frame).convert("P") for frame in indices]
     for image in images:
         image.putpalette(palette.tobytes())
@@ -126,19 +128,8 @@ def write_apng(path: str | os.PathLike, video: Tensor, fps: float = 12, scale: i
     """
     frames = _frames(video, fps, scale)
     frames = frames[..., :1] if _is_grey(frames) else frames
-    images = [Image.fromarray(frame.squeeze(-1) if frame.shape[-1] == 1 else frame) for frame in frames]
-    # Equal neighbours would be merged into one frame; opaque pictures look the same under either blend.
-    blends = [i % 2 for i in range(len(images))]
-    with _whole(path) as temporary:
-        images[0].save(
-            temporary,
-            "PNG",
-            save_all=True,
-            append_images=images[1:],
-            duration=[1000 / fps] * len(images),
-            loop=0,
-            blend=blends,
-        )
+    with _whole(path) as temporary, temporary.open("wb") as file:
+        file.writelines(apng.exact(frames, fps))
     return Path(path)
 
 
@@ -166,49 +157,17 @@ def _frames(video: Tensor, fps: float, scale: int) -> np.ndarray:
     if video.is_floating_point():
         if video.isnan().any():
             raise ValueError("The clip holds NaN: look at the model that made it.")
-        video = ((video.float().clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
-    elif video.dtype != torch.uint8:
+        frames = to_uint8(video)
+    elif video.dtype == torch.uint8:
+        frames = video.movedim(0, 1)
+    else:
         raise TypeError(f"A clip is float in [-1, 1] or uint8 in [0, 255]; this one is {video.dtype}.")
-    frames = video.permute(1, 2, 3, 0).contiguous().numpy()
-    return frames if scale == 1 else np.stack([_enlarge(frame, int(scale)) for frame in frames])
-
-
-def _enlarge(frame: np.ndarray, scale: int) -> np.ndarray:
-    height, width, channels = frame.shape
-    image = Image.fromarray(frame[..., 0] if channels == 1 else frame)
-    image = image.resize((scale * width, scale * height), Image.Resampling.LANCZOS)
-    return np.asarray(image).reshape(scale * height, scale * width, channels)
+    pixels = frames.movedim(1, 3).contiguous().numpy()
+    return pixels if scale == 1 else np.stack([resize(frame, scale, smooth=True) for frame in pixels])
 
 
 def _is_grey(frames: np.ndarray) -> bool:
     return bool((frames == frames[..., :1]).all())
-
-
-def _greys(frames: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
-    """Greys ``(T, H, W)`` as palette indices ``(T, H, W)``, and the palette ``(K, 3)``, K up to ``count``."""
-    levels = np.unique(frames)
-    if len(levels) > count:
-        levels = np.linspace(levels[0], levels[-1], count).round().astype(np.uint8)
-    nearest = np.abs(np.arange(256)[:, None] - levels[None].astype(int)).argmin(1).astype(np.uint8)
-    return nearest[frames], np.repeat(levels[:, None], 3, axis=1)
-
-
-def _colours(frames: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
-    """Colours ``(T, H, W, 3)`` as palette indices ``(T, H, W)``, and the palette ``(K, 3)``, K <= ``count``.
-
-    Where there are more, the palette is chosen on every n-th pixel: median cut, then k-means.
-    """
-    shape = frames.shape[:3]
-    pixels = frames.reshape(-1, 3)
-    used, places = np.unique(pixels, axis=0, return_inverse=True)
-    if len(used) <= count:
-        return places.reshape(shape).astype(np.uint8), used
-    sample = pixels[:: -(-len(pixels) // SAMPLE)]
-    chosen = Image.fromarray(sample[None]).quantize(count, Image.Quantize.MEDIANCUT, kmeans=1)
-    whole = Image.fromarray(frames.reshape(shape[0] * shape[1], shape[2], 3))
-    mapped = whole.quantize(palette=chosen, dither=Image.Dither.NONE)
-    palette = np.array(chosen.getpalette(), dtype=np.uint8).reshape(-1, 3)[:count]
-    return np.asarray(mapped).reshape(shape).copy(), palette
 
 
 def _part_twins(indices: np.ndarray, palette: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -8,8 +8,19 @@ from frame 1 on gives other tokens than cut from frame 0 on; each such phase, an
 *view* of the shot, and the prior can learn from all of them.
 """
 
+from vg.latents.opening import open_cache
 from vg.latents.plan import CacheCorrupt, CacheMismatch, Entry
 from vg.latents.reading import LatentCache, Windows, made_from
 from vg.latents.writing import plan_of, write
 
-__all__ = ["CacheCorrupt", "CacheMismatch", "Entry", "LatentCache", "Windows", "made_from", "plan_of", "write"]
+__all__ = [
+    "CacheCorrupt",
+    "CacheMismatch",
+    "Entry",
+    "LatentCache",
+    "Windows",
+    "made_from",
+    "open_cache",
+    "plan_of",
+    "write",
+]

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from vg.show.pictures import Picture
-from vg.show.pixels import _array
+from vg.show.pixels import to_array
 
 COLOURS = ("#2f6f9f", "#d1782c", "#4b8f5a", "#a2477f", "#7a6a52", "#5b5ea6", "#9a9a3a", "#b04a4a")
 QUIET = "#8a8a8a"  # baselines, rules, masked places
@@ -93,7 +93,7 @@ def curves(
 
 def _points(name: str, values: Sequence) -> np.ndarray:
     """``(n, 2)`` floats from pairs or from plain numbers."""
-    points = np.asarray([_array(v) for v in values], dtype=np.float64)
+    points = np.asarray([to_array(v) for v in values], dtype=np.float64)
     if points.ndim == 1:
         points = np.stack([np.arange(len(points)), points], axis=1) if len(points) else points.reshape(0, 2)
     if points.ndim != 2 or points.shape[1] != 2:
@@ -162,7 +162,7 @@ def bias_figure(bias, titles: Sequence[str] | None = None, columns: int = 4, flo
     Raises:
         ValueError: if the shape is another one, NaN is in it, or there are not as many titles as heads.
     """
-    bias = _array(bias)
+    bias = to_array(bias)
     bias = bias[None] if bias.ndim == 2 else bias
     if bias.ndim != 3:
         raise ValueError(f"expected a bias (N, Lq, Lk) or (Lq, Lk), got shape {bias.shape}")

@@ -20,8 +20,9 @@ from torch import Tensor
 
 from vg import paths
 from vg.data import save
+from vg.data.pixels import resize, to_pil
 from vg.sampling import Stream, knobs
-from vg.show.pixels import named, resize, to_pil
+from vg.show.pixels import named
 from vg.show.player import HIDE_STATIC, live_view
 
 FASTEST = 100  # frames a second, more than a page shows

@@ -10,7 +10,9 @@ import matplotlib
 import numpy as np
 from PIL import Image, ImageFont
 
-from vg.show.pixels import PAPER, frames, named, palette, resize, text, to_pil
+from vg.data.palette import Palette
+from vg.data.pixels import resize, to_pil
+from vg.show.pixels import PAPER, frames, named, text
 
 LIMIT = 100_000  # bytes of one picture; the notebook stores it as base64, 4/3 of that
 GAP, HEAD = 3, 16  # pixels between pictures, and of a line of labels
@@ -49,12 +51,14 @@ class Picture:
 
 def _png(image: Image.Image, colours: int) -> bytes:
     if colours < 256:
+        pixels = np.asarray(image)
         if image.mode == "L":
-            levels = colours - 1
-            image = image.point([round(round(v / 255 * levels) * 255 / levels) for v in range(256)])
+            chosen = Palette(pixels[..., None], colours)
+            image = Image.fromarray(chosen.table[chosen(pixels[..., None]), 0])
         else:
-            chosen = palette(np.asarray(image), 2 * colours)
-            image = image.quantize(palette=chosen, dither=Image.Dither.NONE)
+            chosen = Palette(pixels, 2 * colours)
+            image = Image.fromarray(chosen(pixels))
+            image.putpalette(chosen.table.tobytes())
     out = io.BytesIO()
     image.save(out, "PNG", optimize=True)
     return out.getvalue()

@@ -6,7 +6,10 @@ from collections.abc import Mapping, Sequence
 from functools import lru_cache
 
 import numpy as np
+import torch
 from PIL import Image, ImageDraw, ImageFont
+
+from vg.data.pixels import to_uint8
 
 LAYOUTS = "(C, T, H, W), (C, H, W) or (H, W) with C 1 or 3, float in [-1, 1] or uint8"
 INK, PAPER = 60, 255  # grey levels of labels and of the space between pictures
@@ -25,7 +28,7 @@ def frames(video) -> np.ndarray:
     Raises:
         ValueError: if the shape, the type or the range is another one; the sentence says what was expected.
     """
-    pixels = _array(video)
+    pixels = to_array(video)
     if pixels.ndim == 5 and pixels.shape[0] == 1:
         pixels = pixels[0]
     if pixels.ndim == 2:
@@ -44,21 +47,13 @@ def frames(video) -> np.ndarray:
         raise ValueError(f"expected {LAYOUTS}, got shape {tuple(np.shape(video))}{hint}")
     if 0 in pixels.shape:
         raise ValueError(f"the picture is empty: shape {tuple(np.shape(video))}")
-    return np.ascontiguousarray(_to_uint8(pixels).transpose(1, 2, 3, 0))
+    if pixels.dtype != np.uint8:
+        _check_range(pixels)
+        return to_uint8(torch.from_numpy(pixels)).movedim(1, 3).contiguous().numpy()
+    return np.ascontiguousarray(pixels.transpose(1, 2, 3, 0))
 
 
-def _array(video) -> np.ndarray:
-    """Tensor (any device, any float type) or array-like as a numpy array."""
-    if hasattr(video, "detach"):
-        video = video.detach().cpu()
-        if video.is_floating_point():
-            video = video.float()
-    return np.asarray(video)
-
-
-def _to_uint8(pixels: np.ndarray) -> np.ndarray:
-    if pixels.dtype == np.uint8:
-        return pixels
+def _check_range(pixels: np.ndarray) -> None:
     if not np.issubdtype(pixels.dtype, np.floating):
         raise ValueError(f"expected float in [-1, 1] or uint8, got {pixels.dtype}")
     low, high = float(pixels.min()), float(pixels.max())
@@ -66,7 +61,15 @@ def _to_uint8(pixels: np.ndarray) -> np.ndarray:
         raise ValueError("the picture holds NaN or infinite values")
     if max(-low, high) > 8:
         raise ValueError(f"expected float in [-1, 1], got values from {low:.1f} to {high:.1f}: 0..255 is for uint8")
-    return np.rint((np.clip(pixels, -1, 1) + 1) * 127.5).astype(np.uint8)
+
+
+def to_array(video) -> np.ndarray:
+    """Tensor (any device, any float type) or array-like as a numpy array."""
+    if hasattr(video, "detach"):
+        video = video.detach().cpu()
+        if video.is_floating_point():
+            video = video.float()
+    return np.asarray(video)
 
 
 def named(clips, labels: Sequence[str] | None = None) -> list[tuple[str, np.ndarray]]:
@@ -102,44 +105,6 @@ def named(clips, labels: Sequence[str] | None = None) -> list[tuple[str, np.ndar
         raise ValueError(f"clips shown together must have one height and width, got {found}")
     channels = max(row.shape[3] for _, row in rows)
     return [(name, np.broadcast_to(row, (*row.shape[:3], channels))) for name, row in rows]
-
-
-def resize(frame: np.ndarray, scale: float, smooth: bool = False) -> np.ndarray:
-    """Scale one frame ``(H, W, C)`` uint8; nearest pixel (or Lanczos if ``smooth``) up, box average down."""
-    if scale == 1:
-        return frame
-    height, width = (max(1, round(side * scale)) for side in frame.shape[:2])
-    if scale > 1 and not smooth and scale == int(scale):
-        return frame.repeat(int(scale), axis=0).repeat(int(scale), axis=1)
-    how = Image.Resampling.BOX if scale < 1 else Image.Resampling.LANCZOS if smooth else Image.Resampling.NEAREST
-    return np.asarray(to_pil(frame).resize((width, height), how)).reshape(height, width, -1)
-
-
-def to_pil(frame: np.ndarray) -> Image.Image:
-    """``(H, W, 1 or 3)`` uint8 as a PIL image, mode L or RGB."""
-    return Image.fromarray(np.ascontiguousarray(frame[..., 0] if frame.shape[-1] == 1 else frame))
-
-
-def palette(sample: np.ndarray, colours: int) -> Image.Image:
-    """A palette for RGB pixels that keeps grey film grey: even greys, the rest fitted to what has colour.
-
-    Args:
-        sample: ``(..., 3)`` uint8.
-        colours: size of the palette, at most 256.
-
-    Returns:
-        a PIL image of mode P, for ``Image.quantize(palette=...)``.
-    """
-    pixels = sample.reshape(-1, 3)
-    is_grey = np.ptp(pixels, axis=1) <= 8
-    greys = colours if is_grey.all() else colours // 2 if is_grey.any() else 2
-    chosen = [round(i * 255 / (greys - 1)) for i in range(greys) for _ in range(3)]
-    if greys < colours:
-        tinted = Image.fromarray(np.ascontiguousarray(pixels[~is_grey][None]))
-        chosen += tinted.quantize(colours - greys, dither=Image.Dither.NONE).getpalette()
-    holder = Image.new("P", (1, 1))
-    holder.putpalette(chosen[: 3 * colours])
-    return holder
 
 
 def text(canvas: np.ndarray, box: tuple[int, int, int, int], words: str, align: str = "l") -> None:

@@ -10,9 +10,10 @@ import ipywidgets as widgets
 import numpy as np
 from IPython.display import display
 
-from vg.show.apng import encode
+from vg.data.apng import encode
+from vg.data.pixels import resize, to_pil
 from vg.show.pictures import check_scale, tiles
-from vg.show.pixels import named, resize, to_pil
+from vg.show.pixels import named
 
 LIMIT = 75_000  # bytes of the animated PNG; the notebook stores it as base64, 4/3 of that
 VIEW = "application/vnd.jupyter.widget-view+json"

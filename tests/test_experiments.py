@@ -1,0 +1,272 @@
+"""Laws of an experiment: one value, one folder, one command; what cannot be trained is one sentence before the work."""
+
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from vg import atomic, checkpoints, paths
+from vg.data import save
+from vg.experiments import REGISTRY, Experiment, FilmData, ImageExperiment
+from vg.experiments import run as running
+from vg.experiments.config import PriorPart, digest, scaled, to_json
+from vg.experiments.film import sides
+from vg.experiments.prior import adapted, scene_names
+from vg.experiments.run import Run, find_pair
+from vg.models import VAEConfig
+from vg.train import main
+from vg.training import Recipe
+
+OPTIONS = """--size 16 --fps 12 --scale 1
+    --tokenizer.width 16 --tokenizer.encoder-depth 1 --tokenizer.decoder-depth 1 --tokenizer.recipe.steps 4
+    --prior.width 16 --prior.depth 1 --prior.heads 2 --prior.context 1 --prior.recipe.steps 4 --prior.window 2
+    --features.width 8 --features.size 16 --features.recipe.steps 2 --features.batch 2
+    --sampling.clips 2 --sampling.frames 24 --sampling.measured 4"""
+TINY = OPTIONS.split()
+
+
+def moving(frames: int, height: int = 32, width: int = 48, colour: bool = True) -> torch.Tensor:
+    """A red square that crosses a blue picture, (C, T, H, W); a grey one without ``colour``."""
+    video = torch.full((3, frames, height, width), -0.6)
+    video[2] = 0.5
+    for k in range(frames):
+        x = 2 * k % (width - 12)
+        video[:, k, 8:20, x : x + 12] = torch.tensor([0.8, -0.7, -0.7])[:, None, None]
+    return video if colour else video[:1]
+
+
+@pytest.fixture(scope="module")
+def film(tmp_path_factory) -> Path:
+    return save(tmp_path_factory.mktemp("film") / "mine.mp4", moving(120), fps=12)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def cache(tmp_path_factory):
+    """One cache for all: frames are decoded once."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("VG_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
+@pytest.fixture(autouse=True)
+def runs(monkeypatch, tmp_path):
+    monkeypatch.setenv("VG_RUNS", str(tmp_path / "runs"))
+
+
+@pytest.fixture(scope="module")
+def done(film, cache, tmp_path_factory) -> Path:
+    """The folder of a whole experiment on a film in colour."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("VG_RUNS", str(tmp_path_factory.mktemp("runs")))
+        assert run("--film", film, *TINY) == 0
+        return only_run()
+
+
+def run(*arguments: object) -> int:
+    return main([str(each) for each in arguments])
+
+
+def told(capsys, *arguments: object) -> str:
+    """The one sentence with which the command ends."""
+    capsys.readouterr()
+    with pytest.raises(SystemExit) as ended:
+        run(*arguments)
+    said = capsys.readouterr().err.splitlines()[-1]
+    assert ended.value.code == 2 and said.startswith("python -m vg.train: error: ")
+    return said
+
+
+def only_run() -> Path:
+    [folder] = [path for path in paths.runs_dir().iterdir() if path.is_dir()]
+    return folder
+
+
+def test_one_command_leaves_a_folder_with_all_that_it_promises(done):
+    assert done.name.startswith("mine-")
+    due = {f"{part}.{end}" for part in ("tokenizer", "prior", "features") for end in ("json", "safetensors")}
+    due |= {"reconstructions.gif", "continuations.gif", "labels.gif", "README.md", "numbers.json", "experiment.json"}
+    assert due <= {path.name for path in done.iterdir()}
+    tokenizer, prior = (checkpoints.load(part, done) for part in ("tokenizer", "prior"))
+    assert tokenizer.config.channels == 3 and prior.grid == (4, 6), "in colour, and of the film's own aspect"
+    said = json.loads((done / "experiment.json").read_text())
+    assert checkpoints.card("prior", done).facts["experiment"] | {"name": "mine"} == said
+    assert said["prior"]["width"] == 16 and said["data"]["size"] == 16
+    numbers = json.loads((done / "numbers.json").read_text())
+    assert (
+        set(numbers) == {"tokenizer", "prior", "features"} and numbers["tokenizer"]["measured_on"] == "R, G and B alike"
+    )
+    text = (done / "README.md").read_text()
+    assert "PSNR of reconstructions" in text and 'load("prior", where)' in text
+
+
+def test_the_reel_is_in_colour_with_the_original_beside(done):
+    with Image.open(done / "reconstructions.gif") as gif:
+        picture = np.asarray(gif.convert("RGB")).astype(int)
+    H, W, _ = picture.shape
+    rows, columns = 2 * (16 + 4), 2 * (24 + 4)
+    assert W * rows == H * columns
+    left = picture[:, : W // 2]
+    assert (np.abs(left[..., 2] - left[..., 0]) > 80).mean() > 0.4, "the original is blue"
+
+
+def test_the_same_command_again_makes_nothing_anew_and_another_config_has_another_folder(done, film, monkeypatch):
+    monkeypatch.setenv("VG_RUNS", str(done.parent))
+    before = {path: path.stat().st_mtime_ns for path in done.rglob("*.*") if path.suffix != ".lock"}
+    assert run("--film", film, *TINY) == 0 and only_run() == done
+    kept = {path: path.stat().st_mtime_ns for path in before}
+    assert {path.name for path in before if kept[path] != before[path]} == {"experiment.json"}
+    config = Experiment(data=FilmData(film=(film,)))
+    others = [
+        replace(config, scale=0.5), replace(config, seed=1), replace(config, prior=PriorPart(width=64)),
+        replace(config, data=replace(config.data, size=32)), replace(config, data=replace(config.data, fps=6.0)),
+    ]  # fmt: skip
+    assert len({Run(each).folder for each in [config, *others]}) == 6
+
+
+def test_a_film_that_moved_is_the_same_experiment_and_one_that_changed_is_not(film, tmp_path):
+    moved, changed = tmp_path / film.name, save(tmp_path / "b" / film.name, moving(90), fps=12)
+    shutil.copy(film, moved)
+    folders = [Run(Experiment(data=FilmData(film=(path,)))).folder for path in (film, moved, changed)]
+    assert folders[0] == folders[1] != folders[2]
+
+
+def test_a_stopped_run_goes_on_and_ends_with_the_weights_of_one_that_was_not(done, film, monkeypatch, capsys):
+    fit = running.training.fit
+    monkeypatch.setattr(running.training, "fit", lambda *a, **k: fit(*a, **k, stop_at=2))
+    command = ["--film", film, *TINY, "--parts", "tokenizer"]
+    assert run(*command) == 130 and "goes on" in capsys.readouterr().err
+    assert not (only_run() / "tokenizer.json").exists(), "nothing half-trained has a card"
+    monkeypatch.setattr(running.training, "fit", fit)
+    assert run(*command) == 0
+    ours, theirs = (checkpoints.load("tokenizer", folder).state_dict() for folder in (only_run(), done))
+    assert all(torch.equal(ours[name], theirs[name]) for name in ours)
+
+
+def test_the_second_of_two_identical_runs_says_so_and_stops(film, capsys):
+    default = Experiment(data=FilmData(film=(film,)))
+    with atomic.locked(Run(default).folder, "training"):
+        assert "another process is training mine" in told(capsys, "--film", film)
+        assert list(paths.runs_dir().glob("*/*")) == []
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        (["prior-65"], "prior-64"),
+        (["--film", "none.mp4"], "no file"),
+        (["--scale", "0"], "scale is 0"),
+        (["--prior.recipe.lr", "-1"], "lr is -1"),
+        (["--parts", "prior"], "tokenizer.use"),
+        (["--from", "tubelet-46"], "tubelet-fsq-64"),
+        (["--parts", "prior", "--tokenizer.use", "nothing"], "tubelet-fsq-64"),
+        (["--name", "a/b"], "'a/b'"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_what_cannot_be_is_one_sentence(wrong, said, film, capsys):
+    film = [] if "--film" in wrong or wrong[0] == "prior-65" else ["--film", film]
+    assert said in told(capsys, *wrong, *film)
+    assert not paths.runs_dir().exists()
+
+
+def test_too_little_film_is_refused_with_what_would_do_before_anything_is_trained(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(running.training, "fit", lambda *_, **__: pytest.fail("it began"))
+    short = save(tmp_path / "short.mp4", moving(60), fps=12)
+    assert "7 seconds" in told(capsys, "--film", short, *TINY)
+    enough = save(tmp_path / "enough.mp4", moving(84), fps=12)
+    with pytest.raises(pytest.fail.Exception, match="it began"):
+        run("--film", enough, *TINY)
+
+
+def test_a_pair_is_trained_on_from_and_another_grid_is_adapted(done, film, tmp_path, monkeypatch, capsys):
+    wide = save(tmp_path / "wide.mp4", moving(90, 32, 64), fps=12)
+    begun = {}
+
+    def fit(model, *_, **__):
+        begun[type(model).__name__] = {k: v.clone() for k, v in model.state_dict().items()}
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(running.training, "fit", fit)
+    assert run("--film", wide, *TINY, "--from", done) == 130
+    tokenizer = checkpoints.load("tokenizer", done).state_dict()
+    assert all(torch.equal(begun["TubeletTokenizer"][name], value) for name, value in tokenizer.items())
+    grey = save(tmp_path / "grey.mp4", moving(90, colour=False), fps=12)
+    assert "--colour True" in told(capsys, "--film", grey, *TINY, "--from", done)
+
+
+def test_a_prior_for_another_grid_keeps_its_weights_and_forgets_its_labels(done):
+    prior = checkpoints.load("prior", done, trainable=True)
+    cache = SimpleNamespace(levels=prior.levels, grid=(8, 12), shots=[0] * 5)
+    made = adapted(prior, cache)
+    assert made.grid == (8, 12) and made.config.scenes == 5 and made.laid_out() == []
+    assert all(torch.equal(a, b) for a, b in zip(made.layers.parameters(), prior.layers.parameters()))
+    old, new = prior.place.view(4, 6, -1), made.place.view(8, 12, -1)
+    torch.testing.assert_close(new.mean((0, 1)), old.mean((0, 1)), atol=1e-3, rtol=1e-2)
+    with pytest.raises(ValueError, match="one pair"):
+        adapted(prior, SimpleNamespace(levels=(3, 3), grid=(8, 12), shots=[0]))
+
+
+def test_a_shipped_pair_is_found_by_either_name_and_a_folder_by_its_path(done):
+    pair = find_pair("tubelet-fsq-64")
+    assert pair == find_pair("prior-64") and {part: name for part, (name, _) in pair.items()} == {
+        "tokenizer": "tubelet-fsq-64",
+        "prior": "prior-64",
+    }
+    assert find_pair(str(done)) == {"tokenizer": ("tokenizer", done), "prior": ("prior", done)}
+
+
+def test_a_scaled_recipe_has_its_share_of_the_steps_and_a_warm_up_that_fits():
+    recipe = Recipe(steps=1000, warmup=50)
+    for scale, steps, warmup in ((1, 1000, 50), (0.1, 100, 10), (0.001, 1, 1), (2, 2000, 50)):
+        made = scaled(recipe, Experiment(scale=scale, seed=3))
+        assert (made.steps, made.warmup, made.seed) == (steps, warmup, 3)
+
+
+def test_the_hash_is_of_all_that_an_experiment_says(film):
+    one = ImageExperiment("a", VAEConfig(), Recipe(steps=5))
+    assert digest(one) == digest(replace(one, name="b")) != digest(replace(one, batch=3))
+    assert digest(one, "1") != digest(one, "2")
+    assert json.loads(json.dumps(to_json(one))) == to_json(one)
+
+
+def test_models_are_published_under_the_names_that_they_are_known_by(done, film, tmp_path, monkeypatch):
+    monkeypatch.setenv("VG_RUNS", str(done.parent))
+    assert run("--film", film, *TINY, "--to", tmp_path / "all") == 0
+    assert checkpoints.names(tmp_path / "all") == ["mine-features", "mine-prior", "mine-tokenizer"]
+    assert checkpoints.card("mine-prior", tmp_path / "all").facts["tokenizer"]["name"] == "mine-tokenizer"
+
+
+@pytest.mark.parametrize(("height", "width", "due"), [(446, 720, (64, 103)), (720, 446, (103, 64)), (9, 9, (64, 64))])
+def test_the_short_side_is_the_size_that_was_asked_for(height, width, due):
+    assert sides(64, height, width) == due
+
+
+@pytest.mark.parametrize("name", REGISTRY)
+def test_every_shipped_name_is_an_experiment_whose_first_step_runs(name, monkeypatch):
+    """On the drawn cartoon and on drawings, one step of two of a batch; what follows is not measured."""
+    monkeypatch.setenv("VG_PROFILE", "smoke")
+    experiment = REGISTRY[name]
+    seen = []
+
+    def fit(model, loss, batches, recipe, **options):
+        batch = batches(torch.Generator().manual_seed(0))[:1]
+        value = loss(model.train(), batch)
+        value.backward()
+        seen.append((recipe.steps, float(value)))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(running.training, "fit", fit)
+    assert run(name) == 130
+    assert seen[0][0] > 1000 and torch.tensor(seen[0][1]).isfinite()
+    assert only_run().name.startswith(f"{name}-") and experiment.name == name
+
+
+def test_names_of_scenes_are_as_many_as_the_shots():
+    store = SimpleNamespace(name="mine", shots=[(0, 5), (5, 9)])
+    assert scene_names(store) == ["shot-1", "shot-2"]

@@ -1,0 +1,35 @@
+"""Pixels as floats, as bytes, at another size, as Pillow's images: what every picture that is written goes through."""
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+
+def to_unit(frames: Tensor) -> Tensor:
+    """uint8 (..., T, C, H, W) -> float (..., C, T, H, W) in [-1, 1]."""
+    return frames.float().div(127.5).sub(1).movedim(-4, -3)
+
+
+def to_uint8(clip: Tensor) -> Tensor:
+    """float (..., C, T, H, W) in [-1, 1] -> uint8 (..., T, C, H, W), rounded; values beyond the range are clipped.
+
+    Half precision is computed in single: bfloat16 has no more than eight bits, and 127.5 times it would be off by one.
+    """
+    return clip.float().add(1).mul(127.5).round().clamp(0, 255).to(torch.uint8).movedim(-3, -4)
+
+
+def to_pil(frame: np.ndarray) -> Image.Image:
+    """(H, W, 1 or 3) uint8 as a Pillow image, mode L or RGB."""
+    return Image.fromarray(np.ascontiguousarray(frame[..., 0] if frame.shape[-1] == 1 else frame))
+
+
+def resize(frame: np.ndarray, scale: float, smooth: bool = False) -> np.ndarray:
+    """Scale one frame (H, W, C) uint8: nearest pixel (or Lanczos if ``smooth``) up, box average down."""
+    if scale == 1:
+        return frame
+    height, width = (max(1, round(side * scale)) for side in frame.shape[:2])
+    if scale > 1 and not smooth and scale == int(scale):
+        return frame.repeat(int(scale), axis=0).repeat(int(scale), axis=1)
+    how = Image.Resampling.BOX if scale < 1 else Image.Resampling.LANCZOS if smooth else Image.Resampling.NEAREST
+    return np.asarray(to_pil(frame).resize((width, height), how)).reshape(height, width, -1)

@@ -1,0 +1,71 @@
+"""What a card says of a prior: the bits that a token costs on held-out shots, beside the baselines."""
+
+import math
+
+import torch
+from torch import Tensor
+
+from vg.evaluation.baselines import copy_bits, unigram_bits
+from vg.latents import LatentCache
+from vg.models import Prior, TubeletTokenizer
+
+LONGEST = 128  # latent frames of a shot that are measured as a whole: of the film all, of an hour the beginning
+MEASURED = 4  # latent frames of the windows in which it is measured: 32 frames
+
+
+def prior_facts(prior: Prior, tokenizer: TubeletTokenizer, cache: LatentCache, train: list, val: list) -> dict:
+    """Bits a token on the validation shots, beside the baselines: in windows, and whole from their first frame on.
+
+    The baselines count codes of patches: where a token holds several, they take them for independent of each other.
+    """
+    raw = tokenizer.bits(1, *cache.grid) / math.prod(cache.grid)
+    codes, patches = math.prod(tokenizer.patch_levels), math.prod(tokenizer.config.group)
+    seen = cache.windows(MEASURED, shots=train)
+    known = tokenizer.patch_indices(seen.take(torch.arange(0, len(seen), 7)))
+    view = view_of(cache, val)
+    held = cache.windows(MEASURED, shots=val, views=[view])
+    truth = held.take(torch.arange(len(held)))
+
+    def measured(windows: Tensor) -> Tensor:
+        with torch.no_grad():
+            return torch.cat([prior.bits(part.to(prior.start.device)).cpu() for part in windows.split(4)])
+
+    def copied(windows: Tensor) -> Tensor:
+        return patches * copy_bits(known, tokenizer.patch_indices(windows), codes)
+
+    bits, copy = measured(truth), copied(truth)
+    shots = [tokens[None, :LONGEST] for _, tokens in cache.stretches(val, [view])]  # each (1, t, h, w)
+    whole = torch.cat([measured(shot).flatten() for shot in shots])
+    whole_copy = torch.cat([copied(shot).flatten() for shot in shots])
+    return {
+        "windows": len(held),
+        "bits_a_token": round(float(bits.mean()), 3),
+        "bits_a_token_after_the_first_frame": round(float(bits[:, 1:].mean()), 3),
+        "uniform": round(raw, 3),
+        "unigram": round(patches * float(unigram_bits(known, tokenizer.patch_indices(truth), codes).mean()), 3),
+        "copy_last_frame": round(float(copy.mean()), 3),
+        "copy_last_frame_after_the_first_frame": round(float(copy[:, 1:].mean()), 3),
+        "share_of_raw_bits": round(float(bits.mean()) / raw, 4),
+        "whole_shots": {
+            "shots": len(shots),
+            "bits_a_token": round(float(whole.mean()), 3),
+            "copy_last_frame": round(float(whole_copy.mean()), 3),
+            "share_of_raw_bits": round(float(whole.mean()) / raw, 4),
+        },
+    }
+
+
+def view_of(cache: LatentCache, val: list) -> tuple[int, bool]:
+    """The view, not mirrored, that holds most of the validation shots: phase 0, but where ``val`` is a part of a shot.
+
+    Such a part may begin in the middle of a tubelet, and then another phase has one latent frame more of it.
+    """
+    views = sorted(view for view in cache.views if not view[1])
+    return max(views, key=lambda view: sum(len(tokens) for _, tokens in cache.stretches(val, [view])))
+
+
+def validation_windows(cache: LatentCache, val: list, most: int = 64) -> Tensor:
+    """The windows that a prior is measured on while it trains: int64 (up to ``most``, t, h, w)."""
+    held = cache.windows(MEASURED, shots=val, views=[view_of(cache, val)], stride=2)
+    count = min(most, len(held))
+    return held.take(torch.arange(count) * len(held) // count)

@@ -1,0 +1,121 @@
+"""What a card says of a tokenizer: how good its reconstructions of held-out clips are, beside the baselines."""
+
+import math
+
+import torch
+from torch import Tensor, nn
+from tqdm.auto import tqdm
+
+from vg.data import Clips, FrameStore, split_shots
+from vg.evaluation.baselines import mean_frame, nearest_clip
+from vg.evaluation.metrics import perplexity, psnr, ssim, stability, usage
+from vg.models import TubeletTokenizer, VideoAutoencoder
+from vg.search import search
+
+FRAMES = 16  # of a clip
+MOVES = 16 / 127.5  # a pixel moves where it is ever further than 16 grey levels from its mean over the clip
+
+
+def held_out(store: FrameStore, most: int | None = None) -> Tensor:
+    """The clips that every tokenizer is measured on: of the validation shots, every eighth frame the start of one.
+
+    Args:
+        store: the film.
+        most: so many of them at most, evenly spread; default all.
+    """
+    clips = Clips(store, split_shots(store.shots)[1], FRAMES, stride=8)
+    count = len(clips) if most is None else min(most, len(clips))
+    return clips.take(len(clips) * k // count for k in range(count))
+
+
+@torch.no_grad()
+def reconstruct(model: nn.Module, truth: Tensor) -> Tensor:
+    """Clips encoded and decoded, a few at a time, not clamped; on the CPU."""
+    where = next(model.parameters()).device
+    return torch.cat([model(part.to(where))[0].cpu() for part in truth.split(8)])
+
+
+def psnr_where_it_moves(video: Tensor, truth: Tensor) -> Tensor:
+    """PSNR of each clip over the pixels that move (``MOVES``), of clips in which some do: (up to B,) in dB."""
+    moving = ((truth - mean_frame(truth)).abs().amax((1, 2), keepdim=True) > MOVES).expand_as(truth)
+    error = ((video.clamp(-1, 1) - truth).square() * moving).flatten(1).sum(1) / moving.flatten(1).sum(1)
+    return 10 * torch.log10(4 / error[moving.flatten(1).any(1)])
+
+
+def tokenizer_facts(
+    tokenizer: TubeletTokenizer | VideoAutoencoder, store: FrameStore, most: int | None = None, search_steps: int = 0
+) -> dict:
+    """What a tokenizer reaches on the store's validation shots, in clips of 16 frames, beside the baselines.
+
+    PSNR and SSIM are means over the clips, of all channels alike: grey, or R, G and B. Codes are counted, and looked
+    at for stability, by patch where a token holds several.
+
+    Args:
+        tokenizer: on any device.
+        store: the film.
+        most: measure on so many clips at most.
+        search_steps: also measure what the decoder draws from codes that were searched for; 0 does not.
+    """
+    truth, where = held_out(store, most), next(tokenizer.parameters()).device
+    bank = Clips(store, split_shots(store.shots)[0], FRAMES, stride=4)
+    made, still = reconstruct(tokenizer, truth), mean_frame(truth)
+    grouped = isinstance(tokenizer, TubeletTokenizer)
+    codes, stable = _codes(tokenizer, store)
+    size = math.prod(tokenizer.patch_levels if grouped else tokenizer.levels)
+    tokens = tokenizer.encode(truth[:1].to(where))
+    bits = tokenizer.bits(*tokens.shape[1:]) if grouped else tokens.numel() * tokenizer.quantizer.bits
+    facts = {
+        "clips": len(truth),
+        "measured_on": "grey" if truth.shape[1] == 1 else "R, G and B alike",
+        "tokens_a_clip": tokens.numel(),
+        "bits_a_clip": round(bits, 1),
+        "psnr": _mean(psnr(made, truth)),
+        "ssim": _mean(ssim(made, truth), 4),
+        "psnr_mean_frame": _mean(psnr(still, truth)),
+        "ssim_mean_frame": _mean(ssim(still, truth), 4),
+        "psnr_nearest_training_clip": _mean(psnr(nearest_clip(truth, bank), truth)),
+        "psnr_where_it_moves": _mean(psnr_where_it_moves(made, truth)),
+        "psnr_where_it_moves_mean_frame": _mean(psnr_where_it_moves(still, truth)),
+        "usage": round(usage(codes, size), 4),
+        "perplexity": round(perplexity(codes, size), 1),
+        "codes": size,
+        "stability": stable,
+    }
+    if search_steps:
+        parts = tqdm(truth.split(8), unit="batch", desc="searching codes")
+        found = [
+            tokenizer.decode(search(tokenizer, part.to(where), search_steps, progress=False), part.shape[2:]).cpu()
+            for part in parts
+        ]
+        best = torch.cat(found)
+        facts |= {
+            "search_steps": search_steps,
+            "psnr_searched": _mean(psnr(best, truth)),
+            "ssim_searched": _mean(ssim(best, truth), 4),
+        }
+    return facts
+
+
+def _mean(values: Tensor, digits: int = 2) -> float | None:
+    """Rounded; None of none, as JSON has no NaN."""
+    return round(float(values[values.isfinite()].mean()), digits) if values.isfinite().any() else None
+
+
+def _codes(tokenizer: TubeletTokenizer | VideoAutoencoder, store: FrameStore) -> tuple[Tensor, float | None]:
+    """All codes of the film, in all phases, and how many stay the same where the picture stands still."""
+    where, grouped = next(tokenizer.parameters()).device, isinstance(tokenizer, TubeletTokenizer)
+    patch = tokenizer.patch if grouped else tokenizer.tubelet
+    codes, stable = [], []
+    for start, stop in store.shots:
+        for phase in range(patch[0]):
+            whole = (stop - start - phase) // patch[0] * patch[0]
+            if whole > 0:
+                clip = store.clip(start + phase, start + phase + whole)
+                indices = tokenizer.encode(clip.to(where)).cpu()
+                indices = tokenizer.patch_indices(indices) if grouped else indices
+                codes.append(indices.flatten())
+                if phase == 0 and whole > patch[0]:
+                    stable.append((stability(clip, indices, patch), whole))
+    stable = [(share, frames) for share, frames in stable if not math.isnan(share)]
+    share = round(sum(s * n for s, n in stable) / sum(n for _, n in stable), 4) if stable else None
+    return torch.cat(codes), share

@@ -1,0 +1,154 @@
+"""What training sees: batch samplers over clips, images and tokens. Each gives a batch from a generator."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from vg.data.clips import Clips
+from vg.data.images import ImageSet
+from vg.latents import Windows
+from vg.models.tubelet import TubeletTokenizer
+from vg.training import BatchSampler
+
+
+def tokenizer_batches(clips: Clips, batch: int, shift: int = 2, reverse: bool = False) -> BatchSampler:
+    """Random clips, mirrored half of the time and moved by up to ``shift`` pixels: float (B, C, T, H, W).
+
+    With ``reverse`` half of the batches run backwards: a short film has twice as many motions then.
+    """
+
+    def sample(generator: torch.Generator) -> Tensor:
+        video = clips.sample(batch, generator)
+        if torch.rand((), generator=generator) < 0.5:
+            video = video.flip(-1)
+        if reverse and torch.rand((), generator=generator) < 0.5:
+            video = video.flip(2)
+        down, right = torch.randint(2 * shift + 1, (2,), generator=generator).tolist()
+        H, W = video.shape[-2:]
+        padded = F.pad(video.flatten(0, 1), (shift,) * 4, mode="replicate")
+        return padded[..., down : down + H, right : right + W].reshape(video.shape)
+
+    return sample
+
+
+def random_views(
+    clips: Clips,
+    batch: int,
+    size: int | tuple[int, int],
+    least: float = 0.5,
+    most: float = 1.0,
+    whole: float = 1 / 3,
+    gain: float = 0.15,
+) -> BatchSampler:
+    """Random clips at random places and scales: a few shots look like many. Float (B, C, T, H, W), within [-1, 1].
+
+    Each clip is a part of a larger picture, of the picture's own aspect, brought to ``size``, sharp, as if the camera
+    had stood closer: a third of the time the whole picture. Mirrored half of the time, run backwards half of the
+    time, and with a little more or less contrast. With ``least`` and ``most`` both ``size / H`` and ``whole`` 0 the
+    parts are as sharp as the pictures: crops.
+
+    Args:
+        clips: of frames larger than ``size``, at best twice as large.
+        batch: B.
+        size: (H, W) of the result, or one number for both.
+        least: the smallest part that is cut out, as a share of each side; below ``size / H`` it would be blurred.
+        most: the largest.
+        whole: how often it is the whole picture.
+        gain: contrast and brightness change by up to this share of the range.
+    """
+    size = (size, size) if isinstance(size, int) else tuple(size)
+
+    def sample(generator: torch.Generator) -> Tensor:
+        made = []
+        for clip in clips.sample(batch, generator):  # (C, T, H, W)
+            all_of_it, mirrored, reversed_, scale, down, right, contrast, light = torch.rand(
+                8, generator=generator
+            ).tolist()
+            share = 1.0 if all_of_it < whole else least + (most - least) * scale
+            H, W = (round(side * share) for side in clip.shape[-2:])
+            y, x = (int(place * (side - cut + 1)) for place, side, cut in zip((down, right), clip.shape[-2:], (H, W)))
+            part = clip[..., y : y + H, x : x + W].transpose(0, 1)  # (T, C, H, W)
+            part = F.interpolate(part, size=size, mode="bilinear", antialias=True, align_corners=False)
+            part = part * (1 + gain * (2 * contrast - 1)) + gain * (2 * light - 1)
+            part = part.flip(-1) if mirrored < 0.5 else part
+            made.append((part.flip(0) if reversed_ < 0.5 else part).transpose(0, 1))
+        return torch.stack(made).clamp(-1, 1)
+
+    return sample
+
+
+def fresh_tokens(views: BatchSampler, tokenizer: TubeletTokenizer) -> BatchSampler:
+    """Clips that no cache holds, as batches for ``prior_loss`` without a label: int64 (B, t * h * w + 1), -1 last.
+
+    A few pixels to the side are other tokens, and so are other sizes: to a prior, which has to foretell tokens, a
+    short film is longer if every batch is seen from somewhere else. Encoding takes a fraction of a step of the prior.
+
+    Args:
+        views: clips (B, C, T, H, W), such as ``random_views``; T whole tubelets.
+        tokenizer: on the device that is to encode them; it learns nothing here.
+    """
+    where = next(tokenizer.parameters()).device
+
+    def sample(generator: torch.Generator) -> Tensor:
+        indices = tokenizer.encode(views(generator).to(where)).flatten(1)
+        return torch.cat([indices, torch.full_like(indices[:, :1], -1)], dim=1)
+
+    return sample
+
+
+def prior_batches(windows: Windows, batch: int, labelled: bool = True) -> BatchSampler:
+    """Random windows of the latent cache with their shots' numbers: int64 (B, t * h * w + 1), the number last.
+
+    Without ``labelled`` the number is -1, unknown: for pictures that are not what a label stands for, such as parts of
+    the scene seen from nearer.
+    """
+
+    def sample(generator: torch.Generator) -> Tensor:
+        numbers = windows.draw(batch, generator)
+        shots = windows.shots[numbers] if labelled else torch.full((batch,), -1)
+        return torch.cat([windows.take(numbers).flatten(1), shots[:, None]], dim=1)
+
+    return sample
+
+
+def mixed_batches(labelled: list[BatchSampler], fresh: list[BatchSampler], share: float = 2 / 3) -> BatchSampler:
+    """A batch of one of the ``labelled`` samplers, or with the chance ``share`` of one of the ``fresh`` ones.
+
+    A label is to say where things stand, and from nearer or in a mirror they stand elsewhere: fresh views come without.
+    """
+
+    def sample(generator: torch.Generator) -> Tensor:
+        kinds = fresh if torch.rand((), generator=generator) < share else labelled
+        return kinds[int(torch.randint(len(kinds), (), generator=generator))](generator)
+
+    return sample
+
+
+def image_batches(images: ImageSet, batch: int, mirrored: bool = True) -> BatchSampler:
+    """Random images, each mirrored with even chances unless ``mirrored`` is False: float (B, C, H, W) in [-1, 1]."""
+
+    def sample(generator: torch.Generator) -> Tensor:
+        pixels, _ = images.sample(batch, generator)
+        if not mirrored:
+            return pixels
+        turned = torch.rand(batch, 1, 1, 1, generator=generator) < 0.5
+        return torch.where(turned, pixels.flip(-1), pixels)
+
+    return sample
+
+
+def image_prior_batches(top: Tensor, bottom: Tensor, labels: Tensor, batch: int) -> BatchSampler:
+    """Random images as rows of tokens: int64 (B, h' * w' + h * w + 1): top, bottom, and the class last.
+
+    Args:
+        top, bottom: (N, h', w') and (N, h, w), integers of any type, as ``VQVAE2.encode`` gives them.
+        labels: (N,).
+        batch: B.
+    """
+
+    def sample(generator: torch.Generator) -> Tensor:
+        rows = torch.randint(len(labels), (batch,), generator=generator)
+        parts = top[rows].flatten(1), bottom[rows].flatten(1), labels[rows][:, None]
+        return torch.cat([part.long() for part in parts], dim=1)
+
+    return sample

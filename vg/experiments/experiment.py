@@ -1,0 +1,70 @@
+"""One function trains an experiment, and one folder holds what it makes."""
+
+import json
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+
+from vg import atomic, checkpoints
+from vg.experiments.config import Experiment, ImageExperiment, to_json
+from vg.experiments.features import train_features
+from vg.experiments.images import train_images
+from vg.experiments.prior import train_prior
+from vg.experiments.report import write_report
+from vg.experiments.run import Part, Run
+from vg.experiments.tokenizer import train_tokenizer
+from vg.training import devices
+
+TRAINERS: dict[str, Callable[[Run], Part]] = {  # in this order: a prior needs tokens, and is measured by features
+    "tokenizer": train_tokenizer,
+    "features": train_features,
+    "prior": train_prior,
+    "images": train_images,
+}
+
+
+def train(experiment: Experiment | ImageExperiment, to: Path | None = None) -> Path:
+    """Train all parts of an experiment that are not done yet, in its own folder under ``runs/``.
+
+    A run that was stopped goes on, one that is done is only reported, and another experiment has another folder.
+
+    Args:
+        experiment: what, and on what.
+        to: also save the models there, under the experiment's name.
+
+    Returns:
+        the folder: models with their cards, reels, numbers, and a README that says how to load them.
+
+    Raises:
+        Busy: if another process trains the same.
+        ValueError: if there is too little film, or the models that it begins with do not fit it.
+        KeyboardInterrupt: if it was stopped; the state is kept.
+    """
+    run = Run(experiment)
+    for folder in filter(None, (run.folder, to)):
+        atomic.check_writable(folder)  # now, not after an hour of training
+    with ExitStack() as stack:
+        alone = atomic.locked(run.folder, f"training {run.name}", wait=False)
+        devices.on_first_rank(lambda: stack.enter_context(alone))
+        print(f"everything is kept in {run.folder}")
+        text = json.dumps(to_json(experiment) | {"name": run.name}, indent=2)
+        devices.on_first_rank(lambda: atomic.write_bytes(run.folder / "experiment.json", text.encode()))
+        for run.part in (part for part in TRAINERS if part in experiment.parts):
+            if not run.is_done(run.part):
+                run.save(TRAINERS[run.part](run))
+        devices.on_first_rank(lambda: write_report(run))
+        if to:
+            devices.on_first_rank(lambda: publish(run, to))
+    return run.folder
+
+
+def publish(run: Run, to: Path) -> None:
+    """Save an experiment's models in another folder too: ``prior-64``, or ``my-tokenizer`` and ``my-prior``."""
+    names = {
+        part: run.name if len(run.experiment.parts) == 1 else f"{run.name}-{part}" for part in run.experiment.parts
+    }
+    for part, name in names.items():
+        facts = checkpoints.card(part, run.folder).facts
+        if facts.get("tokenizer", {}).get("name") == "tokenizer":
+            facts["tokenizer"] |= {"name": names["tokenizer"]}
+        checkpoints.save(name, checkpoints.load(part, run.folder), facts, to)

@@ -1,0 +1,120 @@
+"""Losses: from a model and a batch to a scalar. The notebooks use them too."""
+
+import torch
+from torch import Tensor
+
+from vg.models.transformer import Prior
+from vg.models.tubelet import TubeletTokenizer
+from vg.models.two_level import TwoLevelPrior
+from vg.models.video import VideoAutoencoder
+from vg.models.vqvae import VQVAE, VQVAE2
+from vg.training import Loss
+
+# RGB to Y, Cb, Cr: ITU-R BT.601-7, section 2.5; Cb and Cr are (B - Y) / 1.772 and (R - Y) / 1.402.
+YCBCR = ((0.299, 0.587, 0.114), (-0.299 / 1.772, -0.587 / 1.772, 0.5), (0.5, -0.587 / 1.402, -0.114 / 1.402))
+CHROMA = 1 / 6
+
+
+def squared_error(made: Tensor, truth: Tensor) -> Tensor:
+    """Mean squared error of each of the batch, as eyes weigh it: (B, C, ...), C 1 or 3 -> (B,).
+
+    Colours are compared in Y, Cb and Cr, with the weights 6 : 1 : 1 that video coding gives them (Ohm et al., 2012,
+    "Comparison of the coding efficiency of video coding standards", section V). Luma has the weight 1, so that a grey
+    picture costs the same in one channel and in three.
+    """
+    error = made - truth
+    if error.shape[1] == 3:
+        weight = error.new_tensor((1.0, CHROMA, CHROMA)).sqrt()[:, None]
+        error = torch.einsum("yc,bc...->by...", weight * error.new_tensor(YCBCR), error)
+        return error.square().flatten(2).mean(2).sum(1)
+    return error.square().flatten(1).mean(1)
+
+
+def tokenizer_loss(tokenizer: TubeletTokenizer | VideoAutoencoder, video: Tensor) -> Tensor:
+    """Root mean squared error of each clip, averaged over the clips; and what a codebook asks for.
+
+    PSNR is its logarithm: with the root, a quiet clip weighs about as much as a wild one. Squared errors alone
+    would spend nearly all bits on the wild.
+    """
+    codes, _, *extra = tokenizer.quantize(video)  # the tubelet tokenizer's FSQ asks for nothing
+    error = squared_error(tokenizer.reconstruct(codes, video.shape[2:]), video)
+    return (error + 1e-4).sqrt().mean() + sum(extra)
+
+
+def tubelet_loss(tokenizer: TubeletTokenizer, video: Tensor) -> Tensor:
+    """Logarithm of each clip's root mean squared error, averaged: PSNR but for a factor and the sign."""
+    codes, _ = tokenizer.quantize(video)
+    return _log_error(tokenizer.reconstruct(codes, video.shape[2:]), video)
+
+
+def _log_error(made: Tensor, truth: Tensor) -> Tensor:
+    """Logarithm of the root mean squared error of each of the batch, averaged."""
+    return (squared_error(made, truth) + 2e-4).log().mean() / 2
+
+
+def vae_loss(beta: float = 1.0) -> Loss:
+    """The negative ELBO in bits per dimension, its KL weighed by ``beta`` (Higgins et al., 2017, beta-VAE).
+
+    Both parts are sums over the image before they are divided by its size. With a mean over pixels and a sum over
+    latents, as is often written, ``beta`` would be in effect as large as the image has numbers, and the latents empty.
+    """
+    return lambda model, images: model.bits(images, beta=beta).mean()
+
+
+def image_tokenizer_loss(model: VQVAE | VQVAE2, images: Tensor) -> Tensor:
+    """Logarithm of each image's root mean squared error, averaged, and what the quantizers ask for.
+
+    The logarithm is PSNR but for a factor, so that a plain image weighs as much as a busy one (``tokenizer_loss``
+    has the root without the logarithm: nearly the same).
+    """
+    codes, _, extra = model.quantize(images)
+    error = (model.reconstruct(codes) - images).square().flatten(1).mean(1)
+    return (error + 2e-4).log().mean() / 2 + extra
+
+
+def prior_loss(token_noise: float = 0.1, drop_label: float = 0.5) -> Loss:
+    """Bits a token, for batches of ``prior_batches``.
+
+    Args:
+        token_noise: of each window up to this share of the tokens that the prior sees, not of those that it
+            has to predict, is replaced by tokens of other windows. When it generates it sees its own mistakes; so it
+            learns that what it sees may be wrong (exposure bias: Ranzato et al., 2015, arXiv:1511.06732).
+        drop_label: share of the windows whose label it is not given.
+    """
+
+    def loss(prior: Prior, batch: Tensor) -> Tensor:
+        B = len(batch)
+        indices, scene = batch[:, :-1].view(B, -1, *prior.grid), batch[:, -1]
+        share = token_noise * torch.rand(B, 1, 1, 1, device=batch.device)
+        wrong = torch.rand(indices.shape, device=batch.device) < share
+        others = indices.flatten()[torch.randint(indices.numel(), indices.shape, device=batch.device)]
+        dropped = torch.rand(B, device=batch.device) < drop_label
+        scene = torch.where(dropped, -1, scene) if prior.scene is not None else None
+        return prior.bits(indices, scene, given=torch.where(wrong, others, indices)).mean()
+
+    return loss
+
+
+def image_prior_loss(token_noise: float = 0.0, drop_label: float = 0.1) -> Loss:
+    """Bits of a top token plus bits of a bottom token, for batches of ``image_prior_batches``.
+
+    Args:
+        token_noise: as in ``prior_loss``.
+        drop_label: share of the images whose class it is not given.
+    """
+
+    def loss(prior: TwoLevelPrior, batch: Tensor) -> Tensor:
+        B, device = len(batch), batch.device
+        top, bottom, scene = batch.split([prior.top.frame, prior.bottom.frame, 1], dim=1)
+        truth = top.view(B, *prior.top.grid), bottom.view(B, *prior.bottom.grid)
+        share = token_noise * torch.rand(B, 1, 1, device=device)
+        shown = []
+        for indices in truth:
+            others = indices.flatten()[torch.randint(indices.numel(), indices.shape, device=device)]
+            shown.append(torch.where(torch.rand(indices.shape, device=device) < share, others, indices))
+        dropped = torch.rand(B, device=device) < drop_label
+        scene = torch.where(dropped, -1, scene[:, 0]) if prior.config.scenes else None
+        above, below = prior.bits(*truth, scene, given=tuple(shown))
+        return above.mean() + below.mean()
+
+    return loss

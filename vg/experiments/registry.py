@@ -1,0 +1,77 @@
+"""The shipped models by name: each is an experiment, and ``python -m vg.train NAME`` trains it."""
+
+from dataclasses import replace
+
+from vg.experiments.config import (
+    PRIOR_RECIPE,
+    Experiment,
+    FeaturesPart,
+    FilmData,
+    ImageExperiment,
+    ImagePriorSize,
+    PriorPart,
+    Sampling,
+    TokenizerPart,
+)
+from vg.models import TubeletConfig, VAEConfig, VideoConfig, VQVAE2Config, VQVAEConfig
+from vg.training import Recipe
+
+SMALL = FilmData(size=(64, 64), colour=False)
+LARGE = FilmData(size=(128, 128), colour=False, zoom=1.5)
+
+# The busiest patches have more digits than the others; four patches share a token.
+DETAILS = TubeletConfig(levels=(8, 5), detail_levels=(5, 5, 5, 5), detail_share=0.2, group=(2, 2))
+LARGE_RECIPE = Recipe(steps=15_000, lr=2e-3, muon=1.5e-2, warmup=50, grad_clip=5.0, ema=0.995)
+
+# A codebook belongs to the weights as they are, so there is no average of them; beside FSQ one brought nothing.
+CONV = TokenizerPart(recipe=Recipe(steps=2800, lr=2e-3, muon=2e-2, warmup=50, grad_clip=5.0, ema=0.0), views=False)
+IMAGES = Recipe(steps=1800, lr=2e-3, muon=2e-2, warmup=50, grad_clip=5.0, ema=0.0)  # codes follow: no average
+
+
+def _film(name: str, part: str, data: FilmData = SMALL, **parts: object) -> Experiment:
+    return Experiment(name=name, data=data, parts=(part,), **parts)
+
+
+def _prior(name: str, data: FilmData, tokenizer: str, prior: PriorPart, sampling: Sampling) -> Experiment:
+    features = FeaturesPart(use="film-features")
+    return _film(
+        name, "prior", data, tokenizer=TokenizerPart(use=tokenizer), prior=prior, features=features, sampling=sampling
+    )
+
+
+_all = [
+    _film("tubelet-fsq-64", "tokenizer", tokenizer=TokenizerPart(search_steps=20)),
+    _film(
+        "tubelet-fsq-128",
+        "tokenizer",
+        LARGE,
+        tokenizer=TokenizerPart(DETAILS, LARGE_RECIPE, batch=1, search_steps=20),
+    ),
+    _prior("prior-64", SMALL, "tubelet-fsq-64", PriorPart(), Sampling(measured=None)),
+    _prior(
+        "prior-128",
+        LARGE,
+        "tubelet-fsq-128",
+        PriorPart(recipe=replace(PRIOR_RECIPE, steps=5900)),
+        Sampling(temperature=0.95, top_p=0.99, history=1.5, measured=None),
+    ),
+    # Both have about 1,000 codes for tokens of 4x8x8, the same networks, batches and steps, so that they compare.
+    _film("video-vqvae-64", "tokenizer", tokenizer=replace(CONV, model=VideoConfig(quantizer="vq", codebook=1024))),
+    _film(
+        "video-fsqvae-64",
+        "tokenizer",
+        tokenizer=replace(CONV, model=VideoConfig(quantizer="fsq", levels=(8, 5, 5, 5))),
+    ),
+    _film("film-features", "features"),
+    ImageExperiment("vae-cifar10", VAEConfig(), replace(IMAGES, steps=1600, ema=0.998)),
+    ImageExperiment("vqvae-cifar10", VQVAEConfig(), IMAGES),
+    ImageExperiment("vqvae2-cifar10", VQVAE2Config(), IMAGES),
+    ImageExperiment(
+        "prior-cifar10",
+        ImagePriorSize(),
+        Recipe(steps=1600, lr=1e-3, muon=2e-2, warmup=100, betas=(0.9, 0.95), weight_decay=0.05, ema=0.99),
+        batch=32,
+        use="vqvae2-cifar10",
+    ),
+]
+REGISTRY: dict[str, Experiment | ImageExperiment] = {experiment.name: experiment for experiment in _all}

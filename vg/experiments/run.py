@@ -1,0 +1,198 @@
+"""A run of an experiment: its folder, the models it begins with, and one part's way from ``fit`` to a checkpoint."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from torch import nn
+
+from vg import checkpoints, paths, training
+from vg.experiments.config import Experiment, ImageExperiment, digest, scaled, to_json
+from vg.experiments.film import Footage, open_footage, open_source
+from vg.models.frozen import Freezable
+from vg.profiles import device
+from vg.training import BatchSampler, History, Loss, Recipe, Trained, devices
+
+TOLD_AFTER = 20  # steps, after which it says how long the whole will take
+
+
+@dataclass(frozen=True)
+class Part:
+    """One trained model.
+
+    Attributes:
+        trained: what ``fit`` returned.
+        facts: for its card.
+        measure: what the model reaches, for the card's "metrics".
+    """
+
+    trained: Trained
+    facts: dict
+    measure: Callable[[Freezable], dict]
+
+
+@dataclass
+class Run:
+    """An experiment under way.
+
+    Attributes:
+        experiment: what is trained.
+        part: the part that is being trained.
+    """
+
+    experiment: Experiment | ImageExperiment
+    part: str = ""
+
+    @cached_property
+    def source(self):
+        """The film's file, or that of the cartoon."""
+        return open_source(self.experiment.data)
+
+    @cached_property
+    def name(self) -> str:
+        return self.experiment.name or self.source.name
+
+    @cached_property
+    def folder(self) -> Path:
+        """Where everything is kept: named by the experiment and by a hash of all that it is made from."""
+        films = [self.source.sha256] if isinstance(self.experiment, Experiment) else []
+        models = {f"{key} {part}": checkpoints.card(*at).sha256 for (key, part), at in self._borrowed().items()}
+        return paths.runs_dir() / f"{self.name}-{digest(self.experiment, films, models)}"
+
+    @cached_property
+    def footage(self) -> Footage:
+        """The film, at a size that whole tokens fill."""
+        multiple = (1, 1)
+        if {"tokenizer", "prior"} & {*self.experiment.parts}:
+            multiple = _token_size(self)
+        return open_footage(self.experiment.data, self.source, multiple)
+
+    def recipe(self, recipe: Recipe) -> Recipe:
+        """At the experiment's scale and seed."""
+        return scaled(recipe, self.experiment)
+
+    def begin_with(self, part: str) -> Freezable | None:
+        """The finished model of that part to train on from, or None."""
+        at = self._borrowed().get(("begin", part))
+        return checkpoints.load(*at, trainable=True) if at else None
+
+    def finished(self, part: str) -> Freezable | None:
+        """As ``load``, on every rank."""
+        model = devices.on_first_rank(lambda: self.load(part))
+        return model and model.to(device())
+
+    def load(self, part: str) -> Freezable | None:
+        """A model that is done, frozen, on the device: this run's own, or the one that it is to use."""
+        at = self._borrowed().get(("use", part)) or ((part, self.folder) if self._is_done(part) else None)
+        return checkpoints.load(*at, device()) if at else None
+
+    def is_done(self, part: str) -> bool:
+        """Whether a part is trained and measured."""
+        return devices.on_first_rank(lambda: self._is_done(part))
+
+    def _is_done(self, part: str) -> bool:
+        return part in checkpoints.names(self.folder) and "metrics" in checkpoints.card(part, self.folder).facts
+
+    def fit(
+        self,
+        model: nn.Module,
+        loss: Loss,
+        batches: BatchSampler,
+        recipe: Recipe,
+        evaluate: Callable[[nn.Module], dict[str, float]],
+    ) -> Trained:
+        """``vg.training.fit`` in this run's folder, where it goes on.
+
+        Raises:
+            KeyboardInterrupt: if it was stopped; its state is kept, and nothing half-trained gets a card.
+        """
+        trained = training.fit(
+            model, loss, batches, recipe, folder=self.folder / "states" / self.part, evaluate=evaluate,
+            every=max(1, recipe.steps // 20), plot=_Clock(self, recipe.steps),
+        )  # fmt: skip
+        if trained.stopped:
+            raise KeyboardInterrupt
+        return trained
+
+    def save(self, part: Part) -> None:
+        """Save a model with its card, load it again and measure that: what is measured is what is kept, in halves."""
+        devices.on_first_rank(lambda: self._save(part))
+
+    def _save(self, part: Part) -> None:
+        facts = {"experiment": to_json(self.experiment)} | part.facts | {"seconds": round(part.trained.seconds)}
+        checkpoints.save(self.part, part.trained.model, facts, self.folder)
+        model = checkpoints.load(self.part, self.folder, device())
+        checkpoints.save(self.part, model, facts | {"metrics": part.measure(model)}, self.folder)
+
+    def _borrowed(self) -> dict[tuple[str, str], tuple[str, Path]]:
+        """Finished models that it takes from elsewhere: (use or begin, part) -> a checkpoint's name and folder."""
+        found: dict[tuple[str, str], tuple[str, Path]] = {}
+        if isinstance(self.experiment, ImageExperiment):
+            return {("use", "tokenizer"): (self.experiment.use, checkpoints.folder())} if self.experiment.use else {}
+        for part in ("tokenizer", "features"):
+            if part not in self.experiment.parts and (name := getattr(self.experiment, part).use):
+                found["use", part] = (part, Path(name)) if Path(name).is_dir() else (name, checkpoints.folder())
+        if self.experiment.begin:
+            pair = find_pair(self.experiment.begin)
+            found |= {("begin", part): at for part, at in pair.items() if part in self.experiment.parts}
+        return found
+
+
+def find_pair(name: str) -> dict[str, tuple[str, Path]]:
+    """The tokenizer and the prior that belong together: part -> a checkpoint's name and folder.
+
+    Args:
+        name: the folder of an experiment, or one of the shipped pair's names.
+
+    Raises:
+        FileNotFoundError: if there is neither.
+    """
+    if Path(name).is_dir():
+        return {part: (part, Path(name)) for part in ("tokenizer", "prior") if part in checkpoints.names(name)}
+    card = checkpoints.card(name)
+    tokenizer = card.facts["tokenizer"]["name"] if card.model == "Prior" else name
+    found = {"tokenizer": (tokenizer, checkpoints.folder())}
+    for other in checkpoints.names():
+        theirs = checkpoints.card(other)
+        if theirs.model == "Prior" and theirs.facts["tokenizer"]["name"] == tokenizer:
+            found["prior"] = (other, checkpoints.folder())
+    return found
+
+
+def _token_size(run: Run) -> tuple[int, int]:
+    """Height and width in pixels of a token of the tokenizer that is trained or used."""
+    at = run._borrowed().get(("use", "tokenizer")) or run._borrowed().get(("begin", "tokenizer"))
+    if at:
+        return tuple(checkpoints.load(*at).tubelet[1:])
+    model = run.experiment.tokenizer.model
+    if not hasattr(model, "tubelet"):
+        return tuple(model.stride[1:])
+    return tuple(side * many for side, many in zip(model.tubelet[1:], model.group))
+
+
+class _Clock:
+    """Told of every step, says after some how long the training will take. What is measured at the end comes on top."""
+
+    def __init__(self, run: Run, steps: int):
+        self.run, self.steps, self.seen, self.begin = run, steps, 0, time.monotonic()
+
+    def update(self, history: History) -> None:
+        self.seen += 1
+        if self.seen == 1:
+            self.begin = time.monotonic()  # the first step of all is slow
+        elif self.seen == TOLD_AFTER + 1:
+            left = (time.monotonic() - self.begin) / TOLD_AFTER * (self.steps - self.seen)
+            print(f"{self.run.part}: {self.steps:,} steps, {in_words(left)} from here")
+
+    def close(self) -> None:
+        pass
+
+
+def in_words(seconds: float) -> str:
+    """A time, roughly: ``about 3 minutes``."""
+    for unit, length in (("hours", 3600), ("minutes", 60)):
+        if seconds >= 1.5 * length:
+            return f"about {seconds / length:.{int(seconds < 10 * length and unit == 'hours')}f} {unit}"
+    return f"about {seconds:.0f} seconds"
