@@ -40,7 +40,7 @@ def write(
     sound: float = 0.0,
     **options: str,
 ) -> Path:
-    """Grey pictures at ``times``, counted in ``base`` seconds; the suffix says the container.
+    """Pictures, grey (H, W) or RGB (H, W, 3), at ``times``, counted in ``base`` seconds; the suffix says the container.
 
     Args:
         rate: what the stream says of its frame rate, which need not be so.
@@ -53,11 +53,13 @@ def write(
         stream = file.add_stream(codec, rate=rate, options=OPTIONS.get(codec, {}) | options)
         stream.pix_fmt = "yuvj420p" if codec == "mjpeg" else "yuv420p"
         stream.time_base = stream.codec_context.time_base = base
-        stream.height, stream.width = pictures[0].shape
+        stream.height, stream.width = pictures[0].shape[:2]
         prepare(stream)
         silence = file.add_stream("aac", rate=8000, layout="mono") if sound else None
         for time, picture in zip(times, pictures):
-            frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(picture), format="gray")
+            frame = av.VideoFrame.from_ndarray(
+                np.ascontiguousarray(picture), format="gray" if picture.ndim == 2 else "rgb24"
+            )
             frame.pts, frame.time_base = time, base
             file.mux(stream.encode(frame))
         file.mux(stream.encode(None))

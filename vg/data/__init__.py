@@ -6,10 +6,12 @@ from vg.data.decode import BadVideo
 from vg.data.images import Images, ImageSet, image_drawings, image_folder
 from vg.data.pixels import to_uint8, to_unit
 from vg.data.restore import Restoration, restore
+from vg.data.several import joined, split_films, videos
 from vg.data.shots import Shot, find_shots, split_shots
 from vg.data.sources import Source, drawn_cartoon, film, video
 from vg.data.stills import BadImages
 from vg.data.store import FrameStore, open_store, open_stores
+from vg.data.traits import Traits, size_of, traits
 from vg.data.writers import save
 
 __all__ = [
@@ -22,18 +24,24 @@ __all__ = [
     "Restoration",
     "Shot",
     "Source",
+    "Traits",
     "cifar10",
     "drawn_cartoon",
     "film",
     "find_shots",
     "image_drawings",
     "image_folder",
+    "joined",
     "open_store",
     "open_stores",
     "restore",
     "save",
+    "size_of",
+    "split_films",
     "split_shots",
     "to_uint8",
     "to_unit",
+    "traits",
     "video",
+    "videos",
 ]

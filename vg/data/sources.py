@@ -103,7 +103,7 @@ def find_film(folder: Path) -> Path | None:
     if not folder.is_dir():
         return None
 
-    named = [p for p in _videos(folder) if "steamboat" in p.name.lower()]
+    named = [p for p in videos_in(folder) if "steamboat" in p.name.lower()]
     exact = {p.suffix.lower(): p for p in reversed(named) if p.stem.lower() == STEM}
     return next((exact[suffix] for suffix in net.VIDEO_SUFFIXES if suffix in exact), next(iter(named), None))
 
@@ -126,7 +126,8 @@ def _folders() -> list[Path]:
     return list(dict.fromkeys([paths.data_dir(), paths.download_dir()]))
 
 
-def _videos(folder: Path) -> list[Path]:
+def videos_in(folder: Path) -> list[Path]:
+    """The video files of a folder, by name; hidden ones left out."""
     return sorted(
         p for p in folder.iterdir() if p.suffix.lower() in net.VIDEO_SUFFIXES and p.name[0] != "." and p.is_file()
     )
@@ -135,7 +136,7 @@ def _videos(folder: Path) -> list[Path]:
 def _videos_in(folder: Path) -> str:
     if not folder.is_dir():
         return f"Its folder {folder} does not exist either."
-    names = [p.name for p in _videos(folder)]
+    names = [p.name for p in videos_in(folder)]
     if not names:
         return f"{folder} holds no videos."
     more = f" and {len(names) - 5} more" if len(names) > 5 else ""
