@@ -63,17 +63,17 @@ def weights(trained):
     return torch.cat([v.flatten() for v in trained.model.state_dict().values()])
 
 
-def start(function, folder, timeout=60.0):
+def start(function, folder, timeout=60.0, profile="smoke"):
     """Two processes that call ``function(rank, folder)``. What each prints, and its error, is in the folder too."""
     with socket.socket() as s:
         s.bind(("127.0.0.1", 0))
         port = s.getsockname()[1]
-    return [child(_process, rank, port, timeout, function, folder) for rank in range(2)]
+    return [child(_process, rank, port, timeout, profile, function, folder) for rank in range(2)]
 
 
-def _process(rank, port, timeout, function, folder):
+def _process(rank, port, timeout, profile, function, folder):
     world = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": 2, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
-    os.environ.update({name: str(value) for name, value in world.items()})
+    os.environ.update({name: str(value) for name, value in world.items()}, VG_PROFILE=profile)
     try:
         with open(folder / f"{rank}.out", "w") as out, redirect_stdout(out), devices.start(timeout):
             function(rank, folder)
