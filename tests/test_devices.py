@@ -219,6 +219,14 @@ def test_one_that_is_killed_ends_the_other_with_an_error_and_the_state_is_gone_o
     torch.testing.assert_close(weights(ours), weights(whole), atol=1e-5, rtol=1e-5)
 
 
+def _dies_measuring(rank, folder):
+    run(evaluate=lambda model: os.kill(os.getpid(), signal.SIGKILL))
+
+
+def test_a_first_rank_that_dies_measuring_is_missed_at_once_however_patient_the_other_is(tmp_path):
+    assert ends(start(_dies_measuring, tmp_path)) == [-signal.SIGKILL, 1]
+
+
 def _silent(rank, folder):
     def sleeping(model, x):
         time.sleep(1000 * rank)

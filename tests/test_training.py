@@ -133,7 +133,7 @@ def test_a_run_that_was_begun_before_the_recipe_had_its_names_goes_on(tmp_path):
 
 def test_the_rate_rises_falls_and_ends_where_it_should():
     recipe = Recipe(steps=1000, lr=2.0, warmup=100, min_lr_ratio=0.01)
-    rates = [recipe.rate(step) for step in range(1000)]
+    rates = [recipe.lr_at(step) for step in range(1000)]
     assert rates[0] == pytest.approx(0.02, rel=1e-2) and max(rates) < 2
     assert rates.index(max(rates)) in range(98, 102)
     assert sorted(rates[:99]) == rates[:99]
