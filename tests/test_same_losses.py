@@ -56,7 +56,7 @@ def plain_orthogonalize(matrices, iterations=5):
     return x.mT if tall else x
 
 
-def plain_follow(self):
+def plain_average(self):
     keep = min(self.recipe.ema, (self.step + 1) / (self.step + 10))
     with torch.no_grad():
         for ours, theirs in zip(self.average.parameters(), self.model.parameters()):
@@ -69,7 +69,7 @@ PLAIN = {
     "time": (CausalTimeConv, "forward", plain_time),
     "attention": (attention, "_trains", lambda *tensors: False),
     "Muon": (muon, "orthogonalize", plain_orthogonalize),
-    "average": (Run, "follow", plain_follow),
+    "average": (Run, "update_average", plain_average),
 }
 
 

@@ -121,9 +121,19 @@ def test_another_recipe_another_model_and_a_damaged_state_are_refused(tmp_path):
         run(tmp_path)
 
 
+def test_a_run_that_was_begun_before_the_recipe_had_its_names_goes_on(tmp_path):
+    whole = run()
+    run(tmp_path, stop_at=5)
+    state = state_files.read(tmp_path)
+    old = {"min_lr_ratio": "last", "weight_decay": "decay", "grad_clip": "clip"}
+    recipe = {old.get(name, name): value for name, value in state.card["recipe"].items() if name != "micro_batches"}
+    state_files.write(tmp_path, {**state.card, "recipe": recipe}, state.tensors)
+    assert torch.equal(weights(run(tmp_path, model=Model(seed=9)).model), weights(whole.model))
+
+
 def test_the_rate_rises_falls_and_ends_where_it_should():
     recipe = Recipe(steps=1000, lr=2.0, warmup=100, min_lr_ratio=0.01)
-    rates = [recipe.rate(step) for step in range(1000)]
+    rates = [recipe.lr_at(step) for step in range(1000)]
     assert rates[0] == pytest.approx(0.02, rel=1e-2) and max(rates) < 2
     assert rates.index(max(rates)) in range(98, 102)
     assert sorted(rates[:99]) == rates[:99]

@@ -327,14 +327,14 @@ def test_a_frozen_model_is_refused():
 
 def test_weights_that_the_last_step_broke_are_neither_kept_nor_returned(folder, monkeypatch):
     before = (folder / state_files.STATE).read_bytes()
-    follow = run_module.Run.follow
+    update = run_module.Run.update_average
 
     def broken(self):
-        follow(self)
+        update(self)
         if self.step == 5:
             self.model.map.weight.data[0, 0] = math.inf
 
-    monkeypatch.setattr(run_module.Run, "follow", broken)
+    monkeypatch.setattr(run_module.Run, "update_average", broken)
     for where in (folder, None):
         with pytest.raises(Diverged, match=r"step 5: .*not finite in map\.weight"):
             run(where, stop_at=5)

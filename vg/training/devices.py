@@ -9,7 +9,6 @@ Gradients are averaged by PyTorch's ``DistributedDataParallel``. Rank 0 alone wr
 
 import os
 import pickle
-import warnings
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, nullcontext, redirect_stdout
 from datetime import timedelta
@@ -163,8 +162,7 @@ def parallel(objective: Objective) -> Objective | DistributedDataParallel:
     """The objective, which on many ranks begins with rank 0's weights and averages its gradients over all ranks."""
     if not _patient:
         return objective
-    # what a batch makes no use of (an embedding of a label that is not in it) has no gradient on that rank
-    warnings.filterwarnings("ignore", "find_unused_parameters=True was specified")
+    # what a batch makes no use of has no gradient on that rank; where all is used, PyTorch says once that it looked
     return DistributedDataParallel(objective, find_unused_parameters=True)
 
 

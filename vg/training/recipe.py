@@ -67,15 +67,15 @@ class Recipe:
         if not self.grad_clip > 0:
             raise ValueError(f"Recipe: grad_clip is {self.grad_clip!r}, expected a number above 0 (inf clips nothing).")
 
-    def share(self, step: int) -> float:
+    def lr_factor(self, step: int) -> float:
         """Share of the highest learning rate in step 0 to ``steps - 1``."""
         rise = min(1.0, (step + 1) / max(1, self.warmup))
         fall = 0.5 + 0.5 * math.cos(math.pi * step / max(1, self.steps))
         return rise * (self.min_lr_ratio + (1 - self.min_lr_ratio) * fall)
 
-    def rate(self, step: int) -> float:
+    def lr_at(self, step: int) -> float:
         """AdamW's learning rate in step 0 to ``steps - 1``."""
-        return self.lr * self.share(step)
+        return self.lr * self.lr_factor(step)
 
     def seed_of(self, step: int, micro_batch: int) -> int:
         """The seed that one micro-batch of one step is sampled with, in whatever process: below 2^64."""

@@ -49,7 +49,7 @@ class Run:
         """One step of the optimizers, on the mean of the micro-batches' gradients. Returns the mean of their losses."""
         for optimizer in self.optimizers:
             for group in optimizer.param_groups:
-                group["lr"] = optimizer.defaults["lr"] * self.recipe.share(self.step)
+                group["lr"] = optimizer.defaults["lr"] * self.recipe.lr_factor(self.step)
         self.model.zero_grad()
         number = devices.mean(self.accumulate(batches))
         norm = float(nn.utils.clip_grad_norm_(self.model.parameters(), self.recipe.grad_clip))
@@ -60,7 +60,7 @@ class Run:
         for optimizer in self.optimizers:
             optimizer.step()
         self.step += 1
-        self.follow()
+        self.update_average()
         return number
 
     def accumulate(self, batches: BatchSampler) -> float:
@@ -96,7 +96,7 @@ class Run:
         self.checked = True
 
     @torch.no_grad()
-    def follow(self) -> None:
+    def update_average(self) -> None:
         """Move the averaged weights towards the model's; sooner at first, when all is still moving."""
         keep = min(self.recipe.ema, (self.step + 1) / (self.step + 10))
         torch._foreach_lerp_(list(self.average.parameters()), list(self.model.parameters()), 1 - keep)
@@ -111,7 +111,7 @@ class Run:
     def stopped(self, what: str, where: str) -> str:
         kept = "" if self.kept is None else f" The state of step {self.kept} is kept in {self.folder}."
         return (
-            f"training stopped at step {self.step}: {what}, learning rate {self.recipe.rate(self.step):.2g}, "
+            f"training stopped at step {self.step}: {what}, learning rate {self.recipe.lr_at(self.step):.2g}, "
             f"{where}.{kept} Look at the batch (a NaN in it?), or take a lower learning rate."
         )
 
