@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from vg.data import find_shots, split_shots
+from vg.data import find_shots, seconds_needed, split_shots
 from vg.data.shots import AHEAD, shots_in
 from vg.latents import LatentCache
 from vg.synthetic import draw_cartoon
@@ -220,6 +220,14 @@ def test_windows_of_latents_lie_on_one_side_of_a_shot_that_is_divided(lengths, p
 def test_where_no_shot_is_long_enough_all_train(lengths):
     shots = row(lengths)
     assert split_shots(shots) == (shots, [])
+
+
+@pytest.mark.parametrize("clip", [1, 16, 36, 50])
+def test_a_film_as_long_as_is_needed_can_be_divided_and_one_frame_less_cannot(clip):
+    frames = round(seconds_needed(clip, 12.5) * 12.5)
+    assert split_shots(row([frames]), shortest=clip)[1] and not split_shots(row([frames - 1]), shortest=clip)[1]
+    with pytest.raises(ValueError, match="expected both above 0"):
+        seconds_needed(clip, 0)
 
 
 def test_a_film_with_shots_to_draw_from_is_split_as_shipped_models_were_trained():

@@ -142,6 +142,21 @@ def split_shots(
     return [s for s in shots if s not in chosen], [s for s in shots if s in chosen]
 
 
+def seconds_needed(clip: int, fps: float) -> float:
+    """The least seconds of film without a cut that ``split_shots`` can divide: a clip on each side, and ``GAP``.
+
+    Args:
+        clip: frames of what is trained on and measured; also the ``shortest`` of ``split_shots``.
+        fps: frames a second of the store.
+
+    Raises:
+        ValueError: if either is not above 0.
+    """
+    if clip < 1 or not fps > 0:
+        raise ValueError(f"seconds_needed: a clip of {clip} frames at {fps} a second, expected both above 0")
+    return (2 * clip + GAP) / fps
+
+
 def _split_longest(shots: list[Shot], held: int, shortest: int) -> tuple[list[Shot], list[Shot]]:
     """The last ``held`` frames of the longest shot, or all of it, for validation; the rest for training."""
     start, stop = max(shots, key=lambda s: s[1] - s[0])
