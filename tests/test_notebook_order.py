@@ -1,4 +1,4 @@
-"""A reader runs cells again, and in any order: once a notebook has run, each of its cells runs again, the last one first.
+"""Readers run cells again, in any order: once a notebook has run, each of its cells runs again, the last one first.
 
 So one name means one thing in a notebook, and no cell takes away what an earlier one needs. ``VG_NOTEBOOKS=all`` tries
 every notebook, which takes some minutes.

@@ -141,13 +141,13 @@ def loss_of(q):
     return 0.5 * (q - wish).square().sum()
 
 
-z = points.clone().requires_grad_()
-code = codebook[nearest(z, codebook)]
+z_e = points.clone().requires_grad_()
+code = codebook[nearest(z_e, codebook)]
 print("a gradient through the plain look-up:", code.requires_grad)
-through = z + (code - z).detach()
+through = z_e + (code - z_e).detach()
 loss_of(through).backward()
 print("forwards it is the code:             ", torch.allclose(through, code, atol=1e-6))
-print("backwards it is the code's gradient: ", torch.allclose(z.grad, code - wish, atol=1e-6))
+print("backwards it is the code's gradient: ", torch.allclose(z_e.grad, code - wish, atol=1e-6))
 
 # %% [markdown]
 # Drawn as arrows, downhill. Left: what the decoder wants, at each code (the star is its wish). Right: what the points
@@ -166,11 +166,11 @@ axes[0].quiver(*codebook.T, *(wish - codebook).T, **arrows | {"width": 0.008})
 axes[0].set_title("at the codes")
 some = slice(None, None, 2)  # every second point, for the eye
 axes[1].quiver(*points[some].T, *(wish - points)[some].T, color="#b0b0b0", **arrows)
-axes[1].quiver(*points[some].T, *-z.grad[some].T, color=[COLOURS[k] for k in by_hand[some]], **arrows)
+axes[1].quiver(*points[some].T, *-z_e.grad[some].T, color=[COLOURS[k] for k in by_hand[some]], **arrows)
 axes[1].set_title("copied to the points")
 plt.show()
 
-angle = torch.rad2deg(torch.acos(F.cosine_similarity(wish - points, -z.grad).clamp(-1, 1)))
+angle = torch.rad2deg(torch.acos(F.cosine_similarity(wish - points, -z_e.grad).clamp(-1, 1)))
 distance = (points - code.detach()).norm(dim=1)
 near = distance <= distance.median()
 print(f"between copy and truth: {angle[near].mean():.0f} degrees near the code, {angle[~near].mean():.0f} far from it")
