@@ -575,7 +575,6 @@ try:
     open_store(data.video(folder / "broken.mp4"))
 except data.BadVideo as problem:
     print("BadVideo:", str(problem).replace(str(folder), "..."))
-scratch.cleanup()
 
 # %% [markdown]
 # ## Exercises

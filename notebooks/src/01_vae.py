@@ -366,8 +366,8 @@ print("latents", tuple(z.shape), " pixels", tuple(pixel_mean.shape), tuple(pixel
 
 distortion = -discretized_logistic(batch, pixel_mean, pixel_log_scale).flatten(1).sum(1)  # nats, sums over the image
 price = 0.5 * (mean**2 + log_variance.exp() - 1 - log_variance).sum(1)  # nats, sums over the latents
-by_hand = (distortion + price) / dims / math.log(2)
-print("vg agrees:", torch.allclose(model.bits(batch, torch.Generator().manual_seed(0)), by_hand, atol=1e-4))
+bits_by_hand = (distortion + price) / dims / math.log(2)
+print("vg agrees:", torch.allclose(model.bits(batch, torch.Generator().manual_seed(0)), bits_by_hand, atol=1e-4))
 
 # %% [markdown]
 # ## Training

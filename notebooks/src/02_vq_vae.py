@@ -141,13 +141,13 @@ def loss_of(q):
     return 0.5 * (q - wish).square().sum()
 
 
-z = points.clone().requires_grad_()
-code = codebook[nearest(z, codebook)]
+z_e = points.clone().requires_grad_()
+code = codebook[nearest(z_e, codebook)]
 print("a gradient through the plain look-up:", code.requires_grad)
-through = z + (code - z).detach()
+through = z_e + (code - z_e).detach()
 loss_of(through).backward()
 print("forwards it is the code:             ", torch.allclose(through, code, atol=1e-6))
-print("backwards it is the code's gradient: ", torch.allclose(z.grad, code - wish, atol=1e-6))
+print("backwards it is the code's gradient: ", torch.allclose(z_e.grad, code - wish, atol=1e-6))
 
 # %% [markdown]
 # Drawn as arrows, downhill. Left: what the decoder wants, at each code (the star is its wish). Right: what the points
@@ -166,11 +166,11 @@ axes[0].quiver(*codebook.T, *(wish - codebook).T, **arrows | {"width": 0.008})
 axes[0].set_title("at the codes")
 some = slice(None, None, 2)  # every second point, for the eye
 axes[1].quiver(*points[some].T, *(wish - points)[some].T, color="#b0b0b0", **arrows)
-axes[1].quiver(*points[some].T, *-z.grad[some].T, color=[COLOURS[k] for k in by_hand[some]], **arrows)
+axes[1].quiver(*points[some].T, *-z_e.grad[some].T, color=[COLOURS[k] for k in by_hand[some]], **arrows)
 axes[1].set_title("copied to the points")
 plt.show()
 
-angle = torch.rad2deg(torch.acos(F.cosine_similarity(wish - points, -z.grad).clamp(-1, 1)))
+angle = torch.rad2deg(torch.acos(F.cosine_similarity(wish - points, -z_e.grad).clamp(-1, 1)))
 distance = (points - code.detach()).norm(dim=1)
 near = distance <= distance.median()
 print(f"between copy and truth: {angle[near].mean():.0f} degrees near the code, {angle[~near].mean():.0f} far from it")
@@ -192,12 +192,12 @@ print(f"between copy and truth: {angle[near].mean():.0f} degrees near the code, 
 # the mean of its points, find the nearest codes again, and repeat: that is *k-means* (Lloyd, 1957), in the picture.
 
 # %%
-z, e = points.clone().requires_grad_(), codebook.clone().requires_grad_()
-code = e[nearest(z, e)]
-codebook_loss = (z.detach() - code).square().sum(-1).mean()
-commitment_loss = (z - code.detach()).square().sum(-1).mean()
+vectors, e = points.clone().requires_grad_(), codebook.clone().requires_grad_()
+code = e[nearest(vectors, e)]
+codebook_loss = (vectors.detach() - code).square().sum(-1).mean()
+commitment_loss = (vectors - code.detach()).square().sum(-1).mean()
 print("the same number:", torch.equal(codebook_loss, commitment_loss))
-moved = [torch.autograd.grad(loss, (z, e), allow_unused=True) for loss in (codebook_loss, commitment_loss)]
+moved = [torch.autograd.grad(loss, (vectors, e), allow_unused=True) for loss in (codebook_loss, commitment_loss)]
 for name, (to_points, to_codes) in zip(("codebook loss", "commitment loss"), moved):
     print(f"{name:16} moves points: {to_points is not None!s:6} moves codes: {to_codes is not None}")
 
@@ -930,11 +930,9 @@ def curve_of(form, qualities, whole):
 mosaic = {form: curve_of(form, (0, 2, 4, 6, 8, 10, 14, 20, 30, 50), True)[0] for form in ("JPEG", "WEBP")}
 alone = {form: curve_of(form, (0, 6, 14, 30), False) for form in ("JPEG", "WEBP")}
 at = 576 / 1024
-for form, points in mosaic.items():
-    low = points[0][0]
-    print(
-        f"{form}: at least {low:.3f} bits a pixel; at {at} bits: {np.interp(at, *zip(*points), left=math.nan):.2f} dB"
-    )
+for form, curve in mosaic.items():
+    low = curve[0][0]
+    print(f"{form}: at least {low:.3f} bits a pixel; at {at} bits: {np.interp(at, *zip(*curve), left=math.nan):.2f} dB")
 
 # %% [markdown]
 # Our integers are written raw: 9 bits each, whether they are likely or not. JPEG and WebP are not so naive: what is
@@ -963,8 +961,8 @@ bits = prior_bits(shipped_prior, shipped2, truth)
 print(f"vqvae2-cifar10: raw {shipped2.bits((32, 32)):.0f} bits an image, with the prior {bits.sum(0).mean():.0f}")
 print(f"                top {bits[0].mean():.0f} of 192, bottom {bits[1].mean():.0f} of 384")
 figure, ax = plt.subplots(figsize=(7.5, 4.2))
-for (form, points), colour in zip(mosaic.items(), COLOURS):
-    ax.plot(*zip(*points), color=colour, marker=".", label=f"{form}, mosaic, all bytes")
+for (form, curve), colour in zip(mosaic.items(), COLOURS):
+    ax.plot(*zip(*curve), color=colour, marker=".", label=f"{form}, mosaic, all bytes")
     ax.plot(*zip(*alone[form][1]), color=colour, marker=".", linestyle="--", label=f"{form}, one each, no header")
     ax.plot(*zip(*alone[form][0]), color=colour, marker=".", linestyle=":", label=f"{form}, one each, all bytes")
 for (name, quality), marker in zip(reached.items(), "osvDPX*"):
@@ -977,8 +975,8 @@ ax.set_xticks([0.25, 0.5, 1, 2, 4], ["0.25", "0.5", "1", "2", "4"])
 ax.minorticks_off()
 ax.legend(fontsize=7, loc="center left", bbox_to_anchor=(1, 0.5))
 plt.show()
-for form, points in mosaic.items():
-    rates, scores = zip(*points)
+for form, curve in mosaic.items():
+    rates, scores = zip(*curve)
     rate = np.interp(reached["vqvae2-cifar10"], scores, rates)
     print(f"{form}, mosaic: {rate:.2f} bits a pixel for the PSNR of vqvae2-cifar10")
 
@@ -1168,10 +1166,11 @@ def count_codes(quantizer, tokens):
     return [quantizer.size, 100 * metrics.usage(tokens, quantizer.size), metrics.perplexity(tokens, quantizer.size)]
 
 
-top, bottom = (torch.cat(level).cpu() for level in zip(*(shipped2.encode(x.to(device())) for x in truth.split(128))))
+encoded = (shipped2.encode(part.to(device())) for part in truth.split(128))
+all_tops, all_bottoms = (torch.cat(level).cpu() for level in zip(*encoded))
 rows = {"vqvae-cifar10": count_codes(shipped.quantizer, tokens.cpu())}
-rows |= {"vqvae2-cifar10, top": count_codes(shipped2.top_quantizer, top)}
-rows |= {"vqvae2-cifar10, bottom": count_codes(shipped2.quantizer, bottom)}
+rows |= {"vqvae2-cifar10, top": count_codes(shipped2.top_quantizer, all_tops)}
+rows |= {"vqvae2-cifar10, bottom": count_codes(shipped2.quantizer, all_bottoms)}
 table(rows, ["codes", "usage %", "perplexity"])
 
 # %% [markdown]

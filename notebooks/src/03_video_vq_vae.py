@@ -584,12 +584,12 @@ example = VideoAutoencoder(VideoConfig()).eval()
 parts = {"patches": example.embed, "to code": example.to_code, "from code": example.from_code}
 parts |= {f"encoder {k}, {type(layer).__name__}": layer for k, layer in enumerate(example.encoder)}
 parts |= {f"decoder {k}, {type(layer).__name__}": layer for k, layer in enumerate(example.decoder)}
-seen = {}
+shapes = {}
 for name, part in parts.items():
-    part.register_forward_hook(lambda module, given, out, name=name: seen.update({name: tuple(out.shape)}))
+    part.register_forward_hook(lambda module, given, out, name=name: shapes.update({name: tuple(out.shape)}))
 clip = torch.zeros(1, 1, 16, 64, 64)
 back, indices, _ = example(clip)
-for name, shape in seen.items():  # in the order in which the clip went through them
+for name, shape in shapes.items():  # in the order in which the clip went through them
     print(f"{name:18} {shape}")
 print("video", tuple(clip.shape), "-> indices", tuple(indices.shape), "-> video", tuple(back.shape))
 print("bits of the clip:", example.bits((16, 64, 64)), "= 256 * log2(1024); as bytes of pixels:", 8 * clip.numel())

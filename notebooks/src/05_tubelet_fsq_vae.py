@@ -709,17 +709,24 @@ table(found, ["PSNR dB", "stability", "seconds"])
 # By hand: take a token's digits apart, and lay each patch's where the patch lies.
 
 # %%
-large = checkpoints.load("tubelet-fsq-128", device=device())
+tokenizer_128 = checkpoints.load("tubelet-fsq-128", device=device())
 large_store = open_store(source, size=128, frames=amount)
 large_clips = Clips(large_store, val_shots, frames=16, stride=profile().pick(smoke=48, laptop=32, gpu=32))
 large_truth = large_clips.take(range(len(large_clips)))
-large_tokens = torch.cat([large.encode(part.to(device())) for part in large_truth.split(4)])
-large_digits = large.quantizer.digits(large_tokens).cpu()  # (B, t, h, w, digits of four patches)
+large_tokens = torch.cat([tokenizer_128.encode(part.to(device())) for part in large_truth.split(4)])
+large_digits = tokenizer_128.quantizer.digits(large_tokens).cpu()  # (B, t, h, w, digits of four patches)
 by_patch = rearrange(large_digits, "b t h w (p q d) -> b t (h p) (w q) d", p=2, q=2)
-numbers = FSQ(large.patch_levels).indices(by_patch)
-print("a token:", large.tubelet, "of which a patch:", large.patch, "with levels", large.patch_levels)
+numbers = FSQ(tokenizer_128.patch_levels).indices(by_patch)
+print(
+    "a token:",
+    tokenizer_128.tubelet,
+    "of which a patch:",
+    tokenizer_128.patch,
+    "with levels",
+    tokenizer_128.patch_levels,
+)
 print("tokens of a clip:", tuple(large_tokens.shape[1:]), "patches:", tuple(numbers.shape[1:]))
-print("by hand as vg does it:", torch.equal(numbers, large.patch_indices(large_tokens).cpu()))
+print("by hand as vg does it:", torch.equal(numbers, tokenizer_128.patch_indices(large_tokens).cpu()))
 
 # %% [markdown]
 # ## More digits where there is more to draw
@@ -736,10 +743,10 @@ print("by hand as vg does it:", torch.equal(numbers, large.patch_indices(large_t
 # %%
 cells = rearrange(large_truth, "b c (t p) (h q) (w r) -> b t h w (c p q r)", p=8, q=4, r=4)
 spread = cells.var(-1).flatten(2)  # (B, t, patches of a tubelet-frame)
-count = round(large.config.detail_share * spread.shape[-1])
+count = round(tokenizer_128.config.detail_share * spread.shape[-1])
 busiest = torch.zeros_like(spread, dtype=torch.bool).scatter(-1, spread.topk(count).indices, True)
 busiest = busiest.view(by_patch.shape[:-1])
-details = by_patch[..., len(large.config.levels) :]
+details = by_patch[..., len(tokenizer_128.config.levels) :]
 print(f"{count} of {spread.shape[-1]} patches of a tubelet-frame have details")
 print("all others stay in the middle:", bool((details[~busiest] == 2).all()))
 used = (details[busiest] != 2).any(-1).float().mean()
@@ -765,7 +772,7 @@ print(f"digits everywhere  {2 * patches * math.log2(8 * 5):8,.0f} bits a clip")
 print(f"details            {2 * count * math.log2(5**4):8,.0f}")
 print(f"which patches      {2 * math.log2(math.comb(patches, count)):8,.0f}")
 print(f"together           {2 * a_tubelet_frame:8,.0f}   three digits everywhere {2 * patches * math.log2(240):8,.0f}")
-print("as vg counts them: ", math.isclose(2 * a_tubelet_frame, large.bits(*large_tokens.shape[1:])))
+print("as vg counts them: ", math.isclose(2 * a_tubelet_frame, tokenizer_128.bits(*large_tokens.shape[1:])))
 
 # %% [markdown]
 # Does it help? Two small tokenizers at 64 pixels, as above: the one with hidden layers from before, three digits
@@ -792,10 +799,10 @@ table(
 
 # %%
 # NBVAL_IGNORE_OUTPUT
-large_rebuilt = rebuild(large, large_truth)
+large_rebuilt = rebuild(tokenizer_128, large_truth)
 steps = profile().pick(smoke=2, laptop=20, gpu=20)
-parts = [search(large, part.to(device()), steps, progress=False) for part in large_truth.split(4)]
-large_found = torch.cat([large.decode(part).cpu() for part in parts])
+parts = [search(tokenizer_128, part.to(device()), steps, progress=False) for part in large_truth.split(4)]
+large_found = torch.cat([tokenizer_128.decode(part).cpu() for part in parts])
 small_video = F.interpolate(large_truth.flatten(0, 2)[:, None], size=(64, 64), mode="bilinear", antialias=True)
 small_video = small_video.view(*large_truth.shape[:3], 64, 64).clamp(-1, 1)
 enlarged = F.interpolate(rebuild(shipped, small_video).flatten(0, 2)[:, None], size=(128, 128), mode="bicubic")
@@ -806,7 +813,9 @@ rows = {
     "tubelet-fsq-128": quality(large_rebuilt, large_truth),
     "tubelet-fsq-128, searched": quality(large_found, large_truth),
 }
-print(f"{len(large_truth)} clips; {large.bits(*large_tokens.shape[1:]):,.0f} bits a clip of 16 frames at 128x128")
+print(
+    f"{len(large_truth)} clips; {tokenizer_128.bits(*large_tokens.shape[1:]):,.0f} bits a clip of 16 frames at 128x128"
+)
 table(rows, ["PSNR dB", "SSIM", "moving dB", "still dB"])
 pick = [0, len(large_truth) // 2]
 pairs = {f"original {k}": large_truth[k] for k in pick} | {f"searched {k}": large_found[k] for k in pick}

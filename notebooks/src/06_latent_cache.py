@@ -26,7 +26,6 @@ import hashlib
 import json
 import math
 import os
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -40,11 +39,12 @@ import numpy as np
 import safetensors.numpy
 import torch
 
-from vg import checkpoints, latents, metrics, paths, show
+from vg import checkpoints, latents, metrics, show
 from vg.data import Clips, film, open_store, split_shots
 from vg.hashing import weight_hash
 from vg.latents import LatentCache
 from vg.profiles import device, profile
+from vg.train import open_cache
 
 show.style()
 torch.manual_seed(0)
@@ -300,31 +300,19 @@ print(views_by_hand([(0, 21), (21, 30)], span=8, mirrored=False))
 # ## The whole film
 #
 # `vg.latents.write` does all of this: every shot, all phases, mirrored, in shards of some shots each, every
-# shard through a temporary name, the manifest last. It goes to the folder where notebook 07 looks for it. If a finished
-# cache is there it is only verified. If it is one of other weights or another film, that is said, and
-# it is written anew.
+# shard through a temporary name, the manifest last. `open_cache` calls it with the folder where notebook 07 looks, too.
+# The folder's name ends in a hash of the weights, the film and the views, so that caches of different ones lie side by
+# side. A finished cache is only verified.
 
 # %%
 # NBVAL_IGNORE_OUTPUT
-home = paths.cache_dir() / "latents" / f"tubelet-fsq-64-{source.name}"
-
-
-def write_film():
-    return latents.write(home, tokenizer, store, name="tubelet-fsq-64", mirrored=True)
-
-
-fresh, begin = not (home / "manifest.json").exists(), time.perf_counter()
-try:
-    cache = write_film()
-except latents.CacheMismatch as problem:
-    print("Written anew:", str(problem).replace(str(home.parent), "..."))
-    shutil.rmtree(home)
-    fresh, cache = True, write_film()
+begin = time.perf_counter()
+cache = open_cache(store, tokenizer)
 seconds = time.perf_counter() - begin
+home = cache.folder
 print(cache)
-print(
-    f"{'written' if fresh else 'verified, it was there,'} in {seconds:.1f} s; {sum(file.stat().st_size for file in home.iterdir()) / 1e6:.2f} MB on disk"
-)
+on_disk = sum(file.stat().st_size for file in home.iterdir()) / 1e6
+print(f"written, or verified where it was there, in {seconds:.1f} s; {on_disk:.2f} MB on disk")
 
 # %%
 by_hand = views_by_hand(store.shots, span)
@@ -450,11 +438,12 @@ show.player(three, fps=store.fps, scale=3)
 train, val = split_shots(store.shots, share=profile().pick(smoke=0.35, laptop=0.1, gpu=0.1))
 truth, made = [], []
 for e in plain[0].values():
-    if store.shots[e.shot] in val:
+    pairs = [(k, e.start + k * span) for k in range(0, e.t - 1, 2)]  # two tubelet-frames each
+    held_out = [(k, at) for k, at in pairs if any(low <= at and at + 2 * span <= high for low, high in val)]
+    if held_out:
         video = tokenizer.decode(cache.indices(e)[None].to(device())).cpu()
-        for k in range(0, e.t - 1, 2):
-            truth.append(store.clip(e.start + k * span, e.start + (k + 2) * span))
-            made.append(video[:, :, k * span : (k + 2) * span])
+        truth += [store.clip(at, at + 2 * span) for _, at in held_out]
+        made += [video[:, :, k * span : (k + 2) * span] for k, _ in held_out]
 truth, made = torch.cat(truth), torch.cat(made)
 quality = {"from the cache": float(metrics.psnr(made, truth).mean())}
 mean = {"mean frame": float(metrics.psnr(metrics.mean_frame(truth), truth).mean())}
@@ -530,8 +519,8 @@ show.bars(shares, title="tokens that repeat the one before", unit="share")
 # %%
 few = [shot for shot in store.shots if shot[1] - shot[0] >= 2 * span][:3]
 part = dataclasses.replace(store, shots=few)
-small = {"name": "tubelet-fsq-64", "phases": [0, 4], "shard_frames": 1, "progress": False}
-latents.write(folder / "in one go", tokenizer, part, **small)
+how = {"name": "tubelet-fsq-64", "phases": [0, 4], "shard_frames": 1, "progress": False}
+latents.write(folder / "in one go", tokenizer, part, **how)
 
 
 def stop_after(calls):
@@ -549,7 +538,7 @@ def stop_after(calls):
 
 stop_after(3)
 try:
-    latents.write(folder / "stopped", tokenizer, part, **small)
+    latents.write(folder / "stopped", tokenizer, part, **how)
 except KeyboardInterrupt:
     print("stopped after 3 of 6 streams:", sorted(file.name for file in (folder / "stopped").iterdir()))
 finally:
@@ -570,7 +559,7 @@ try:
 except FileNotFoundError as problem:
     print(str(problem).replace(str(folder), "...").replace(os.sep, "/"))
 done = (folder / "stopped" / "shard-00000.safetensors").stat().st_mtime_ns
-latents.write(folder / "stopped", tokenizer, part, **small)
+latents.write(folder / "stopped", tokenizer, part, **how)
 print("the same bytes:", bytes_of(folder / "stopped") == bytes_of(folder / "in one go"))
 print("the whole shard was kept:", done == (folder / "stopped" / "shard-00000.safetensors").stat().st_mtime_ns)
 
@@ -592,7 +581,7 @@ except latents.CacheCorrupt as problem:
     print("CacheCorrupt:", str(problem).replace(str(folder), "..."))
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # it warns that the shard is damaged
-    latents.write(folder / "stopped", tokenizer, part, **small)
+    latents.write(folder / "stopped", tokenizer, part, **how)
 print("mended:", bytes_of(folder / "stopped") == bytes_of(folder / "in one go"))
 
 # %% [markdown]
@@ -608,7 +597,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 def process(rank):
     mine = copy.deepcopy(tokenizer)  # each process has its own
-    return latents.write(folder / "by two", mine, part, rank=rank, world_size=2, **small)
+    return latents.write(folder / "by two", mine, part, rank=rank, world_size=2, **how)
 
 
 with ThreadPoolExecutor(2) as pool:
@@ -710,7 +699,6 @@ rates = {"encoded on the fly": 1 / slow, "from the cache": 1 / fast}
 print({name: f"{rate:,.0f} windows a second" for name, rate in rates.items()})
 paid_back = len(cache.tokens) / length / batch
 print(f"all {len(cache.views)} views are as many tokens as {paid_back:,.0f} steps of {batch} windows encode on the fly")
-scratch.cleanup()
 show.bars({name: math.log10(rate) for name, rate in rates.items()}, title="windows a second", unit="log10")
 
 # %% [markdown]

@@ -83,11 +83,9 @@ print(f"{len(windows)} training windows from {len(train)} shots, {len(held)} val
 
 # %%
 # NBVAL_IGNORE_OUTPUT
-entry = max(
-    (e for e in cache.entries if cache.shots[e.shot] in val and (e.phase, e.mirrored) == (0, False)), key=lambda e: e.t
-)
-clip = store.clip(entry.start, entry.start + window * span)[0]  # (C, T, H, W)
-tokens = cache.indices(entry)[:window]  # (t, h, w)
+first, last = max(val, key=lambda shot: shot[1] - shot[0])  # frames of the longest of them
+clip = store.clip(first, first + min(window, (last - first) // span) * span)[0]  # (C, T, H, W)
+tokens = tokenizer.encode(clip[None].to(device()))[0].cpu()  # (t, h, w), as in the cache
 show.player({"a validation shot": clip, "its tokens": show.token_map(tokens, clip, cache.tubelet, levels, 1.0)})
 
 # %% [markdown]
@@ -737,7 +735,7 @@ show.player({"a validation shot": clip, "surprise": surprise[None, :, : clip.sha
 
 # %%
 # NBVAL_IGNORE_OUTPUT
-longest = max(e.t for e in cache.entries if cache.shots[e.shot] in val and (e.phase, e.mirrored) == (0, False))
+longest = max(len(tokens) for _, tokens in cache.stretches(val, [(0, False)]))
 trained_on = min(card.facts["window_in_tubelet_frames"], longest)  # the shipped prior
 
 

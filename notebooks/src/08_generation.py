@@ -306,8 +306,8 @@ def roll(tokens, frames, seed, window=None, history=1.0, **options):
 
 # %%
 rolled, _ = roll(tokens, GIVEN + 1, seed=0, **SAMPLING)
-made = generate_tokens(prior, tokens, GIVEN + 1, seed=0, progress=False, **SAMPLING)
-print("agree:", torch.equal(rolled, made))
+by_vg = generate_tokens(prior, tokens, GIVEN + 1, seed=0, progress=False, **SAMPLING)
+print("agree:", torch.equal(rolled, by_vg))
 guided_roll, _ = roll(tokens, GIVEN + 1, seed=0, history=2.0)
 guided = generate_tokens(prior, tokens, GIVEN + 1, seed=0, progress=False, history=2.0)
 print("agree, guided by the past:", torch.equal(guided_roll, guided))
@@ -349,7 +349,7 @@ def draw_frame(tokens, seed, width, history=1.0, **options):
     return guess, kept
 
 
-one_frame = prior.digits(made)[0, -prior.frame :]  # drawn above
+one_frame = prior.digits(by_vg)[0, -prior.frame :]  # drawn above
 passes = {width: draw_frame(tokens, 0, width, **SAMPLING) for width in (1, 16, 64)}
 for width, (drawn, kept) in passes.items():
     print(
