@@ -8,8 +8,11 @@ from collections.abc import Callable, Mapping, Sequence
 
 import matplotlib.pyplot as plt
 import numpy as np
+from IPython import get_ipython
+from IPython.core.pylabtools import print_figure
 from IPython.display import display
 from matplotlib.figure import Figure
+from matplotlib_inline.backend_inline import configure_inline_support
 from PIL import Image
 
 from vg.show.pictures import Picture
@@ -47,8 +50,34 @@ STYLE = {
 
 
 def style() -> None:
-    """Set the course's matplotlib style for everything that is drawn from here on."""
+    """Set the course's matplotlib style for everything that is drawn from here on.
+
+    In a notebook figures are shown with a text for readers who do not see them (metadata ``alt`` of the PNG).
+    """
     plt.rcParams.update(STYLE)
+    shell = get_ipython()
+    if shell is not None and hasattr(shell, "kernel"):
+        configure_inline_support(shell, plt.get_backend())  # else it would put its own formatter back later
+        shell.display_formatter.formatters["image/png"].for_type(Figure, _png_with_alt)
+
+
+def _png_with_alt(figure: Figure) -> tuple[bytes, dict] | None:
+    data = print_figure(figure, "png")
+    return None if data is None else (data, {"alt": alt_of(figure)})
+
+
+def alt_of(figure: Figure) -> str:
+    """What a figure shows, in words, from its own words: title, axes and curves of each of its panels."""
+    panels = []
+    for axes in figure.axes:
+        across, up = axes.get_xlabel(), axes.get_ylabel()
+        names = [text.get_text() for text in axes.get_legend().get_texts()] if axes.get_legend() else []
+        parts = [axes.get_title("left") or axes.get_title()]
+        parts.append(f"{up or 'values'} over {across}" if across else up)
+        parts.append(", ".join(names))
+        panels.append("; ".join(part for part in parts if part))
+    head = figure.get_suptitle()
+    return "figure: " + " | ".join(words for words in [head, *panels] if words) if any([head, *panels]) else "figure"
 
 
 def _finish(figure: Figure) -> Figure:
@@ -192,7 +221,7 @@ def picture_of(figure: Figure, title: str = "figure") -> Picture:
     """A figure drawn once, as a `Picture`: the same PNG wherever it is shown."""
     out = io.BytesIO()
     figure.savefig(out, format="png", bbox_inches="tight")
-    return Picture(Image.open(out).convert("RGB"), title)
+    return Picture(Image.open(out).convert("RGB"), title, alt_of(figure))
 
 
 class LivePlot:
