@@ -69,8 +69,8 @@ class Explorer:
                 control.style.description_width = f"{max(70, 8 * longest)}px"
                 control.layout.width = f"{max(70, 8 * longest) + 230}px"
                 control.tooltip = control.description
-        self.note = widgets.HTML()
-        self.screen = widgets.HTML(layout=widgets.Layout(min_width="0", margin="0 12px 0 0"))
+        self.note = widgets.HTML(tooltip="")  # without one its title would read "null"
+        self.screen = widgets.HTML(tooltip="", layout=widgets.Layout(min_width="0", margin="0 12px 0 0"))
         self.button = widgets.Button(description=button or "", button_style="primary", tooltip=button or "")
         self.saving = [widgets.Button(description=f"save {kind}", tooltip=f"write a {kind} to out/") for kind in KINDS]
         for save, kind in zip(self.saving, KINDS):

@@ -82,11 +82,11 @@ class Live:
         if not prior.config.scenes:
             self.controls["scene"].disabled = True
         place = widgets.Layout(margin="0", flex="0 0 auto", max_width="100%")
-        self.screen = widgets.Image(value=self.still, format="png", layout=place)
+        self.screen = widgets.Image(value=self.still, format="png", layout=place, tooltip="film that is being drawn")
         self.play = widgets.Button(description="play", button_style="primary", tooltip="play, or pause")
         self.stop_button = widgets.Button(description="stop", tooltip="stop drawing and playing")
         self.gif, self.mp4 = (widgets.Button(description=f"save {kind}") for kind in ("GIF", "MP4"))
-        self.note = widgets.HTML("press play")
+        self.note = widgets.HTML("press play", tooltip="")
         self.play.on_click(lambda _: self.start() if not self.running else self.pause())
         self.stop_button.on_click(lambda _: self.stop())
         self.gif.on_click(lambda _: self.save(".gif"))

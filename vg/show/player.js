@@ -26,10 +26,11 @@
     .bar { display: flex; align-items: center; gap: 8px; margin: 4px 0; max-width: 420px; }
     button { font: inherit; width: 34px; padding: 2px 0; cursor: pointer; color: inherit; background: none;
              border: 1px solid currentColor; border-radius: 3px; }
-    input { flex: 1 1 auto; min-width: 60px; margin: 0; accent-color: #2f6f9f; padding-bottom: 4px;
-            background: linear-gradient(#d1782c, #d1782c) left bottom / var(--given, 0%) 3px no-repeat; }
+    .track { flex: 1 1 auto; min-width: 60px; padding-bottom: 4px;
+             background: linear-gradient(#d1782c, #d1782c) left bottom / var(--given, 0%) 3px no-repeat; }
+    input { display: block; width: 100%; margin: 0; accent-color: #2f6f9f; }
     output { min-width: 8.5em; font-variant-numeric: tabular-nums; white-space: nowrap; }`;
-  const left = new Map(); // key -> the player that was there last
+  const newest = new Map(); // key -> player
 
   async function fromSprite(source, film) {
     const image = new Image();
@@ -106,13 +107,13 @@
 
     disconnectedCallback() {
       cancelAnimationFrame(this.request);
-      if (this.dataset.key) left.set(this.dataset.key, this);
     }
 
     async build() {
       const film = JSON.parse(this.dataset.film);
       const before = pictureBefore(this);
-      const last = left.get(this.dataset.key);
+      const last = newest.get(this.dataset.key);
+      if (this.dataset.key) newest.set(this.dataset.key, this);
       this.frame = last ? last.frame : 0;
       this.playing = last ? last.playing : false;
       this.attachShadow({ mode: "open" });
@@ -140,8 +141,8 @@
     lay(film, last) {
       const root = this.shadowRoot;
       root.innerHTML = `<style>${SHEET}</style><div class="clips"></div><div class="bar">
-        <button></button><input type="range" min="0" value="0" step="1" title="frame" aria-label="frame">
-        <output></output></div>`;
+        <button></button><div class="track"><input type="range" min="0" value="0" step="1" title="frame" aria-label="frame">
+        </div><output></output></div>`;
       [this.button, this.slider, this.text] = ["button", "input", "output"].map((name) => root.querySelector(name));
       const clips = root.querySelector(".clips");
       clips.style.maxWidth = `${film.columns * (film.width * film.scale + 4)}px`;
@@ -160,7 +161,7 @@
         return canvas;
       });
       this.slider.max = film.frames - 1;
-      this.slider.style.setProperty("--given", `${(100 * film.given) / film.frames}%`);
+      this.slider.parentElement.style.setProperty("--given", `${(100 * film.given) / film.frames}%`);
       this.slider.value = this.frame;
       this.slider.addEventListener("input", () => this.show(Number(this.slider.value)));
       this.button.addEventListener("click", () => this.toggle(!this.playing));
