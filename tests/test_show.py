@@ -146,6 +146,9 @@ def test_every_picture_says_in_words_what_it_shows(shown):
     assert sheet.alt == "3 pictures in rows of 3: cat, dog" and sheet._repr_png_() == (sheet.png, {"alt": sheet.alt})
     figure = show.curves({"loss": [3, 2], "val": [3, 1]}, "a run", y="bits")
     assert figures.picture_of(figure).alt == "figure: a run; bits over step; loss, val"
+    assert (
+        figures.alt_of(show.bars({"a": 1.5}, "motion", "levels", {"film": 2})) == "bars: motion; levels; a 1.5, film 2"
+    )
 
 
 @pytest.mark.parametrize("ground", [-1.0, -0.3, 0.0, 0.4, 1.0])
@@ -237,6 +240,34 @@ def test_curves_and_bars_draw_what_they_were_given():
     figure = show.bars({"a": 1.5, "b": 2.0}, baselines={"chance": 0.5})
     assert [bar.get_width() for bar in figure.axes[0].patches] == [1.5, 2.0, 0.5]
     assert figures.plt.get_fignums() == []  # closed: a notebook shows them once
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_spread_places_keep_their_distance_and_order_and_move_as_little_as_can_be(seed):
+    draws = np.random.default_rng(seed)
+    places = list(draws.uniform(0, 40, draws.integers(1, 8)).round(draws.integers(0, 3)))
+    moved = figures.spread(places, 10)
+    order = np.argsort(places, kind="stable")
+    assert (np.diff(np.array(moved)[order]) >= 10 - 1e-9).all()
+    cost = np.sum((np.array(moved) - places) ** 2)
+    for _ in range(200):  # no other arrangement that keeps the distance is nearer
+        other = np.array(moved) + draws.normal(0, draws.choice([0.1, 1, 5]), len(places))
+        if (np.diff(other[order]) >= 10).all():
+            assert np.sum((other - places) ** 2) >= cost - 1e-9
+    assert figures.spread([0, 50, 20], 10) == [0, 50, 20]
+
+
+@pytest.mark.parametrize("log", ["", "y"])
+def test_names_of_baselines_do_not_overprint(log):
+    levels = {"mean frame": 2.0, "last frame": 2.001, "unigram": 2.02, "any code": 9.0, "six": 6.0}
+    figure = show.curves({"loss": [3.0, 2.0, 1.5]}, baselines=levels, log=log)
+    figure.draw_without_rendering()
+    boxes = [text.get_window_extent() for text in figure.axes[0].texts]
+    assert len(boxes) == 5
+    assert not any(a.overlaps(b) for k, a in enumerate(boxes) for b in boxes[:k])
+    six = figure.axes[0].texts[-1].get_window_extent()
+    level = figure.axes[0].transData.transform((0, 6.0))[1]
+    assert abs((six.y0 + six.y1) / 2 - level) < 3  # one with room stays at its line
 
 
 def test_a_live_plot_redraws_in_place_seldom_and_the_last_state_always(shown):

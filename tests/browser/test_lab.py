@@ -167,6 +167,14 @@ def test_nothing_is_lost_at_any_width_in_any_theme(lab_page, width, theme, tmp_p
     assert abs(light[0] - light[1]) > 300, (ink, paper)
 
 
+def test_every_stored_picture_says_what_it_shows(lab_page, lab):
+    lab_page.do("docmanager:save")
+    stored = nbformat.read(lab[1] / "a.ipynb", as_version=4)
+    outputs = [out for cell in stored.cells for out in cell.outputs if "image/png" in out.get("data", {})]
+    words = [out.metadata.get("image/png", {}).get("alt", "") for out in outputs]
+    assert len(words) == 5 and all(words) and words[-1] == "figure: a run; bits over step; loss"
+
+
 def test_after_a_reload_with_a_live_kernel_all_goes_on(lab_page):
     lab_page.do("docmanager:save")
     lab_page.open()
