@@ -910,7 +910,7 @@ def own_digits(t, row, column):
     return {f"d{k}": digit for k, digit in enumerate(digits)}
 
 
-controls = {name: (0, n - 1) for name, n in zip(("t", "row", "column"), tokens.shape[1:])}
+controls = {name: (0, n - 1, 1, at) for name, n, at in zip(("t", "row", "column"), tokens.shape[1:], (0, 7, 7))}
 controls |= {f"d{k}": (0, n - 1) for k, n in enumerate(shipped.levels)}
 explorer = show.live_explorer(edit, follow=own_digits, **controls)
 explorer

@@ -60,7 +60,7 @@ class Live:
         self._build(prior, scenes, seed)
 
     def _build(self, prior, scenes: dict[str, int] | None, seed: int) -> None:
-        slider = {"continuous_update": False, "readout_format": ".2f", "style": {"description_width": "80px"}}
+        slider = {"continuous_update": False, "readout_format": ".2f", "style": {"description_width": "95px"}}
         told = {**knobs(prior), **self.options}
         scene = -1 if told.get("scene") is None else told["scene"]
         names = {"any": -1, **(scenes or {str(k): k for k in range(prior.config.scenes)})}
@@ -81,8 +81,8 @@ class Live:
             control.description = control.tooltip = name.replace("_", "-")
         if not prior.config.scenes:
             self.controls["scene"].disabled = True
-        place = widgets.Layout(margin="0", flex="0 0 auto", max_width="100%")
-        self.screen = widgets.Image(value=self.still, format="png", layout=place, tooltip="film that is being drawn")
+        place = widgets.Layout(margin="0 12px 0 0", flex="0 0 auto", max_width="100%")
+        self.screen = widgets.Image(value=self.still, format="png", layout=place)
         self.play = widgets.Button(description="play", button_style="primary", tooltip="play, or pause")
         self.stop_button = widgets.Button(description="stop", tooltip="stop drawing and playing")
         self.gif, self.mp4 = (widgets.Button(description=f"save {kind}") for kind in ("GIF", "MP4"))
