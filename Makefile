@@ -23,6 +23,7 @@ help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 lab: $(VENV)/.installed ## set up what is missing and open JupyterLab on the first notebook
+	@git config filter.notebook.clean '$(PY) notebooks/clean.py' 2>/dev/null || true
 	$(PY) -m jupyterlab notebooks/00_start_here.ipynb
 
 test: $(VENV)/.installed ## set up, run every test and every notebook (profile smoke, no network)

@@ -11,7 +11,9 @@ is stored (times, versions, widget state). Notebooks run one after another, in o
 
 import argparse
 import hashlib
+import json
 import os
+import re
 import sys
 import time
 from collections import defaultdict
@@ -26,15 +28,7 @@ from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernel
 from nbformat import NotebookNode
 
 FOLDER = Path(__file__).resolve().parent
-METADATA = {
-    "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
-    "language_info": {
-        "file_extension": ".py",
-        "mimetype": "text/x-python",
-        "name": "python",
-        "pygments_lexer": "ipython3",
-    },
-}
+METADATA = json.loads((FOLDER / "metadata.json").read_text(encoding="utf-8"))
 WIDGET = "application/vnd.jupyter.widget-view+json"
 
 
@@ -98,18 +92,35 @@ def execute(notebook: NotebookNode, name: str, timeout: int) -> None:
 
 
 def strip(notebook: NotebookNode) -> None:
-    """Take out what changes from run to run: widgets, whose models are gone, times, versions.
+    """Take out what changes from run to run (widgets, whose models are gone, times, versions) and what is there twice.
 
-    An output that was a widget and has no picture besides, such as a progress bar, goes as a whole.
+    An output that was a widget and has no picture besides goes as a whole, and so does what a progress bar left. A
+    player's frames go, for it can take those of the animated picture above it; its script stays once in a notebook.
     """
     notebook.metadata = nbformat.from_dict(METADATA)
+    scripts = set()
     for cell in notebook.cells:
         cell.metadata.pop("execution", None)
-        outputs = cell.get("outputs", [])
-        widgets = [output for output in outputs if output.get("data", {}).pop(WIDGET, None)]
-        bare = [output for output in widgets if not any(kind.startswith("image/") for kind in output["data"])]
-        if bare:
-            cell.outputs = [output for output in outputs if not any(output is gone for gone in bare)]
+        if "outputs" in cell:
+            for output in cell.outputs:
+                thin(output, scripts)
+            cell.outputs = [output for output in cell.outputs if output.get("data", True)]
+
+
+def thin(output: NotebookNode, scripts: set[str]) -> None:
+    """Take out of one output what ``strip`` takes out, all of its data if need be; ``scripts`` were seen before."""
+    data = output.get("data", {})
+    is_bar = output.get("metadata", {}).get("vg") == "progress"
+    if is_bar or (data.pop(WIDGET, None) and not any(kind.startswith("image/") for kind in data)):
+        data.clear()
+    if "text/html" in data:
+        code = re.sub(r' data-sprite="[^"]*"', "", "".join(data["text/html"]))
+        for script in re.findall(r"<script>.*?</script>", code, re.DOTALL):
+            code = code.replace(script, "") if script in scripts else code
+            scripts.add(script)
+        data["text/html"] = code
+        if not code:
+            data.clear()
 
 
 def write(notebook: NotebookNode, path: Path) -> bool:

@@ -11,6 +11,7 @@ from pathlib import Path
 import jupytext
 import nbformat
 import pytest
+import torch
 
 NOTEBOOKS = Path(__file__).resolve().parent.parent / "notebooks"
 STEMS = sorted({p.stem for p in [*NOTEBOOKS.glob("[0-9]*.ipynb"), *NOTEBOOKS.glob("src/[0-9]*.py")]})
@@ -178,6 +179,48 @@ def test_a_progress_bar_leaves_nothing_behind(build):
     notebook.cells[1].outputs = [bar, words]
     build.strip(notebook)
     assert notebook.cells[1].outputs == [words]
+
+
+def test_what_a_progress_bar_leaves_when_it_is_done_is_not_stored(build):
+    left = nbformat.v4.new_output("display_data", data={"text/plain": "100%"}, metadata={"vg": "progress"})
+    printed = nbformat.v4.new_output("stream", text="kept")
+    cell = nbformat.v4.new_code_cell("x", outputs=[left, printed])
+    notebook = nbformat.v4.new_notebook(cells=[cell])
+    build.strip(notebook)
+    assert notebook.cells[0].outputs == [printed]
+
+
+def test_a_stored_player_has_its_frames_in_the_animated_picture_alone_and_a_notebook_its_script_once(build):
+    from vg import show
+    from vg.show.page import script
+
+    html = show.player(torch.zeros(1, 3, 8, 8)).html() + script()
+    picture = {"image/png": "kept", "text/plain": "clip"}
+    outputs = [nbformat.v4.new_output("display_data", data=data) for data in (picture, {"text/html": html})]
+    cells = [nbformat.v4.new_code_cell("x", outputs=[nbformat.from_dict(out) for out in outputs]) for _ in range(3)]
+    only_script = nbformat.v4.new_output("display_data", data={"text/html": script()})
+    cells.append(nbformat.v4.new_code_cell("x", outputs=[only_script]))
+    notebook = nbformat.v4.new_notebook(cells=cells)
+    build.strip(notebook)
+    stored = [[output["data"] for output in cell.outputs] for cell in notebook.cells]
+    assert all(found[0] == picture for found in stored[:3]) and stored[3] == []
+    assert all(
+        "data-film" in found[1]["text/html"] and "data-sprite" not in found[1]["text/html"] for found in stored[:3]
+    )
+    assert [found[1]["text/html"].count("<script>") for found in stored[:3]] == [1, 0, 0]
+
+
+def test_what_the_git_filter_makes_of_a_notebook_does_not_depend_on_who_looked_at_it():
+    spec = importlib.util.spec_from_file_location("clean", NOTEBOOKS / "clean.py")
+    clean = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(clean)
+    for path in sorted(NOTEBOOKS.glob("*.ipynb"))[:2]:
+        text = path.read_text(encoding="utf-8")
+        notebook = json.loads(text)
+        notebook["metadata"]["kernelspec"]["display_name"] = "Python 3 (ipykernel)"
+        notebook["metadata"]["language_info"] |= {"version": "3.12.1", "codemirror_mode": {"name": "ipython"}}
+        assert clean.clean(json.dumps(notebook)) == text == clean.clean(text)
+    assert clean.clean("no notebook\n") == "no notebook\n" and clean.clean("[1]") == "[1]"
 
 
 def test_a_failing_cell_stops_the_build_and_leaves_the_notebook_alone(build, capsys):

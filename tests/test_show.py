@@ -1,21 +1,27 @@
 """Laws of showing: what a static page gets is a valid picture of the right size, and a wrong input is named."""
 
 import base64
+import html
 import importlib
 import io
+import json
 import re
+import threading
+import time
 import zlib
 
 import ipywidgets as widgets
 import numpy as np
 import pytest
 import torch
+import tqdm.notebook
 from PIL import Image
 
-from vg import show
+from vg import progress, show
 from vg.data import apng
-from vg.show import figures, player
-from vg.show.player import LIMIT, VIEW
+from vg.show import controls, figures, page, player
+from vg.show.page import VIEW
+from vg.show.player import LIMIT
 from vg.synthetic import draw_cartoon
 
 
@@ -28,7 +34,7 @@ def shown(monkeypatch) -> list:
         made.append(data)
         return Handle(made)
 
-    for name in ("player", "controls", "figures"):
+    for name in ("page", "figures"):
         monkeypatch.setattr(importlib.import_module(f"vg.show.{name}"), "display", display)
     return made
 
@@ -85,27 +91,79 @@ def test_an_animated_png_has_the_frames_the_time_and_never_drifts(channels, coun
     assert apng.encode(frames, fps=10, colours=64, hold=6, limit=len(data) // 2) is None
 
 
+def film(code: str) -> tuple[dict, np.ndarray]:
+    """What the page's player is told, and the tiles (n, H, W, 3) of its sprite."""
+    found = dict(re.findall(r'data-(\w+)="([^"]*)"', code))
+    told = json.loads(html.unescape(found["film"]))
+    sprite = Image.open(io.BytesIO(base64.b64decode(found["sprite"].partition("base64,")[2])))
+    sheet, (high, wide) = np.asarray(sprite.convert("RGB")), (told["height"], told["width"])
+    assert sheet.shape[0] % high == sheet.shape[1] % wide == 0
+    tiles = sheet.reshape(sheet.shape[0] // high, high, sheet.shape[1] // wide, wide, 3).swapaxes(1, 2)
+    return told, tiles.reshape(-1, high, wide, 3)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
 @pytest.mark.parametrize("scale", [1, 3])
-def test_a_player_is_one_still_file_for_a_page_and_one_live_view(shown, scale):
-    made = player(clip(9), fps=12, scale=scale)
+def test_a_player_is_an_animated_file_for_any_page_and_every_frame_as_it_is_for_one_with_scripts(
+    shown, scale, channels
+):
+    made = player(clip(9, channels), fps=12, scale=scale)
     made._ipython_display_()
     still, live = shown
     assert set(still) == {"image/png", "text/plain"} and still["text/plain"] == "clip"
     frames, _ = read(base64.b64decode(still["image/png"]))
     assert frames.shape == (9, 16 * scale, 24 * scale, 3)
-    assert live == {VIEW: {"version_major": 2, "version_minor": 0, "model_id": made.widget.model_id}}
-    assert len(made.stack.children) == 9 and made.slider.max == made.play.max == 8
-    for page, frame in zip(made.stack.children, pixels(clip(9))):
-        assert np.array_equal(read(page.value)[0][0], frame.repeat(scale, 0).repeat(scale, 1))
+    assert set(live) == {"text/html"} and live["text/html"].endswith(page.script())
+    told, tiles = film(live["text/html"])
+    assert (told["frames"], told["fps"], told["scale"], told["labels"]) == (9, 12, scale, [""])
+    assert np.array_equal(tiles[:9], pixels(clip(9, channels)))
 
 
 def test_clips_stand_side_by_side_and_a_short_one_holds_its_last_frame():
-    made = player({"long": clip(6), "short": clip(4, seed=1)}, scale=1)
-    assert made.frames == 6 and made.labels == ["long", "short"]
-    last = [read(page.value)[0][0][-16:] for page in made.stack.children]
-    for k, picture in enumerate(last):
-        assert np.array_equal(picture[:, :24], pixels(clip(6))[k])
-        assert np.array_equal(picture[:, -24:], pixels(clip(4, seed=1))[min(k, 3)])
+    made = player({"long": clip(6), 'a "short" <one>': clip(4, seed=1)}, scale=1)
+    told, tiles = film(made.html())
+    assert told["labels"] == made.labels == ["long", 'a "short" <one>']
+    for n, video in enumerate((clip(6), clip(4, seed=1))):
+        start, length = told["starts"][n], told["lengths"][n]
+        assert length == video.shape[1] and np.array_equal(tiles[start : start + length], pixels(video))
+    frames, _ = read(made.static)
+    assert len(frames) == 6 and np.abs(frames[5, -16:, -24:].astype(int) - pixels(clip(4, seed=1))[3]).max() <= 20
+
+
+def test_given_frames_are_marked_and_the_others_are_not():
+    plain, marked = player({"a": clip(6)}, scale=4), player({"a": clip(6)}, scale=4, given=2)
+    assert film(marked.html())[0]["given"] == 2
+    heads = [np.abs(marked._canvas(k, 4).astype(int)[:16] - plain._canvas(k, 4)[:16]).max() for k in range(6)]
+    assert [head > 0 for head in heads] == [True, True, False, False, False, False]
+    assert read(player(clip(6), scale=4, given=2).static)[0].shape == (6, 80, 96, 3)  # one line of labels all along
+
+
+def test_every_picture_says_in_words_what_it_shows(shown):
+    made = player({"raw": clip(5), "restored": clip(5)}, given=1)
+    assert made.alt == "clips, 5 frames: raw, restored" and player(clip(5), alt="smoke rises").alt == "smoke rises"
+    assert 'data-alt="clips, 5 frames: raw, restored"' in made.html()
+    assert "0, 4, 8" in show.strip({"a": clip(9)}).alt and show.strip({"a": clip(9)}).alt.endswith("a")
+    sheet = show.grid(torch.zeros(3, 1, 8, 8), labels=["cat", "", "dog"])
+    assert sheet.alt == "3 pictures in rows of 3: cat, dog" and sheet._repr_png_() == (sheet.png, {"alt": sheet.alt})
+    figure = show.curves({"loss": [3, 2], "val": [3, 1]}, "a run", y="bits")
+    assert figures.picture_of(figure).alt == "figure: a run; bits over step; loss, val"
+    assert (
+        figures.alt_of(show.bars({"a": 1.5}, "motion", "levels", {"film": 2})) == "bars: motion; levels; a 1.5, film 2"
+    )
+
+
+@pytest.mark.parametrize("ground", [-1.0, -0.3, 0.0, 0.4, 1.0])
+@pytest.mark.parametrize("place", [(0, 0, 0), (1, 1, 2), (1, 3, 5)])
+def test_a_framed_tubelet_is_seen_on_any_ground_and_stays_as_it_is(ground, place):
+    video, tubelet = torch.full((1, 8, 16, 24), ground), (4, 4, 4)
+    framed = show.outline(video, place, tubelet)
+    moved = (framed - video).abs()[0]
+    t, h, w = (slice(n * step, n * step + step) for n, step in zip(place, tubelet))
+    assert moved[t, h, w].max() == 0 and torch.equal(moved[t.start], moved[t.stop - 1])
+    assert moved.flatten(1).amax(1).gt(0).sum() == 4  # its own frames alone
+    around = [moved[t.start, h, c] for c in (w.start - 1, w.stop) if 0 <= c < 24]
+    around += [moved[t.start, r, w] for r in (h.start - 1, h.stop) if 0 <= r < 16]
+    assert len(around) >= 2 and all(side.max() >= 1 for side in around)
 
 
 @pytest.mark.parametrize("channels", [1, 3])
@@ -185,6 +243,34 @@ def test_curves_and_bars_draw_what_they_were_given():
     assert figures.plt.get_fignums() == []  # closed: a notebook shows them once
 
 
+@pytest.mark.parametrize("seed", range(20))
+def test_spread_places_keep_their_distance_and_order_and_move_as_little_as_can_be(seed):
+    draws = np.random.default_rng(seed)
+    places = list(draws.uniform(0, 40, draws.integers(1, 8)).round(draws.integers(0, 3)))
+    moved = figures.spread(places, 10)
+    order = np.argsort(places, kind="stable")
+    assert (np.diff(np.array(moved)[order]) >= 10 - 1e-9).all()
+    cost = np.sum((np.array(moved) - places) ** 2)
+    for _ in range(200):  # no other arrangement that keeps the distance is nearer
+        other = np.array(moved) + draws.normal(0, draws.choice([0.1, 1, 5]), len(places))
+        if (np.diff(other[order]) >= 10).all():
+            assert np.sum((other - places) ** 2) >= cost - 1e-9
+    assert figures.spread([0, 50, 20], 10) == [0, 50, 20]
+
+
+@pytest.mark.parametrize("log", ["", "y"])
+def test_names_of_baselines_do_not_overprint(log):
+    levels = {"mean frame": 2.0, "last frame": 2.001, "unigram": 2.02, "any code": 9.0, "six": 6.0}
+    figure = show.curves({"loss": [3.0, 2.0, 1.5]}, baselines=levels, log=log)
+    figure.draw_without_rendering()
+    boxes = [text.get_window_extent() for text in figure.axes[0].texts]
+    assert len(boxes) == 5
+    assert not any(a.overlaps(b) for k, a in enumerate(boxes) for b in boxes[:k])
+    six = figure.axes[0].texts[-1].get_window_extent()
+    level = figure.axes[0].transData.transform((0, 6.0))[1]
+    assert abs((six.y0 + six.y1) / 2 - level) < 3  # one with room stays at its line
+
+
 def test_a_live_plot_redraws_in_place_seldom_and_the_last_state_always(shown):
     now = [0.0]
     plot = show.LivePlot(every=3, clock=lambda: now[0])
@@ -202,6 +288,16 @@ def test_a_live_plot_redraws_in_place_seldom_and_the_last_state_always(shown):
     assert read(shown[0].png)[0].shape[0] == 1
 
 
+def explorer_of(live, function, **controls):
+    return (show.live_explorer if live else show.explorer)(function, **controls)
+
+
+def press(made) -> None:
+    made._pressed = float("-inf")
+    made.button.click()
+    made.thread.join(20)
+
+
 @pytest.mark.parametrize("live", [False, True])
 def test_an_explorer_calls_with_the_controls_values_and_keeps_the_last_result_on_an_error(shown, live):
     calls = []
@@ -212,18 +308,19 @@ def test_an_explorer_calls_with_the_controls_values_and_keeps_the_last_result_on
             raise RuntimeError("no <such> seed")
         return clip(seed + 1)
 
-    made = (show.live_explorer if live else show.explorer)(make, seed=(1, 5), shade=["dark", "light"])
+    made = explorer_of(live, make, seed=(1, 5), shade=["dark", "light"])
     start = calls[0]
     assert made.controls["seed"].value == start[0] and isinstance(made.controls["shade"], widgets.Dropdown)
     made._ipython_display_()
-    still, view = shown
+    script, still, view = shown
+    assert script == {"text/html": page.script()}
     assert len(read(base64.b64decode(still["image/png"]))[0]) == start[0] + 1
     assert view == {VIEW: {"version_major": 2, "version_minor": 0, "model_id": made.widget.model_id}}
 
     def put(seed):
         made.controls["seed"].value = seed
         if not live:
-            made.button.click()
+            press(made)
 
     put(4)
     result = made.result
@@ -233,6 +330,116 @@ def test_an_explorer_calls_with_the_controls_values_and_keeps_the_last_result_on
     assert "RuntimeError: no &lt;such&gt; seed" in made.note.value
     put(1)
     assert made.result.frames == 2 and made.note.value == ""
+
+
+def test_every_result_of_an_explorer_takes_the_place_of_the_one_before():
+    made = show.live_explorer(lambda n: clip(n), n=(2, 9))
+    keys = set()
+    for n in (3, 4, 9):
+        made.controls["n"].value = n
+        assert film(made.screen.value)[0]["frames"] == n
+        keys |= set(re.findall(r'data-key="(\w+)"', made.screen.value))
+    assert len(keys) == 1
+    other = show.live_explorer(lambda n: show.strip(clip(n)), n=(2, 9))
+    assert other._key not in keys and 'decoding="sync"' in other.screen.value and 'alt="frames 0' in other.screen.value
+
+
+def test_controls_that_follow_start_and_move_with_those_that_lead_and_can_then_be_moved_alone():
+    calls = []
+
+    def make(place, digit, light):
+        calls.append((place, digit, light))
+        return clip(2)
+
+    made = show.live_explorer(
+        make, follow=lambda place: {"digit": 10 * place}, place=(1, 3, 1, 2), digit=(0, 99), light=(0, 4)
+    )
+    assert calls == [(2, 20, 2)]
+    made.controls["place"].value = 3
+    assert calls[1:] == [(3, 30, 2)]  # one call, with both
+    made.controls["digit"].value = 7
+    made.controls["light"].value = 0
+    assert calls[2:] == [(3, 7, 2), (3, 7, 0)]
+
+
+def test_a_slider_starts_where_it_is_told_and_reaches_the_steps_between():
+    made = show.live_explorer(lambda **values: clip(2), top_p=(0.5, 1.0, 0.01, 0.97), seed=(0, 20, 1, 4))
+    top_p, seed = made.controls.values()
+    assert (top_p.value, top_p.step, seed.value) == (0.97, 0.01, 4) and isinstance(seed, widgets.IntSlider)
+    assert all(control.tooltip == control.description for control in made.controls.values())
+
+
+def test_a_double_click_runs_once_and_clicks_while_it_works_are_not_kept():
+    calls, go = [], threading.Event()
+
+    def make(seed):
+        calls.append(seed)
+        assert len(calls) == 1 or go.wait(20)
+        return clip(2)
+
+    made = show.explorer(make, seed=(0, 4))
+    for _ in range(3):
+        made.button.click()
+    made._pressed = float("-inf")
+    made.button.click()
+    assert made.button.disabled and "working" in made.note.value
+    go.set()
+    made.thread.join(20)
+    made._pressed = time.monotonic()
+    made.button.click()  # the second of a double click that comes when a short run is over
+    made.thread.join(20)
+    assert len(calls) == 2 and not made.button.disabled and made.note.value == ""
+
+
+def test_an_interrupt_asks_first_and_a_second_one_breaks_off_and_working_does_not_stand():
+    calls = []
+
+    def make(seed):
+        calls.append(seed)
+        end = time.monotonic() + 20
+        while len(calls) > 1 and time.monotonic() < end:
+            time.sleep(0.01)
+        return clip(2)
+
+    made = show.explorer(make, seed=(0, 4))
+    first = made.result
+    made.button.click()
+    while len(calls) < 2:
+        time.sleep(0.01)
+    stop = controls._Break(made.thread.ident)
+    stop.interrupt(2, None)
+    assert stop.asked and made.thread.is_alive()
+    stop.interrupt(2, None)
+    made.thread.join(20)
+    assert made.note.value == "interrupted" and made.result is first and not made.button.disabled
+
+
+def test_what_an_explorer_made_is_saved(tmp_path):
+    made = show.explorer(lambda n: clip(n), n=(2, 9, 1, 5))
+    for suffix in (".gif", ".mp4"):
+        path = made.save(suffix, tmp_path / "film")
+        assert path == tmp_path / f"film{suffix}" and path.stat().st_size and str(path) in made.note.value
+    assert made.save(".xyz", tmp_path / "film") is None and "not saved" in made.note.value
+
+
+def test_a_bar_in_a_notebook_leaves_its_last_line_as_text(monkeypatch):
+    made = []
+
+    class Handle:
+        def update(self, data, **options):
+            made.append((data, options))
+
+    def display(data, raw, display_id):
+        made.append((data, {}))
+        return Handle()
+
+    monkeypatch.setattr(progress, "display", display)
+    monkeypatch.setattr(tqdm.notebook, "display", lambda container: container._ipython_display_())
+    for _ in progress.NotebookBar(range(7), desc="encoding"):
+        pass
+    (widget, _), (text, options) = made
+    assert VIEW in widget and list(text) == ["text/plain"] and options["metadata"] == progress.LEFT
+    assert text["text/plain"].startswith("encoding: 100%") and "7/7" in text["text/plain"]
 
 
 WRONG = {
@@ -248,6 +455,8 @@ WRONG = {
     "fps": (lambda: player(clip(2), fps=0), "fps must be above 0, got 0"),
     "columns": (lambda: player(clip(2), columns=0), "columns must be at least 1, got 0"),
     "scale": (lambda: player(clip(2), scale=1.5), r"scale must be a whole number from 1 on, got 1\.5"),
+    "given": (lambda: player(clip(2), given=-1), "given must be 0 frames or more, got -1"),
+    "outline": (lambda: show.outline(clip(4), (1, 0, 0), (4, 4, 4)), r"no tubelet \(1, 0, 0\) .* of 4x16x24"),
     "every": (lambda: show.strip(clip(2), every=0), "every must be at least 1, got 0"),
     "frame": (lambda: show.image(clip(2), frame=2), "2 frames; there is no frame 2"),
     "grid of a clip": (lambda: show.grid(clip(2)[0]), r"batch of images \(B, C, H, W\), got shape \(2, 16, 24\)"),

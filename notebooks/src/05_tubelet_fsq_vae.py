@@ -899,9 +899,9 @@ halves = tokens.roll(tokens.shape[-1] // 2, dims=-1)
 show.strip({"decoded": shipped.decode(tokens)[0], "halves exchanged": shipped.decode(halves)[0]}, every=4, scale=2)
 
 # %% [markdown]
-# Then with a needle. The sliders choose a tubelet (its place is framed) and give its token new digits. Run the
-# notebook to move them: a static page shows the first setting. Which digit sets the light? Which one the motion? Do
-# they mean the same at another place?
+# Then with a needle. The sliders choose a tubelet (its place is framed) and give its token new digits. They start at
+# the digits that the encoder chose, wherever you go. Run the notebook to move them: a static page shows the first
+# setting. Which digit sets the light? Which one the motion? Do they mean the same at another place?
 
 
 # %%
@@ -910,17 +910,18 @@ def edit(t, row, column, **digits):
     grid = shipped.quantizer.digits(tokens).clone()
     grid[0, t, row, column] = torch.tensor(list(digits.values()), device=grid.device)
     edited = shipped.decode(shipped.quantizer.indices(grid))[0].cpu()
-    framed = shipped.decode(tokens)[0].cpu()
-    (a, b, c), (i, j, k) = shipped.tubelet, (t, row, column)
-    box = framed[:, i * a : i * a + a, j * b : j * b + b, k * c : k * c + c]
-    box[..., [0, -1], :] = 1
-    box[..., [0, -1]] = 1
+    framed = show.outline(shipped.decode(tokens)[0].cpu(), (t, row, column), shipped.tubelet)
     return show.player({"as encoded": framed, "edited": edited}, fps=store.fps)
 
 
-controls = {name: (0, n - 1) for name, n in zip(("t", "row", "column"), tokens.shape[1:])}
+def own_digits(t, row, column):
+    digits = shipped.quantizer.digits(tokens[0, t, row, column]).tolist()
+    return {f"d{k}": digit for k, digit in enumerate(digits)}
+
+
+controls = {name: (0, n - 1, 1, at) for name, n, at in zip(("t", "row", "column"), tokens.shape[1:], (0, 7, 7))}
 controls |= {f"d{k}": (0, n - 1) for k, n in enumerate(shipped.levels)}
-explorer = show.live_explorer(edit, **controls)
+explorer = show.live_explorer(edit, follow=own_digits, **controls)
 explorer
 
 # %% [markdown]

@@ -1091,8 +1091,9 @@ show.player({f"from a label: {names[n]}": clip for n, clip in zip(chosen[:2], to
 # %% [markdown]
 # ## Your turn: the player beside the controls
 #
-# Set seed, temperature, top-p, history, where to start and which scene, then press the button; it takes a few seconds.
-# (On a static page only the first clip is shown.)
+# Set seed, temperature, top-p, history, where to start and which scene, then press the button; it takes a few seconds,
+# and the kernel's interrupt ends it early. The sliders start at what this notebook recommends. Orange under the slider:
+# frames that were given. (On a static page only the first clip is shown.)
 
 # %%
 # NBVAL_IGNORE_OUTPUT
@@ -1109,12 +1110,16 @@ wanted = profile().pick(smoke=PROMPT + span, laptop=32, gpu=32)  # frames
 def make(seed, temperature, top_p, history, start, scene):
     scene = None if scene < 0 else scene
     options = {"temperature": temperature, "top_p": top_p, "history": history, "scene": scene, "progress": False}
-    clip = generate(prior, tokenizer, starts[start], frames=wanted, seed=seed, **options)
-    return show.player({f"{start}, seed {seed}": clip[0].cpu()}, fps=store.fps)
+    begun = starts[start]
+    clip = generate(prior, tokenizer, begun, frames=wanted, seed=seed, **options)
+    given = 0 if begun is None else -(-begun.shape[2] // span) * span  # a still fills its tubelets
+    return show.player({f"{start}, seed {seed}": clip[0].cpu()}, fps=store.fps, given=given)
 
 
-sliders = {"temperature": (0.3, 1.5, 0.1), "top_p": (0.5, 1.0, 0.05), "history": (1.0, 3.0, 0.25)}
-show.explorer(make, seed=(0, 20), **sliders, start=list(starts), scene=labels)
+lowest_to_highest = {"temperature": (0.3, 1.5), "top_p": (0.5, 1.0), "history": (1.0, 3.0)}
+begin = {"temperature": 1.0, "top_p": 1.0, "history": 1.0} | SAMPLING
+sliders = {name: (*ends, 0.01, float(begin[name] or 1.0)) for name, ends in lowest_to_highest.items()}
+show.explorer(make, seed=(0, 20, 1, 0), **sliders, start=list(starts), scene=labels)
 
 # %% [markdown]
 # ## A live screen

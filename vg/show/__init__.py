@@ -3,10 +3,10 @@
 Clips are ``(C, T, H, W)`` and pictures ``(C, H, W)``, float in [-1, 1] or uint8, C 1 or 3.
 
     image, grid, strip, compare      still pictures and contact sheets
-    player                           a clip under a scrubber, and as an animated PNG on a static page
+    player                           a clip under a scrubber, with or without a kernel, and as an animated PNG
     explorer, live_explorer          sliders and menus beside a player
     live                             endless film that is drawn while it plays
-    token_map                        a clip with its tokens painted over it
+    token_map, outline               a clip with its tokens painted over it, or one of them framed
     style, curves, bars, bias_figure, LivePlot      figures
 """
 
@@ -15,7 +15,7 @@ from vg.show.figures import LivePlot, bars, bias_figure, curves, style
 from vg.show.live import Live, live
 from vg.show.pictures import Picture, compare, grid, image, strip
 from vg.show.player import Player, player
-from vg.show.tokens import token_map
+from vg.show.tokens import outline, token_map
 
 __all__ = [
     "Explorer",
@@ -32,6 +32,7 @@ __all__ = [
     "image",
     "live",
     "live_explorer",
+    "outline",
     "player",
     "strip",
     "style",

@@ -8,8 +8,11 @@ from collections.abc import Callable, Mapping, Sequence
 
 import matplotlib.pyplot as plt
 import numpy as np
+from IPython import get_ipython
+from IPython.core.pylabtools import print_figure
 from IPython.display import display
 from matplotlib.figure import Figure
+from matplotlib_inline.backend_inline import configure_inline_support
 from PIL import Image
 
 from vg.show.pictures import Picture
@@ -47,8 +50,37 @@ STYLE = {
 
 
 def style() -> None:
-    """Set the course's matplotlib style for everything that is drawn from here on."""
+    """Set the course's matplotlib style for everything that is drawn from here on.
+
+    In a notebook figures are shown with a text for readers who do not see them (metadata ``alt`` of the PNG).
+    """
     plt.rcParams.update(STYLE)
+    shell = get_ipython()
+    if shell is not None and hasattr(shell, "kernel"):
+        configure_inline_support(shell, plt.get_backend())  # else it would put its own formatter back later
+        shell.display_formatter.formatters["image/png"].for_type(Figure, _png_with_alt)
+
+
+def _png_with_alt(figure: Figure) -> tuple[bytes, dict] | None:
+    data = print_figure(figure, "png")
+    return None if data is None else (data, {"alt": alt_of(figure)})
+
+
+def alt_of(figure: Figure) -> str:
+    """What a figure shows, in words: its attribute ``alt``, or title, axes and curves of each of its panels."""
+    if words := getattr(figure, "alt", ""):
+        return words
+    panels = []
+    for axes in figure.axes:
+        across, up = axes.get_xlabel(), axes.get_ylabel()
+        names = [text.get_text() for text in axes.get_legend().get_texts()] if axes.get_legend() else []
+        names += [text.get_text() for text in axes.texts]
+        parts = [axes.get_title("left") or axes.get_title()]
+        parts.append(f"{up or 'values'} over {across}" if across else up)
+        parts.append(", ".join(names))
+        panels.append("; ".join(part for part in parts if part))
+    head = figure.get_suptitle()
+    return "figure: " + " | ".join(words for words in [head, *panels] if words) if any([head, *panels]) else "figure"
 
 
 def _finish(figure: Figure) -> Figure:
@@ -88,7 +120,37 @@ def curves(
         if "y" in log:
             axes.set_yscale("log")
         axes.set(title=title, xlabel=x, ylabel=y)
+        _name_levels(axes, baselines or {})
         return _finish(figure)
+
+
+def spread(places: Sequence[float], gap: float) -> list[float]:
+    """Move places on a line apart, so that no two are closer than ``gap``, and as little as can be.
+
+    They keep their order (equal ones that in which they come), and the sum of the squared moves is least: isotonic
+    regression of the places less what the gaps take, by pooling adjacent violators.
+    """
+    order = sorted(range(len(places)), key=lambda n: places[n])
+    pools: list[list[float]] = []
+    for rank, n in enumerate(order):
+        pools.append([places[n] - rank * gap])
+        while len(pools) > 1 and np.mean(pools[-2]) >= np.mean(pools[-1]):
+            pools[-2:] = [pools[-2] + pools[-1]]
+    moved = [float(np.mean(pool)) for pool in pools for _ in pool]
+    placed = [0.0] * len(places)
+    for rank, n in enumerate(order):
+        placed[n] = moved[rank] + rank * gap
+    return placed
+
+
+def _name_levels(axes, levels: Mapping[str, float]) -> None:
+    """Names at the right end of horizontal lines, moved apart where they would overprint."""
+    axes.figure.draw_without_rendering()  # what a level is in points is known once the figure is laid out
+    scale = 72 / axes.figure.dpi
+    heights = [scale * axes.transData.transform((0, float(level)))[1] for level in levels.values()]
+    for (name, level), at, moved in zip(levels.items(), heights, spread(heights, gap=10)):
+        place = {"xy": (1.01, float(level)), "xycoords": ("axes fraction", "data"), "va": "center"}
+        axes.annotate(name, xytext=(0, moved - at), textcoords="offset points", fontsize=8, color="#555555", **place)
 
 
 def _points(name: str, values: Sequence) -> np.ndarray:
@@ -104,10 +166,8 @@ def _points(name: str, values: Sequence) -> np.ndarray:
 def _draw_curves(axes, points: Mapping[str, np.ndarray], baselines: Mapping[str, float]) -> None:
     for name, xy in points.items():
         axes.plot(*xy.T, label=name, marker="o" if len(xy) < 12 else None, markersize=3.5)
-    for name, level in baselines.items():
+    for level in baselines.values():
         axes.axhline(float(level), color=QUIET, linestyle=":", linewidth=1.2)
-        place = (1.01, float(level))
-        axes.annotate(name, place, xycoords=("axes fraction", "data"), fontsize=8, color="#555555", va="center")
     if any(points):
         axes.legend()
 
@@ -147,6 +207,8 @@ def bars(
         axes.margins(x=0.12)
         axes.tick_params(axis="y", length=0)
         axes.set(title=title, xlabel=unit)
+        numbers = ", ".join(f"{name} {value:.4g}" for name, value in every.items())
+        figure.alt = "bars: " + "; ".join(words for words in (title, unit, numbers) if words)
         return _finish(figure)
 
 
@@ -192,7 +254,7 @@ def picture_of(figure: Figure, title: str = "figure") -> Picture:
     """A figure drawn once, as a `Picture`: the same PNG wherever it is shown."""
     out = io.BytesIO()
     figure.savefig(out, format="png", bbox_inches="tight")
-    return Picture(Image.open(out).convert("RGB"), title)
+    return Picture(Image.open(out).convert("RGB"), title, alt_of(figure))
 
 
 class LivePlot:

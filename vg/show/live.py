@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
-import base64
+import html
 import io
 import queue
-import signal
 import threading
 import time
 from collections import deque
@@ -15,15 +13,15 @@ from pathlib import Path
 import ipywidgets as widgets
 import numpy as np
 import torch
-from IPython.display import display
 from torch import Tensor
 
 from vg import paths
 from vg.data import save
 from vg.data.pixels import resize, to_pil
 from vg.sampling import Stream, knobs
+from vg.show.kernel import Interrupts
+from vg.show.page import show_widget
 from vg.show.pixels import named
-from vg.show.player import HIDE_STATIC, live_view
 
 FASTEST = 100  # frames a second, more than a page shows
 AHEAD = 2  # tubelet-frames that are drawn before they are shown
@@ -59,10 +57,11 @@ class Live:
         self._first, self._threads, self._off = first, [], threading.Event()
         self._applied = {}  # where the controls stood when the stream last heeded them
         self._paused = threading.Event()
+        self._interrupts = Interrupts(lambda number, frame: self.stop())
         self._build(prior, scenes, seed)
 
     def _build(self, prior, scenes: dict[str, int] | None, seed: int) -> None:
-        slider = {"continuous_update": False, "readout_format": ".2f", "style": {"description_width": "80px"}}
+        slider = {"continuous_update": False, "readout_format": ".2f", "style": {"description_width": "95px"}}
         told = {**knobs(prior), **self.options}
         scene = -1 if told.get("scene") is None else told["scene"]
         names = {"any": -1, **(scenes or {str(k): k for k in range(prior.config.scenes)})}
@@ -80,15 +79,15 @@ class Live:
             "seed": widgets.BoundedIntText(seed, min=0, max=2**31 - 1, style=slider["style"]),
         }
         for name, control in self.controls.items():
-            control.description = name.replace("_", "-")
+            control.description = control.tooltip = name.replace("_", "-")
         if not prior.config.scenes:
             self.controls["scene"].disabled = True
-        self.screen = widgets.Image(value=self.still, format="png", layout=widgets.Layout(margin="0", flex="0 0 auto"))
-        self.screen.alt = "film that is being drawn"
+        place = widgets.Layout(margin="0 12px 0 0", flex="0 0 auto", max_width="100%")
+        self.screen = widgets.Image(value=self.still, format="png", layout=place)
         self.play = widgets.Button(description="play", button_style="primary", tooltip="play, or pause")
         self.stop_button = widgets.Button(description="stop", tooltip="stop drawing and playing")
         self.gif, self.mp4 = (widgets.Button(description=f"save {kind}") for kind in ("GIF", "MP4"))
-        self.note = widgets.HTML("press play")
+        self.note = widgets.HTML("press play", tooltip="")
         self.play.on_click(lambda _: self.start() if not self.running else self.pause())
         self.stop_button.on_click(lambda _: self.stop())
         self.gif.on_click(lambda _: self.save(".gif"))
@@ -96,10 +95,8 @@ class Live:
         wrap = widgets.Layout(flex_flow="row wrap")
         panel = [*self.controls.values(), widgets.HBox([self.play, self.stop_button], layout=wrap)]
         panel += [widgets.HBox([self.gif, self.mp4], layout=wrap), self.note]
-        style = widgets.HTML(HIDE_STATIC, layout=widgets.Layout(display="none"))
         self._applied = self._told()
-        self.widget = widgets.HBox([style, self.screen, widgets.VBox(panel)], layout=wrap)
-        self.widget.add_class("vg-player")
+        self.widget = widgets.HBox([self.screen, widgets.VBox(panel)], layout=wrap)
 
     @property
     def running(self) -> bool:
@@ -126,7 +123,7 @@ class Live:
         for thread in self._threads:
             thread.start()
         self.play.description = "pause"
-        self._heed_interrupts()
+        self._interrupts.start()
 
     def pause(self) -> None:
         """Hold the picture, or go on."""
@@ -137,6 +134,7 @@ class Live:
     def stop(self) -> None:
         """Stop drawing and playing. What was seen can still be saved."""
         self._off.set()
+        self._interrupts.stop()
         for thread in self._threads:
             if thread is not threading.current_thread():
                 thread.join()
@@ -154,7 +152,7 @@ class Live:
         try:
             save(path, clip, fps=self.fps, scale=self.scale)
         except (OSError, ValueError) as problem:
-            self.note.value = f"not saved: {problem}"
+            self.note.value = html.escape(f"not saved: {problem}")
             return None
         self.note.value = f"saved {clip.shape[1] / self.fps:.0f} seconds: {path}"
         return path
@@ -164,7 +162,7 @@ class Live:
             work(drawn, off)
         except Exception as problem:  # a thread's error is seen by nobody else
             self.problem = problem
-            self.note.value = f"stopped: {type(problem).__name__}: {problem}"
+            self.note.value = html.escape(f"stopped: {type(problem).__name__}: {problem}")
             off.set()
             self.play.description = "play"
 
@@ -222,36 +220,8 @@ class Live:
         to_pil(resize(frame, self.scale)).save(out, "PNG", compress_level=effort)
         return out.getvalue()
 
-    def _heed_interrupts(self) -> None:
-        """Let the kernel's interrupt stop the screen too, while no cell runs.
-
-        A kernel ignores interrupts between two cells, and puts its own handler back after each message, this one
-        included: so ours is set a moment later.
-        """
-        try:
-            loop = asyncio.get_running_loop()
-        except RuntimeError:
-            return  # no kernel
-
-        def install() -> None:
-            before = signal.getsignal(signal.SIGINT)
-
-            def interrupt(number, frame) -> None:
-                self.stop()
-                signal.signal(signal.SIGINT, before)
-
-            if self.running:
-                signal.signal(signal.SIGINT, interrupt)
-
-        if threading.current_thread() is threading.main_thread():
-            loop.call_later(0.5, install)
-
     def _ipython_display_(self) -> None:
-        still = {"image/png": base64.b64encode(self.still).decode(), "text/plain": "live screen"}
-        display(
-            still, raw=True, metadata={"image/png": {"alt": "the first frame of film that is drawn while it plays"}}
-        )
-        display(live_view(self.widget), raw=True)
+        show_widget(self.widget, self.still, "live screen", "the first frame of film that is drawn while it plays")
 
 
 def live(

@@ -24,10 +24,16 @@ class Picture:
     Attributes:
         image: the PIL image, mode L or RGB.
         title: what it shows; the text form is ``picture: title``.
+        alt: what it shows, in words, for a reader who does not see it; the title without it.
     """
 
-    def __init__(self, image: Image.Image, title: str = "") -> None:
-        self.image, self.title = image, title
+    def __init__(self, image: Image.Image, title: str = "", alt: str = "") -> None:
+        self.image, self.title, self._alt = image, title, alt
+
+    @property
+    def alt(self) -> str:
+        """What it shows, in words; goes with the PNG as metadata."""
+        return self._alt or self.title or f"a picture of {self.image.width} by {self.image.height} pixels"
 
     @property
     def png(self) -> bytes:
@@ -42,8 +48,8 @@ class Picture:
         """Write the full-quality picture; the suffix says the format."""
         self.image.save(path)
 
-    def _repr_png_(self) -> bytes:
-        return self.png
+    def _repr_png_(self) -> tuple[bytes, dict]:
+        return self.png, {"alt": self.alt}
 
     def __repr__(self) -> str:
         return f"picture: {self.title}" if self.title else "picture"
@@ -100,7 +106,9 @@ def grid(images, columns: int = 8, scale: int = 2, labels: Sequence[str] | None 
     cells = [resize(pixels[0], check_scale(scale)) for _, pixels in cells]
     if labels is not None and len(labels) != len(cells):
         raise ValueError(f"{len(labels)} labels came for {len(cells)} images")
-    return Picture(to_pil(tiles(cells, columns, labels)), "grid")
+    named_as = ": " + ", ".join(filter(None, labels)) if labels is not None and any(labels) else ""
+    alt = f"{len(cells)} pictures in rows of {min(columns, len(cells))}{named_as}"
+    return Picture(to_pil(tiles(cells, columns, labels)), "grid", alt)
 
 
 def tiles(cells: Sequence[np.ndarray], columns: int, labels: Sequence[str] | None = None) -> np.ndarray:
@@ -151,7 +159,9 @@ def strip(clips, every: int = 4, scale: int = 2, labels: Sequence[str] | None = 
         for j, k in enumerate(range(0, len(row), every)):
             left = margin + j * (width + GAP)
             canvas[top : top + height, left : left + width] = resize(row[k], scale)
-    return Picture(to_pil(canvas), ", ".join(name for name, _ in rows if name) or "clip")
+    title = ", ".join(name for name, _ in rows if name) or "clip"
+    alt = f"frames {', '.join(map(str, numbers))} from left to right; rows from top to bottom: {title}"
+    return Picture(to_pil(canvas), title, alt)
 
 
 def compare(clips: Mapping, every: int = 4, scale: int = 2, against: str | None = None) -> Picture:

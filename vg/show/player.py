@@ -1,80 +1,73 @@
-"""A clip shown twice over: an animated PNG for a static page, and a player that scrubs without the kernel."""
+"""A clip shown twice over: an animated PNG for any page, and a player wherever scripts run, kernel or not."""
 
 from __future__ import annotations
 
 import base64
+import html
 import io
+import json
 from collections.abc import Sequence
+from pathlib import Path
 
-import ipywidgets as widgets
 import numpy as np
-from IPython.display import display
+import torch
 
+from vg.data import save
 from vg.data.apng import encode
 from vg.data.pixels import resize, to_pil
+from vg.show.page import show_html, show_picture
 from vg.show.pictures import check_scale, tiles
 from vg.show.pixels import named
 
-LIMIT = 75_000  # bytes of the animated PNG; the notebook stores it as base64, 4/3 of that
-VIEW = "application/vnd.jupyter.widget-view+json"
-# Where the live player runs, the animated PNG just above it would only repeat it: hide it (JupyterLab,
-# Notebook 7).
-HIDE_STATIC = "<style>.jp-OutputArea-child:has(+ .jp-OutputArea-child .vg-player) { display: none; }</style>"
+LIMIT = 72_000  # bytes of the animated PNG; the notebook stores it as base64, 4/3 of that
+LARGEST = 16_383  # pixels of a WebP's side
 
 
 class Player:
     """Clips side by side, in step, under one slider. Show it as the last line of a cell or with ``display``.
 
-    Two outputs appear: first ``image/png``, an animated PNG of at most 75 kB (100 kB in the notebook file),
-        then
-    the live player alone, without a text form, so that a page which cannot run it shows nothing in its place.
+    Two outputs appear: ``image/png``, an animated PNG of at most 72 kB (96 kB in the notebook file), and ``text/html``,
+    the player (``player.js``) with every frame as it is. A committed notebook leaves those frames out; then the player
+    takes those of the animated PNG.
 
     Attributes:
-        widget: the live player (an ipywidgets box with class ``vg-player``).
-        play, slider, stack: its parts; page k of the stack is frame k.
-        static: bytes of the animated PNG.
+        frames: how many; a shorter clip holds its last.
         labels: the clips' names.
+        alt: what it shows, in words.
         width: of the whole picture on the screen, in pixels.
     """
 
-    def __init__(self, rows: Sequence[tuple[str, np.ndarray]], fps: float, scale: int, columns: int, smooth: bool):
+    def __init__(
+        self,
+        rows: Sequence[tuple[str, np.ndarray]],
+        fps: float,
+        scale: int,
+        columns: int,
+        smooth: bool,
+        given: int = 0,
+        alt: str = "",
+    ) -> None:
         self.labels = [name for name, _ in rows]
-        self._rows, self._fps, self._scale, self._columns = rows, fps, scale, columns
+        self._rows, self._fps, self._scale, self._columns, self._smooth = rows, fps, scale, columns, smooth
         self.frames = max(len(row) for _, row in rows)
-        self._build(smooth)
+        self.given = min(given, self.frames)
+        self.width = self._canvas(0, scale).shape[1]
+        title = ", ".join(name for name in self.labels if name)
+        self.alt = alt or f"{'clips' if len(rows) > 1 else 'clip'}, {self.frames} frames" + f": {title}" * bool(title)
+        self._words = f"clip: {title}" if title else "clip"
         self._static: bytes | None = None
 
-    def _canvas(self, k: int, scale: float, smooth: bool = False) -> np.ndarray:
+    def _canvas(self, k: int, scale: float) -> np.ndarray:
         """Frame ``k`` of all clips as one picture ``(H, W, C)`` uint8; a short clip holds its last frame."""
-        cells = [resize(row[min(k, len(row) - 1)], scale, smooth) for _, row in self._rows]
-        return tiles(cells, self._columns, self.labels)
-
-    def _build(self, smooth: bool) -> None:
-        pages, layout = [], widgets.Layout(margin="0")
-        for k in range(self.frames):
-            out = io.BytesIO()
-            picture = to_pil(self._canvas(k, self._scale, smooth))
-            picture.save(out, "PNG")
-            pages.append(widgets.Image(value=out.getvalue(), format="png", layout=layout))
-        self.width, last = picture.width, self.frames - 1
-        # A fixed box: a page that is being swapped must not make the notebook jump.
-        box = widgets.Layout(width=f"{picture.width}px", height=f"{picture.height}px", overflow="hidden")
-        self.stack = widgets.Stack(pages, selected_index=0, layout=box)
-        self.play = widgets.Play(min=0, max=last, interval=round(1000 / self._fps), repeat=True)
-        self.slider = widgets.IntSlider(min=0, max=last, description="frame", layout=widgets.Layout(width="280px"))
-        links = (
-            widgets.jslink((self.play, "value"), (self.slider, "value")),
-            widgets.jslink((self.slider, "value"), (self.stack, "selected_index")),
-        )
-        self.links = links
-        controls = widgets.HBox([self.play, self.slider], layout=widgets.Layout(overflow="hidden"))
-        parts = [widgets.HTML(HIDE_STATIC, layout=widgets.Layout(display="none")), self.stack, controls]
-        self.widget = widgets.VBox(parts)
-        self.widget.add_class("vg-player")
+        cells = [resize(row[min(k, len(row) - 1)], scale, self._smooth) for _, row in self._rows]
+        labels = self.labels
+        if self.given:  # the line of labels is there all along
+            labels = [f"{name} (given)" if k < self.given else name or " " for name in labels]
+        return tiles(cells, self._columns, labels)
 
     @property
     def static(self) -> bytes:
-        """The animated PNG (a plain PNG for one frame): the finest of a list of settings within 75 kB."""
+        """The animated PNG (a plain PNG for one frame): the finest of a list of settings within 72 kB."""
         if self._static is None:
             self._static = self._fit()
         return self._static
@@ -101,12 +94,57 @@ class Player:
                 return data
         return encode(_Lazy(self, range(1), small[-1] if small else 1), self._fps, 16, 12)
 
+    def sprite(self) -> bytes | None:
+        """Every frame of every clip at its own size, row by row in one lossless WebP; None where that is too large."""
+        pictures = np.concatenate([row for _, row in self._rows])
+        count, height, width, channels = pictures.shape
+        across = int(np.clip(np.ceil(np.sqrt(count * height / width)), 1, max(1, LARGEST // width)))
+        down = -(-count // across)
+        if down * height > LARGEST or width > LARGEST:
+            return None
+        sheet = np.zeros((down * across, height, width, channels), np.uint8)
+        sheet[:count] = pictures
+        sheet = sheet.reshape(down, across, height, width, channels).swapaxes(1, 2)
+        out = io.BytesIO()
+        to_pil(sheet.reshape(down * height, across * width, channels)).save(out, "WEBP", lossless=True, method=1)
+        return out.getvalue()
+
+    def html(self, key: str = "") -> str:
+        """The player as an HTML element, which ``player.js`` brings to life.
+
+        Args:
+            key: a player that takes the place of one with the same key goes on at its frame, playing if that was.
+        """
+        lengths = [len(row) for _, row in self._rows]
+        _, height, width, _ = self._rows[0][1].shape
+        film = {
+            "frames": self.frames,
+            "fps": self._fps,
+            "width": width,
+            "height": height,
+            "scale": self._scale,
+            "columns": self._columns,
+            "labels": self.labels,
+            "starts": [sum(lengths[:n]) for n in range(len(lengths))],
+            "lengths": lengths,
+            "given": self.given,
+            "smooth": self._smooth,
+        }
+        about = {"film": json.dumps(film), "alt": self.alt, "key": key}
+        sprite = self.sprite()
+        if sprite is not None:
+            about["sprite"] = "data:image/webp;base64," + base64.b64encode(sprite).decode()
+        attributes = " ".join(f'data-{name}="{html.escape(value)}"' for name, value in about.items())
+        return f"<vg-player {attributes}></vg-player>"
+
+    def save(self, path: str | Path) -> None:
+        """Write the clips as they are shown, side by side, as GIF or MP4 by the path's suffix."""
+        canvases = np.stack([self._canvas(k, self._scale) for k in range(self.frames)])
+        save(path, torch.from_numpy(canvases).permute(3, 0, 1, 2), fps=self._fps)
+
     def _ipython_display_(self) -> None:
-        png = base64.b64encode(self.static).decode()
-        title = ", ".join(name for name in self.labels if name)
-        still = {"image/png": png, "text/plain": f"clip: {title}" if title else "clip"}
-        display(still, raw=True, metadata={"image/png": {"width": self.width}})
-        display(live_view(self.widget), raw=True)
+        show_picture(self.static, self._words, self.alt, self.width)
+        show_html(self.html())
 
     def __repr__(self) -> str:
         return f"Player({self.frames} frames, {len(self._rows)} clips, {self._fps:g} frames a second)"
@@ -125,13 +163,14 @@ class _Lazy:
         return self.player._canvas(self.numbers[k], self.scale)
 
 
-def live_view(widget: widgets.Widget) -> dict:
-    """The display data of a widget and nothing else: no text that a static page would print in its place."""
-    return {VIEW: {"version_major": 2, "version_minor": 0, "model_id": widget.model_id}}
-
-
 def player(
-    clips, fps: float = 12, scale: int | None = None, columns: int | None = None, smooth: bool = False
+    clips,
+    fps: float = 12,
+    scale: int | None = None,
+    columns: int | None = None,
+    smooth: bool = False,
+    given: int = 0,
+    alt: str = "",
 ) -> Player:
     """A player for one clip, or for several side by side and in step.
 
@@ -142,16 +181,20 @@ def player(
         scale: whole number of screen pixels for each pixel; without it, about 200 screen pixels a clip
             (3 for 64 pixels, 2 for 128, 1 for 256).
         columns: clips in a row; all of them in one row, up to four, without it.
-        smooth: Lanczos instead of the nearest pixel in the live player.
+        smooth: Lanczos instead of the nearest pixel; what the page's player enlarges with is the browser's.
+        given: so many frames from the start are marked as given, where the rest was made.
+        alt: what it shows, for a reader who does not see it; the labels and the number of frames without it.
 
     Raises:
         ValueError: if a clip's shape, type or range is wrong (it is named), the clips differ in size, or fps,
-            scale or columns is not positive.
+            scale, columns or given is out of range.
     """
     rows = named(clips)
     if not fps > 0:
         raise ValueError(f"fps must be above 0, got {fps}")
     if columns is not None and columns < 1:
         raise ValueError(f"columns must be at least 1, got {columns}")
+    if given < 0:
+        raise ValueError(f"given must be 0 frames or more, got {given}")
     scale = max(1, round(200 / rows[0][1].shape[2])) if scale is None else check_scale(scale)
-    return Player(rows, fps, scale, columns or min(4, len(rows)), smooth)
+    return Player(rows, fps, scale, columns or min(4, len(rows)), smooth, given, alt)

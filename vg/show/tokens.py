@@ -65,6 +65,38 @@ def token_map(
     return torch.from_numpy(np.clip(painted, -1, 1)).permute(3, 0, 1, 2).contiguous()
 
 
+def outline(video: Tensor, place: tuple[int, int, int], tubelet: tuple[int, int, int]) -> Tensor:
+    """Frame one tubelet of a clip: black and white pixels in turn, just outside it, seen on any ground.
+
+    Args:
+        video: ``(C, T, H, W)``, float in [-1, 1].
+        place: ``(t, h, w)`` of the tubelet in the token grid.
+        tubelet: its frames, height and width in pixels.
+
+    Returns:
+        a copy of the clip with the frame on it, in the frames of the tubelet.
+
+    Raises:
+        ValueError: if the clip has no such tubelet.
+    """
+    size = tuple(video.shape[1:])
+    starts = [n * step for n, step in zip(place, tubelet)]
+    if any(not 0 <= start < side for start, side in zip(starts, size)):
+        raise ValueError(
+            f"there is no tubelet {tuple(place)} of {tuple(tubelet)} in a clip of {'x'.join(map(str, size))}"
+        )
+    begin, top, left = starts
+    rows, columns = torch.arange(size[1])[:, None], torch.arange(size[2])
+    down = torch.maximum(top - rows, rows - (top + tubelet[1] - 1))  # pixels outside it; below 1: inside
+    across = torch.maximum(left - columns, columns - (left + tubelet[2] - 1))
+    ring = torch.maximum(down, across) == 1
+    dashes = torch.where((rows + columns) % 2 == 0, 1.0, -1.0).to(video)
+    framed = video.clone()
+    part = framed[:, begin : begin + tubelet[0]]
+    part[:] = torch.where(ring.to(video.device), dashes, part)
+    return framed
+
+
 def _hashed(tokens: np.ndarray) -> np.ndarray:
     """Colours ``(n, 3)`` in [-1, 1]: steps of the golden ratio round the hues, other ratios for the rest."""
     steps = (0.6180339887, 0.7548776662, 0.5698402910)

@@ -1,0 +1,43 @@
+"""tqdm's bars, which in a notebook leave their last line as text when they are done.
+
+A bar in a notebook is a widget. A saved notebook holds no widget, only the text that the bar had when it was first
+shown: ``0%``.
+"""
+
+from functools import partial
+
+from IPython.display import display
+from tqdm.auto import tqdm as auto
+from tqdm.notebook import tqdm_notebook
+
+LEFT = {"vg": "progress"}  # metadata of the text that a bar leaves
+
+__all__ = ["LEFT", "NotebookBar", "tqdm"]
+
+
+class NotebookBar(tqdm_notebook):
+    """As ``tqdm.notebook.tqdm``."""
+
+    @staticmethod
+    def status_printer(file, total=None, desc=None, ncols=None):
+        """The bar's widget, shown so that something else can take its place."""
+        container = tqdm_notebook.status_printer(file, total, desc, ncols)
+        container._ipython_display_ = partial(_show, container)
+        return container
+
+    def close(self) -> None:
+        """End the bar, and leave its line unless it was made with ``leave=False``."""
+        if self.disable:
+            return
+        line = self.format_meter(**self.format_dict)
+        super().close()
+        if (handle := getattr(self.container, "handle", None)) is not None:
+            handle.update({"text/plain": line if self.leave else ""}, raw=True, metadata=LEFT)
+            self.container.close()
+
+
+def _show(container) -> None:
+    container.handle = display(container._repr_mimebundle_(), raw=True, display_id=True)
+
+
+tqdm = NotebookBar if issubclass(auto, tqdm_notebook) else auto

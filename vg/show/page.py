@@ -1,0 +1,58 @@
+"""What goes to the page beside a picture: the script that plays clips there, and the outputs that need one.
+
+Every live thing is shown twice over. First comes a picture as ``image/png``: what GitHub, an untrusted notebook or a
+page without scripts shows. The live form follows as an output of its own and hides the picture where it runs.
+"""
+
+from __future__ import annotations
+
+import base64
+import html
+from functools import cache
+from pathlib import Path
+
+import ipywidgets as widgets
+from IPython.display import display
+
+VIEW = "application/vnd.jupyter.widget-view+json"
+
+
+@cache
+def script() -> str:
+    """``player.js`` as a ``<script>`` element, without its comments and indents."""
+    lines = (line.strip() for line in Path(__file__).with_name("player.js").read_text(encoding="utf-8").splitlines())
+    return "<script>" + "\n".join(line for line in lines if line and not line.startswith("//")) + "</script>"
+
+
+def show_picture(png: bytes, words: str, alt: str, width: int | None = None) -> None:
+    """Show a picture that stands for something live.
+
+    Args:
+        png: the file; it may be animated.
+        words: its text form.
+        alt: what a reader who does not see it is told.
+        width: in screen pixels; the file's own without it.
+    """
+    data = {"image/png": base64.b64encode(png).decode(), "text/plain": words}
+    about = {"alt": alt} | ({"width": width} if width else {})
+    display(data, raw=True, metadata={"image/png": about})
+
+
+def show_html(code: str) -> None:
+    """Show HTML and nothing else: no text that a page without it would print in its place."""
+    display({"text/html": code + script()}, raw=True)
+
+
+def show_widget(widget: widgets.Widget, png: bytes, words: str, alt: str, width: int | None = None) -> None:
+    """Show a live widget, and the picture that stands for it on a page without a kernel."""
+    widget.add_class("vg-live")
+    show_html("")
+    show_picture(png, words, alt, width)
+    display({VIEW: {"version_major": 2, "version_minor": 0, "model_id": widget.model_id}}, raw=True)
+
+
+def img(data: bytes, alt: str) -> str:
+    """An ``<img>`` that is there the moment it is put on the page, and never wider than its place."""
+    code = base64.b64encode(data).decode()
+    style = "max-width: 100%; height: auto; margin: 0"
+    return f'<img decoding="sync" style="{style}" alt="{html.escape(alt)}" src="data:image/png;base64,{code}">'
