@@ -2,7 +2,7 @@
 //
 // data-film holds what is shown, data-sprite an image of every frame of every clip at its own size. Without a sprite
 // (a stored notebook has none) the frames are those of the animated PNG in the output before this one, as
-// vg.show.apng writes it. A player whose data-key was on the page before goes on at the same frame.
+// vg.data.apng writes it. A player whose data-key was on the page before goes on at the same frame.
 (() => {
   if (!document.getElementById("vg-style")) {
     const style = document.createElement("style");
