@@ -127,7 +127,7 @@ def vae_loss(beta: float = 1.0) -> Callable[[VAE, Tensor], Tensor]:
     Both parts are sums over the image before they are divided by its size. With a mean over pixels and a sum over
     latents, as is often written, ``beta`` would be in effect as large as the image has numbers, and the latents empty.
     """
-    return lambda model, images: model.bits(images, beta=beta).mean()
+    return lambda model, images: model.bits_per_dim(images, beta=beta).mean()
 
 
 def image_tokenizer_loss(model: VQVAE | VQVAE2, images: Tensor) -> Tensor:
@@ -191,8 +191,8 @@ def prior_loss(corrupt: float = 0.1, drop_scene: float = 0.5) -> Callable[[Prior
         wrong = torch.rand(indices.shape, device=batch.device) < share
         others = indices.flatten()[torch.randint(indices.numel(), indices.shape, device=batch.device)]
         dropped = torch.rand(B, device=batch.device) < drop_scene
-        scene = torch.where(dropped, -1, scene) if prior.scene is not None else None
-        return prior.bits(indices, scene, given=torch.where(wrong, others, indices)).mean()
+        scene = torch.where(dropped, -1, scene) if prior.label_embedding is not None else None
+        return prior.nll_bits(indices, scene, given=torch.where(wrong, others, indices)).mean()
 
     return loss
 
@@ -224,7 +224,7 @@ def image_prior_loss(corrupt: float = 0.0, drop_scene: float = 0.1) -> Callable[
 
     def loss(prior: TwoLevelPrior, batch: Tensor) -> Tensor:
         B, device = len(batch), batch.device
-        top, bottom, scene = batch.split([prior.top.frame, prior.bottom.frame, 1], dim=1)
+        top, bottom, scene = batch.split([prior.top.tokens_per_frame, prior.bottom.tokens_per_frame, 1], dim=1)
         truth = top.view(B, *prior.top.grid), bottom.view(B, *prior.bottom.grid)
         share = corrupt * torch.rand(B, 1, 1, device=device)
         shown = []
@@ -232,8 +232,8 @@ def image_prior_loss(corrupt: float = 0.0, drop_scene: float = 0.1) -> Callable[
             others = indices.flatten()[torch.randint(indices.numel(), indices.shape, device=device)]
             shown.append(torch.where(torch.rand(indices.shape, device=device) < share, others, indices))
         dropped = torch.rand(B, device=device) < drop_scene
-        scene = torch.where(dropped, -1, scene[:, 0]) if prior.config.scenes else None
-        above, below = prior.bits(*truth, scene, given=tuple(shown))
+        scene = torch.where(dropped, -1, scene[:, 0]) if prior.config.num_labels else None
+        above, below = prior.nll_bits(*truth, scene, given=tuple(shown))
         return above.mean() + below.mean()
 
     return loss

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from vg import paths
 from vg.data import save
-from vg.sampling import Stream, knobs
+from vg.sampling import Stream, sampling_defaults
 from vg.show.pixels import named, resize, to_pil
 from vg.show.player import HIDE_STATIC, live_view
 
@@ -62,9 +62,9 @@ class Live:
 
     def _build(self, prior, scenes: dict[str, int] | None, seed: int) -> None:
         slider = {"continuous_update": False, "readout_format": ".2f", "style": {"description_width": "80px"}}
-        told = {**knobs(prior), **self.options}
-        scene = -1 if told.get("scene") is None else told["scene"]
-        names = {"any": -1, **(scenes or {str(k): k for k in range(prior.config.scenes)})}
+        told = {**sampling_defaults(prior), **self.options}
+        scene = -1 if told.get("label") is None else told["label"]
+        names = {"any": -1, **(scenes or {str(k): k for k in range(prior.config.num_labels)})}
         self.controls = {
             name: widgets.FloatSlider(
                 told[name] or 1.0,
@@ -75,13 +75,13 @@ class Live:
             )
             for name, (low, high, step) in RANGES.items()
         } | {
-            "scene": widgets.Dropdown(options=names, value=scene, style=slider["style"]),
+            "label": widgets.Dropdown(options=names, value=scene, style=slider["style"]),
             "seed": widgets.BoundedIntText(seed, min=0, max=2**31 - 1, style=slider["style"]),
         }
         for name, control in self.controls.items():
             control.description = name.replace("_", "-")
-        if not prior.config.scenes:
-            self.controls["scene"].disabled = True
+        if not prior.config.num_labels:
+            self.controls["label"].disabled = True
         self.screen = widgets.Image(value=self.still, format="png", layout=widgets.Layout(margin="0", flex="0 0 auto"))
         self.screen.alt = "film that is being drawn"
         self.play = widgets.Button(description="play", button_style="primary", tooltip="play, or pause")
@@ -193,7 +193,7 @@ class Live:
 
     def _told(self) -> dict:
         told = {name: control.value for name, control in self.controls.items()}
-        return told | {"scene": None if told["scene"] < 0 else told["scene"]}
+        return told | {"label": None if told["label"] < 0 else told["label"]}
 
     def _show(self, drawn: queue.Queue, off: threading.Event) -> None:
         due = time.perf_counter()
@@ -275,7 +275,7 @@ def live(
         fps: frames a second that are played, above 0.
         scale: whole number of screen pixels for each pixel; default about 256 screen pixels.
         scenes: names of labels that can be chosen; default all of the prior's.
-        options: where the controls stand at first, as in ``generate``; default ``vg.sampling.knobs(prior)``.
+        options: where the controls stand at first, as in ``generate``; default ``sampling_defaults(prior)``.
 
     Raises:
         ValueError: if the models do not fit each other or the prompt, or a number is out of its range.
@@ -284,7 +284,7 @@ def live(
         _on_air.stop()
     if not 0 < fps <= FASTEST:
         raise ValueError(f"live: fps is {fps}, expected above 0 and at most {FASTEST}.")
-    options = {**knobs(prior), **options}
+    options = {**sampling_defaults(prior), **options}
     if prompt is not None:
         named(prompt)
     return Live(prior, tokenizer, prompt, seed, fps, scale, scenes, options)

@@ -76,7 +76,7 @@ def tokenizer_facts(tokenizer: TubeletTokenizer | VideoAutoencoder, store: Frame
     size = math.prod(tokenizer.patch_levels if grouped else tokenizer.levels)
     stable = [(share, frames) for share, frames in stable if not math.isnan(share)]
     tokens = tokenizer.encode(truth[:1].to(where))
-    bits = tokenizer.bits(*tokens.shape[1:]) if grouped else tokens.numel() * tokenizer.quantizer.bits
+    bits = tokenizer.raw_bits(tuple(truth.shape[2:]))
     return {
         "clips": len(truth),
         "tokens_a_clip": tokens.numel(),

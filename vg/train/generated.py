@@ -7,7 +7,7 @@ from tqdm.auto import tqdm
 from vg.data import Clips, FrameStore, split_shots
 from vg.metrics import frechet_distance, nearest_clip, psnr
 from vg.models import ClipFeatures, Prior, TubeletTokenizer
-from vg.sampling import generate, knobs
+from vg.sampling import generate, sampling_defaults
 from vg.train.film import FRAMES
 
 PROMPT, NEW = 16, 32
@@ -48,9 +48,9 @@ def new_clips(prior: Prior, tokenizer: TubeletTokenizer, given: Tensor, frames: 
     """
     made = []
     for k, part in enumerate(tqdm(given.split(16), desc="generating", unit="batch")):
-        options = {"seed": 16 * k, "progress": False, **knobs(prior)}
+        options = {"seed": 16 * k, "progress": False, **sampling_defaults(prior)}
         if part.ndim == 1:
-            options |= {"batch": len(part), "scene": part.tolist()}
+            options |= {"batch": len(part), "label": part.tolist()}
             made.append(generate(prior, tokenizer, None, frames, **options))
         else:
             video = generate(prior, tokenizer, part, part.shape[2] + frames, **options)
@@ -60,7 +60,7 @@ def new_clips(prior: Prior, tokenizer: TubeletTokenizer, given: Tensor, frames: 
 
 def labels_in_turn(prior: Prior, count: int) -> Tensor:
     """The scenes whose labels say what stands where, over and over: (count,) int64, or none if there are none."""
-    known = prior.laid_out()
+    known = prior.labels_with_layouts()
     return torch.tensor([known[k % len(known)] for k in range(count if known else 0)], dtype=torch.long)
 
 
@@ -122,6 +122,12 @@ def generated_facts(prior: Prior, tokenizer: TubeletTokenizer, store: FrameStore
         for key, video in sets.items():
             novelty[key] = nearness(video)
     if "from_labels" in made:
-        novelty["generated_from_labels"] = nearness(made["from_labels"][: len(prior.laid_out())])
+        novelty["generated_from_labels"] = nearness(made["from_labels"][: len(prior.labels_with_layouts())])
     frechet = frechet_facts(made, real, features)
-    return {"clips": len(prompts), "knobs": knobs(prior), "frechet": frechet, "drift": drift, "novelty": novelty}
+    return {
+        "clips": len(prompts),
+        "knobs": sampling_defaults(prior),
+        "frechet": frechet,
+        "drift": drift,
+        "novelty": novelty,
+    }

@@ -69,7 +69,7 @@ def vae_facts(model: VAE, images: Images, seed: int = 0) -> dict:
         "images": len(truth),
         "latents": model.config.latents,
         "active_latents": int((torch.cat(means).var(0) > 0.01).sum()),
-        "bits_per_dim": round(float(torch.cat([elbo.bits() for elbo in parts]).mean()), 4),
+        "bits_per_dim": round(float(torch.cat([elbo.bits_per_dim() for elbo in parts]).mean()), 4),
         "kl_bits_an_image": round(float(kl.sum()), 1),
         "psnr": round(float(psnr(torch.cat(made), truth).mean()), 2),
         "psnr_pca": round(float(psnr(simple, truth).mean()), 2),
@@ -85,7 +85,7 @@ def train_vae(to: Path) -> None:
 
     def evaluate(model: VAE) -> dict[str, float]:
         generator = torch.Generator().manual_seed(0)
-        bits = torch.cat([model.bits(part.to(device()), generator).cpu() for part in few.split(250)])
+        bits = torch.cat([model.bits_per_dim(part.to(device()), generator).cpu() for part in few.split(250)])
         return {"test bits per dim": float(bits.mean())}
 
     options = dict(
@@ -106,7 +106,7 @@ def autoencoder_facts(model: VQVAE | VQVAE2, images: Images) -> dict:
     truth = images.test.take(range(len(images.test)))
     indices = [_grids(model.encode(part.to(device()))) for part in truth.split(250)]
     made = torch.cat([model.decode(*part).cpu() for part in indices])
-    bits = model.bits(tuple(truth.shape[2:]))
+    bits = model.raw_bits(tuple(truth.shape[2:]))
     simple = pca_images(images.train, truth, round(bits / 8), bits=8)
     facts = {
         "images": len(truth),
@@ -181,7 +181,7 @@ def image_prior_facts(
     facts: dict = {"images": len(labels)}
     for kind, told in (("", True), ("_class_unknown", False)):
         with torch.no_grad():
-            bits = [prior.bits(t.to(place), b.to(place), y.to(place) if told else None) for t, b, y in rows]
+            bits = [prior.nll_bits(t.to(place), b.to(place), y.to(place) if told else None) for t, b, y in rows]
         top, bottom = (torch.cat([part.cpu() for part in level]) for level in zip(*bits))
         facts |= {
             f"top_bits_a_token{kind}": round(float(top.mean()), 3),
@@ -202,13 +202,13 @@ def train_image_prior(to: Path, batch: int = 32) -> None:
     known, held = encode_images(tokenizer, images.train), encode_images(tokenizer, images.test)
     top, bottom = known
     torch.manual_seed(recipe.seed)
-    grids = dict(top_grid=tuple(top.shape[1:]), grid=tuple(bottom.shape[1:]), scenes=len(images.classes))
+    grids = dict(top_grid=tuple(top.shape[1:]), grid=tuple(bottom.shape[1:]), num_labels=len(images.classes))
     config = TwoLevelConfig(top_levels=tokenizer.levels[0], levels=tokenizer.levels[1], **PRIOR_SHAPE, **grids)
     prior = TwoLevelPrior(config).to(device())
     few = [part[:500].long().to(device()) for part in (*held, images.test.labels)]
 
     def evaluate(model: TwoLevelPrior) -> dict[str, float]:
-        above, below = model.bits(*few)
+        above, below = model.nll_bits(*few)
         return {"top bits": float(above.mean()), "bottom bits": float(below.mean())}
 
     draw = image_prior_batches(top, bottom, images.train.labels, batch)

@@ -68,7 +68,8 @@ def prior_facts(prior: Prior, tokenizer: TubeletTokenizer, cache: latents.Latent
 
     The baselines count codes of patches: where a token holds several, they take them for independent of each other.
     """
-    raw = tokenizer.bits(1, *cache.grid) / math.prod(cache.grid)
+    t, h, w = tokenizer.tubelet
+    raw = tokenizer.raw_bits((t, h * cache.grid[0], w * cache.grid[1])) / math.prod(cache.grid)
     codes, patches = math.prod(tokenizer.patch_levels), math.prod(tokenizer.config.group)
     seen = cache.windows(MEASURED, shots=train)
     known = tokenizer.patch_indices(seen.take(torch.arange(0, len(seen), 7)))
@@ -78,7 +79,7 @@ def prior_facts(prior: Prior, tokenizer: TubeletTokenizer, cache: latents.Latent
 
     def measured(windows: torch.Tensor) -> torch.Tensor:
         with torch.no_grad():
-            return torch.cat([prior.bits(part.to(prior.start.device)).cpu() for part in windows.split(4)])
+            return torch.cat([prior.nll_bits(part.to(prior.start.device)).cpu() for part in windows.split(4)])
 
     def copied(windows: torch.Tensor) -> torch.Tensor:
         return patches * copy_bits(known, tokenizer.patch_indices(windows), codes)
@@ -216,12 +217,12 @@ def train_prior(
     held = cache.windows(MEASURED, shots=val, views=[view_of(cache, val)], stride=2)
     truth = held.take(torch.arange(len(held)))
     torch.manual_seed(RECIPE.seed)
-    prior = Prior(PriorConfig(cache.levels, cache.grid, scenes=len(cache.shots), **SHAPE)).to(device())
+    prior = Prior(PriorConfig(cache.levels, cache.grid, num_labels=len(cache.shots), **SHAPE)).to(device())
     learn_layouts(prior, cache, train)
 
     def evaluate(model: Prior) -> dict[str, float]:
         return {
-            "validation bits a token": float(torch.cat([model.bits(p.to(device())) for p in truth.split(4)]).mean())
+            "validation bits a token": float(torch.cat([model.nll_bits(p.to(device())) for p in truth.split(4)]).mean())
         }
 
     parts = {

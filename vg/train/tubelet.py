@@ -9,11 +9,11 @@ from tqdm.auto import tqdm
 from vg import checkpoints
 from vg.data import Clips, FrameStore, split_shots
 from vg.hashing import weight_hash
+from vg.latents.search import search_codes
 from vg.metrics import psnr, ssim
 from vg.models import TubeletConfig, TubeletTokenizer
 from vg.profiles import device
 from vg.recipes import tokenizer_batches, tubelet_loss, zoomed_batches
-from vg.search import search
 from vg.train.film import FRAMES, data_card, held_out, open_film, tokenizer_facts, validation_psnr
 from vg.train.shipping import fit, part_folder, run_folder, ship
 from vg.training import Recipe, Trained
@@ -32,7 +32,7 @@ def facts(tokenizer: TubeletTokenizer, store: FrameStore) -> dict:
     """``tokenizer_facts``, and what the same decoder draws from codes that were searched for."""
     truth = held_out(store)
     made = torch.cat([
-        tokenizer.decode(search(tokenizer, part, SEARCH_STEPS, progress=False), part.shape[2:])
+        tokenizer.decode(search_codes(tokenizer, part, SEARCH_STEPS, progress=False), part.shape[2:])
         for part in tqdm(truth.split(8), unit="batch", desc="searching codes")
     ])  # fmt: skip
     return tokenizer_facts(tokenizer, store) | {
