@@ -17,7 +17,7 @@ from vg import checkpoints
 from vg.data import Clips, film, open_stores, split_shots, to_uint8
 from vg.data.writers import write_gif
 from vg.generate import GUIDANCE, some_scenes
-from vg.sampling import generate, knobs, sample_images
+from vg.sampling import generate, sample_images, sampling_defaults
 
 HERE = Path(__file__).resolve().parent
 PROMPT, FRAMES, LONG = 16, 48, 192
@@ -47,8 +47,8 @@ def prompts(store, shots, count: int, frames: int = PROMPT) -> Tensor:
 def images() -> None:
     """Two images of each class."""
     autoencoder, prior = checkpoints.load("vqvae2-cifar10"), checkpoints.load("prior-cifar10")
-    classes = list(range(prior.config.scenes))
-    made = sample_images(prior, autoencoder, 2 * len(classes), 0, scene=2 * classes, temperature=0.9)
+    classes = list(range(prior.config.num_labels))
+    made = sample_images(prior, autoencoder, 2 * len(classes), 0, label=2 * classes, temperature=0.9)
     pixels = to_uint8(tiled(made[:, :, None], columns=len(classes)))[0].permute(1, 2, 0).numpy()
     size = (2 * pixels.shape[1], 2 * pixels.shape[0])
     Image.fromarray(pixels).resize(size, Image.Resampling.NEAREST).save(HERE / "images.png", optimize=True)
@@ -71,7 +71,7 @@ def reconstructed(store, large_store, val) -> Tensor:
 
 def clips() -> None:
     tokenizer, prior = checkpoints.load("tubelet-fsq-128"), checkpoints.load("prior-128")
-    how = {"seed": 0, **knobs(prior)}
+    how = {"seed": 0, **sampling_defaults(prior)}
     window = checkpoints.card("prior-128").facts["window_in_tubelet_frames"]
     store, small = open_stores(film(), [{"size": 128}, {"size": 64}])
     train, val = split_shots(store.shots)
@@ -80,7 +80,7 @@ def clips() -> None:
     made = {
         "reconstructed": reconstructed(small, store, val),
         "from-nothing": generate(
-            prior, tokenizer, frames=FRAMES, batch=4, scene=some_scenes(prior, 4, 0), guidance=GUIDANCE, **how
+            prior, tokenizer, frames=FRAMES, batch=4, label=some_scenes(prior, 4, 0), guidance=GUIDANCE, **how
         ),
         "continued": marked(generate(prior, tokenizer, some, FRAMES, **how), PROMPT),
         "long": marked(generate(prior, tokenizer, some[:1], frames=LONG, window=window, **how), PROMPT),

@@ -17,7 +17,7 @@ from vg import checkpoints
 from vg.data import film, open_store
 from vg.evaluation import mean_frame, psnr, ssim
 from vg.evaluation.codecs import CODECS, available, code_clips
-from vg.search import search
+from vg.latents.search import search_codes
 from vg.train.film import held_out
 
 POINTS = 8  # settings of each codec
@@ -49,14 +49,14 @@ def main(size: int) -> None:
         ways |= {f"{price} dB for 1,000 bits": {"prior": prior, "price": price} for price in PRICES[size]}
     parts = truth.split(4)
     found = {
-        name: torch.cat([search(tokenizer, part, progress=False, **how) for part in tqdm(parts, desc=name)])
+        name: torch.cat([search_codes(tokenizer, part, progress=False, **how) for part in tqdm(parts, desc=name)])
         for name, how in ways.items()
     }
-    rows = {"raw bits": tokenizer.bits(*found["as encoded"].shape[1:])}
+    rows = {"raw bits": tokenizer.raw_bits(tuple(truth.shape[2:]))}
     if prior:
         with torch.no_grad():
             for name, indices in found.items():
-                costs = torch.cat([prior.bits(part) for part in indices.split(4)])
+                costs = torch.cat([prior.nll_bits(part) for part in indices.split(4)])
                 rows[f"the prior's, {name}"] = float(costs.flatten(1).sum(1).mean())
     lines = {codec: line_of(codec, truth) for codec in available()}
     print(f"{len(truth)} clips of 16 frames at {size}x{size}; PSNR in dB and SSIM")

@@ -18,7 +18,7 @@ import torch
 
 from vg import checkpoints
 from vg.models import Prior
-from vg.sampling import generate_tokens, knobs, one_by_one
+from vg.sampling import generate_tokens, one_by_one, sampling_defaults
 from vg.threads import one_thread
 
 FRAMES, GIVEN, ROUNDS = 6, 2, 5  # tubelet-frames of a clip, of its prompt; rounds
@@ -38,10 +38,10 @@ def peer(prior: Prior):
     except ImportError:
         print("transformers is not installed: no peer (pip install transformers)")
         return None
-    c, total = prior.config, FRAMES * prior.frame
+    c, total = prior.config, FRAMES * prior.tokens_per_frame
     shape = {"n_embd": c.width, "n_layer": c.depth, "n_head": c.heads, "n_positions": total}
     model = GPT2LMHeadModel(GPT2Config(vocab_size=1024, bos_token_id=0, eos_token_id=None, **shape)).eval()
-    prompt = torch.randint(1024, (1, GIVEN * prior.frame))
+    prompt = torch.randint(1024, (1, GIVEN * prior.tokens_per_frame))
 
     def draw() -> None:
         new = total - prompt.shape[1]
@@ -61,9 +61,9 @@ def compute(stop) -> None:
 
 def one_clip(name: str) -> None:
     prior = checkpoints.load(name)
-    how = {**knobs(prior), "progress": False}
-    prompt = generate_tokens(prior, None, GIVEN, seed=1, scene=4, **how)
-    new = (FRAMES - GIVEN) * prior.frame
+    how = {**sampling_defaults(prior), "progress": False}
+    prompt = generate_tokens(prior, None, GIVEN, seed=1, label=4, **how)
+    new = (FRAMES - GIVEN) * prior.tokens_per_frame
     sides = {"ours": lambda: generate_tokens(prior, prompt, FRAMES, **how)}
     sides["plain loop"] = lambda: one_by_one(prior, prompt, FRAMES, **how)
     if gpt := peer(prior):
@@ -95,7 +95,7 @@ def one_clip(name: str) -> None:
 def long(name: str) -> None:
     """Ten minutes of film, in tubelet-frames of 8 frames at 12 a second."""
     prior = checkpoints.load(name)
-    how = {**knobs(prior), "window": 6}
+    how = {**sampling_defaults(prior), "window": 6}
     from vg.sampling import Options, Sampler
 
     minute, marks = 90, []

@@ -1,4 +1,4 @@
-"""Laws of vg.models.attention: same numbers from every backend, no look into the future, flash's contract."""
+"""Laws of attention: same numbers from every backend, no look into the future, flash's contract."""
 
 import importlib
 import math
@@ -10,10 +10,11 @@ import torch
 import torch.nn.functional as F
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from vg.models.attention import alibi_bias, alibi_slopes, attention, available_backends, two_scale_slopes
+from vg.models.alibi import alibi_bias, alibi_slopes, two_scale_slopes
+from vg.models.attention_backends import attention, available_backends
 from vg.models.attention_cpu import CausalAttention
 
-module = importlib.import_module("vg.models.attention")
+module = importlib.import_module("vg.models.attention_backends")
 HERE = available_backends("cpu")
 TRAINABLE = [name for name in HERE if name != "flex"]  # FlexAttention has no backward on a CPU
 

@@ -134,8 +134,8 @@ def test_a_strangers_card_is_refused_before_it_takes_memory_or_time(what, folder
 
 
 def test_no_more_layers_are_built_than_the_weights_can_fill(folder, monkeypatch):
-    built, init = [], transformer.Layer.__init__
-    monkeypatch.setattr(transformer.Layer, "__init__", lambda self, *a: built.append(1) or init(self, *a))
+    built, init = [], transformer.TransformerBlock.__init__
+    monkeypatch.setattr(transformer.TransformerBlock, "__init__", lambda self, *a: built.append(1) or init(self, *a))
     for depth in (300, 60_000):
         edit(folder, lambda card: card["config"].update(depth=depth))  # noqa: B023
         with pytest.raises(BadCheckpoint, match="more layers or larger ones"):

@@ -47,10 +47,10 @@ def test_saving_what_was_loaded_changes_nothing(saved):
 
 
 def test_a_prior_comes_back_too_and_the_card_keeps_the_facts(tmp_path):
-    prior = Prior(PriorConfig((5, 4, 3), grid=(2, 3), width=32, depth=1, heads=4, scenes=2))
+    prior = Prior(PriorConfig((5, 4, 3), grid=(2, 3), width=32, depth=1, heads=4, num_labels=2))
     checkpoints.save("prior-test", prior, {"metrics": {"bits": 1.5}}, tmp_path)
     card = checkpoints.card("prior-test", tmp_path)
-    assert card.model == "Prior" and card.facts == {"metrics": {"bits": 1.5}} and card.config["scenes"] == 2
+    assert card.model == "Prior" and card.facts == {"metrics": {"bits": 1.5}} and card.config["num_labels"] == 2
     assert checkpoints.load("prior-test", tmp_path).config == prior.config
     assert checkpoints.names(tmp_path) == ["prior-test"]
     left = sorted(p.name for p in tmp_path.iterdir() if p.suffix != ".lock")

@@ -204,7 +204,7 @@ def test_a_prior_for_another_grid_keeps_its_weights_and_forgets_its_labels(done)
     prior = checkpoints.load("prior", done, trainable=True)
     cache = SimpleNamespace(levels=prior.levels, grid=(8, 12), shots=[0] * 5)
     made = adapted(prior, cache)
-    assert made.grid == (8, 12) and made.config.scenes == 5 and made.laid_out() == []
+    assert made.grid == (8, 12) and made.config.num_labels == 5 and made.labels_with_layouts() == []
     assert all(torch.equal(a, b) for a, b in zip(made.layers.parameters(), prior.layers.parameters()))
     old, new = prior.place.view(4, 6, -1), made.place.view(8, 12, -1)
     torch.testing.assert_close(new.mean((0, 1)), old.mean((0, 1)), atol=1e-3, rtol=1e-2)

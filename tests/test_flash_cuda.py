@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from vg.models.attention import alibi_slopes, attention, available_backends, two_scale_slopes
+from vg.models.alibi import alibi_slopes, two_scale_slopes
+from vg.models.attention_backends import attention, available_backends
 
 if not torch.cuda.is_available():
     pytest.skip("no CUDA GPU", allow_module_level=True)

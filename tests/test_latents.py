@@ -371,7 +371,9 @@ def test_samples_are_windows_repeat_with_the_seed_and_reach_all(whole):
 
 def test_windows_longer_than_every_shot_shots_and_views_not_held_are_refused(whole):
     cache = LatentCache.open(whole)
-    with pytest.raises(ValueError, match=r"5 tubelet-frames \(15 frames\).*longest has 4 \(12.*frames=4 or fewer"):
+    with pytest.raises(
+        ValueError, match=r"5 latent frames \(15 frames\).*longest has 4 \(12.*latent_frames=4 or fewer"
+    ):
         cache.windows(5)
     with pytest.raises(ValueError, match="1 shots chosen: the longest has 0"):
         cache.windows(1, shots=[1])

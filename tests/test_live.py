@@ -19,7 +19,7 @@ LEVELS = (5, 4, 3)
 def models():
     torch.manual_seed(0)
     tokenizer = TubeletTokenizer(TubeletConfig((2, 4, 4), LEVELS, width=16, encoder_depth=1, decoder_depth=1))
-    prior = Prior(PriorConfig(LEVELS, grid=(2, 3), width=32, depth=1, heads=4, context=1, scenes=3))
+    prior = Prior(PriorConfig(LEVELS, grid=(2, 3), width=32, depth=1, heads=4, context=1, num_labels=3))
     return prior.freeze(), tokenizer.freeze()
 
 
@@ -59,11 +59,11 @@ def test_it_says_how_fast_it_draws_beside_how_fast_it_plays(screen):
 def test_controls_take_effect_at_the_next_tubelet_frame(screen):
     screen.start()
     assert wait(lambda: screen.shown >= 4)
-    screen.controls["scene"].value = 1
+    screen.controls["label"].value = 1
     screen.controls["history"].value = 2.0
     screen.controls["seed"].value = 77
     how = lambda: screen.stream.sampler.how  # noqa: E731
-    assert wait(lambda: how().scene == 1 and how().history == 2.0)
+    assert wait(lambda: how().label == 1 and how().history == 2.0)
     assert len(screen.stream.sampler.branches) == 2
 
 
@@ -78,14 +78,14 @@ def test_controls_that_were_moved_before_play_are_heeded(screen):
 
 
 def test_what_cannot_be_had_is_said_and_the_film_goes_on(models):
-    screen = show.live(*models, fps=50, scene=1, guidance=2.0)
+    screen = show.live(*models, fps=50, label=1, guidance=2.0)
     screen.start()
-    screen.controls["scene"].value = -1
-    assert wait(lambda: "needs a scene" in screen.note.value)
+    screen.controls["label"].value = -1
+    assert wait(lambda: "needs a label" in screen.note.value)
     shown = screen.shown
-    assert wait(lambda: screen.shown > shown) and screen.stream.sampler.how.scene == 1
-    screen.controls["scene"].value = 2
-    assert wait(lambda: screen.stream.sampler.how.scene == 2 and "needs" not in screen.note.value)
+    assert wait(lambda: screen.shown > shown) and screen.stream.sampler.how.label == 1
+    screen.controls["label"].value = 2
+    assert wait(lambda: screen.stream.sampler.how.label == 2 and "needs" not in screen.note.value)
     screen.stop()
 
 

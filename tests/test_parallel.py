@@ -7,7 +7,17 @@ import torch
 
 from vg import checkpoints, threads
 from vg.models import Prior, PriorConfig, TubeletConfig, TubeletTokenizer
-from vg.sampling import Options, Sampler, Stream, generate, generate_tokens, knobs, one_by_one, packed, parallel
+from vg.sampling import (
+    Options,
+    Sampler,
+    Stream,
+    generate,
+    generate_tokens,
+    one_by_one,
+    packed,
+    parallel,
+    sampling_defaults,
+)
 from vg.sampling.windows import Windows
 
 LEVELS = (5, 4, 3)
@@ -16,7 +26,7 @@ LEVELS = (5, 4, 3)
 def random_prior(**config) -> Prior:
     """Sure enough of some tokens that guesses come true, unsure enough of others that they fail. In float64: exact."""
     torch.manual_seed(0)
-    shape = {"grid": (2, 3), "width": 32, "depth": 2, "heads": 4, "context": 1, "scenes": 3}
+    shape = {"grid": (2, 3), "width": 32, "depth": 2, "heads": 4, "context": 1, "num_labels": 3}
     prior = Prior(PriorConfig(LEVELS, **shape | config))
     for weight in prior.parameters():
         weight.data += 0.15 * torch.randn_like(weight)
@@ -35,14 +45,14 @@ OPTIONS = [
     {"temperature": 2.5, "top_p": 0.8},
     {"top_k": 2},
     {"top_k": 3, "top_p": 0.7, "temperature": 0.7},
-    {"scene": 1},
-    {"scene": 2, "guidance": 3.0},
+    {"label": 1},
+    {"label": 2, "guidance": 3.0},
     {"history": 2.0},
-    {"history": 1.5, "scene": 0, "guidance": 2.0, "top_p": 0.95},
+    {"history": 1.5, "label": 0, "guidance": 2.0, "top_p": 0.95},
     {"window": 1},
     {"window": 2, "history": 1.7},
     {"batch": 3},
-    {"batch": 3, "scene": [2, 0, 1], "guidance": 1.5, "history": 1.3},
+    {"batch": 3, "label": [2, 0, 1], "guidance": 1.5, "history": 1.3},
     {"batch": 5, "window": 3, "temperature": 0.2},
 ]
 
@@ -52,7 +62,7 @@ OPTIONS = [
 def test_every_option_gives_the_tokens_of_the_plain_loop(prior, options, prompted):
     prompt = PROMPT[: options.get("batch", 2)][: 1 if options.get("batch", 2) > 2 else 2] if prompted else None
     options = options if "batch" in options or prompt is None else options | {"batch": 2}
-    settings = {"frames": 7, "seed": 5, "progress": False, **options}
+    settings = {"latent_frames": 7, "seed": 5, "progress": False, **options}
     assert torch.equal(generate_tokens(prior, prompt, **settings), one_by_one(prior, prompt, **settings))
 
 
@@ -72,20 +82,20 @@ def test_every_grid_and_every_kind_of_position_gives_the_tokens_of_the_plain_loo
     prior = random_prior(**shape)
     if prior.config.layouts:
         prior.learn_layouts(1, torch.randint(60, (1, 2, *prior.grid)))
-    settings = {"frames": 7, "seed": 2, "progress": False, "scene": 1, "guidance": 2.0, "history": 1.5}
+    settings = {"latent_frames": 7, "seed": 2, "progress": False, "label": 1, "guidance": 2.0, "history": 1.5}
     assert torch.equal(generate_tokens(prior, None, **settings), one_by_one(prior, None, **settings))
 
 
 def test_a_guide_is_heeded_and_one_that_ends_early_refused():
-    prior = random_prior(grid=(2, 2), guide_levels=(3, 4), guide_grid=(1, 1))
-    guide = torch.randint(12, (3, 4, 1, 1))
-    settings = {"frames": 4, "batch": 3, "guide": guide, "history": 1.5, "progress": False}
+    prior = random_prior(grid=(2, 2), condition_levels=(3, 4), condition_grid=(1, 1))
+    condition = torch.randint(12, (3, 4, 1, 1))
+    settings = {"latent_frames": 4, "batch": 3, "condition": condition, "history": 1.5, "progress": False}
     made = generate_tokens(prior, None, **settings)
     assert torch.equal(made, one_by_one(prior, None, **settings))
-    assert not torch.equal(made, generate_tokens(prior, None, **settings | {"guide": guide.flip(0)}))
+    assert not torch.equal(made, generate_tokens(prior, None, **settings | {"condition": condition.flip(0)}))
     for loop in (generate_tokens, one_by_one):
-        with pytest.raises(ValueError, match="the guide ends"):
-            loop(prior, None, **settings | {"frames": 5})
+        with pytest.raises(ValueError, match="the condition ends"):
+            loop(prior, None, **settings | {"latent_frames": 5})
 
 
 def test_learned_positions_end_where_the_plain_loop_says():
@@ -123,13 +133,13 @@ def test_room_grows_where_the_length_is_not_known_beforehand(prior):
 @pytest.mark.parametrize("name", ["prior-64", "prior-128"])
 def test_a_shipped_prior_needs_far_fewer_passes_than_tokens(name):
     prior = checkpoints.load(name)
-    how = Options(**knobs(prior) | {"scene": 4})
+    how = Options(**sampling_defaults(prior) | {"label": 4})
     empty = torch.zeros(1, 0, len(prior.levels), dtype=torch.long)
     with torch.no_grad(), threads.one_thread():
         sampler = Sampler(prior, [0], how, empty)
         tokens = torch.cat([tokens for _, tokens in sampler.run(3)])
-    assert sampler.drawn == 3 * prior.frame and sampler.passes < sampler.drawn / 1.5
-    wanted = one_by_one(prior, None, 3, progress=False, **knobs(prior), scene=4)
+    assert sampler.drawn == 3 * prior.tokens_per_frame and sampler.passes < sampler.drawn / 1.5
+    wanted = one_by_one(prior, None, 3, progress=False, **sampling_defaults(prior), label=4)
     assert torch.equal(tokens, prior.digits(wanted)[0])
 
 
@@ -138,7 +148,7 @@ def test_a_sample_that_is_easy_to_guess_does_not_wait_for_one_that_is_not(prior)
         sampler = Sampler(prior, [0, 1], Options(temperature=0.7), torch.zeros(2, 0, 3, dtype=torch.long))
         gone_ahead = 0
         for _ in sampler.run(30):
-            gone_ahead = max(gone_ahead, abs(sampler.samples[0].frame - sampler.samples[1].frame))
+            gone_ahead = max(gone_ahead, abs(sampler.samples[0].latent_frames - sampler.samples[1].latent_frames))
     assert gone_ahead > 0
 
 
@@ -190,7 +200,7 @@ def test_a_stream_is_the_video_that_generate_makes_piece_by_piece(tokenizer, mon
     monkeypatch.setattr(parallel, "ROWS", rows)
     prior = random_prior().float()
     prompt = torch.rand(1, 1, 6, 8, 12) * 2 - 1 if prompted else None
-    options = {"seed": 4, "window": 2, "history": 1.5, "scene": 2}
+    options = {"seed": 4, "window": 2, "history": 1.5, "label": 2}
     clip = generate(prior, tokenizer, prompt, frames=40, progress=False, **options)
     stream = Stream(prior, tokenizer, prompt, **options)
     torch.testing.assert_close(torch.cat([next(stream) for _ in range(20)], dim=1), clip[0])
@@ -198,14 +208,14 @@ def test_a_stream_is_the_video_that_generate_makes_piece_by_piece(tokenizer, mon
 
 def test_a_stream_that_was_changed_goes_on_as_one_that_had_the_other_options_from_there_on(tokenizer):
     prior = random_prior().float()
-    stream = Stream(prior, tokenizer, seed=4, scene=2, window=2)
+    stream = Stream(prior, tokenizer, seed=4, label=2, window=2)
     begun = torch.cat([next(stream) for _ in range(4)], dim=1)
     stream.change(seed=9, history=2.0, temperature=0.5)
     changed = torch.cat([next(stream) for _ in range(3)], dim=1)
-    same = Stream(prior, tokenizer, seed=4, scene=2, window=2)
+    same = Stream(prior, tokenizer, seed=4, label=2, window=2)
     assert torch.equal(torch.cat([next(same) for _ in range(4)], dim=1), begun)
     assert not torch.equal(torch.cat([next(same) for _ in range(3)], dim=1), changed)
-    other = Stream(prior, tokenizer, seed=4, scene=2, window=2)
+    other = Stream(prior, tokenizer, seed=4, label=2, window=2)
     assert torch.equal(torch.cat([next(other) for _ in range(4)], dim=1), begun)
     other.change(history=2.0, temperature=0.5)  # and no other seed
     assert not torch.equal(torch.cat([next(other) for _ in range(3)], dim=1), changed)
@@ -218,11 +228,11 @@ def test_a_stream_that_was_changed_goes_on_as_one_that_had_the_other_options_fro
 
 
 @torch.no_grad()
-def test_options_change_between_two_tubelet_frames_and_guidance_by_a_label_does_not_come_late(prior):
+def test_options_change_between_two_latent_frames_and_guidance_by_a_label_does_not_come_late(prior):
     empty = torch.zeros(1, 0, 3, dtype=torch.long)
-    sampler = Sampler(prior, [1], Options(scene=0), empty)
+    sampler = Sampler(prior, [1], Options(label=0), empty)
     sampler.advance(sampler.samples)
-    with pytest.raises(ValueError, match="between two tubelet-frames"):
-        sampler.change(Options(scene=1))
+    with pytest.raises(ValueError, match="between two latent frames"):
+        sampler.change(Options(label=1))
     with pytest.raises(ValueError, match="a guidance of 1 stays 1"):
-        Sampler(prior, [1], Options(scene=0), empty).change(Options(scene=0, guidance=2.0))
+        Sampler(prior, [1], Options(label=0), empty).change(Options(label=0, guidance=2.0))

@@ -40,7 +40,7 @@ def test_digits_count_up_with_the_first_one_fastest(levels):
     assert torch.equal(fsq.digits(torch.tensor(0)), torch.zeros(len(levels), dtype=torch.long))
     assert torch.equal(fsq.digits(torch.tensor(fsq.size - 1)), torch.tensor(levels) - 1)
     assert fsq.digits(torch.tensor(1)).tolist() == [1] + [0] * (len(levels) - 1)
-    assert fsq.bits == pytest.approx(math.log2(math.prod(levels)))
+    assert fsq.bits_per_code == pytest.approx(math.log2(math.prod(levels)))
 
 
 @pytest.mark.parametrize("level", [*range(3, 17), 1001, 4096])

@@ -83,11 +83,11 @@ class Watched:
 
     grid = (2, 3)
 
-    def __init__(self, scenes):
-        self.scene = object() if scenes else None
+    def __init__(self, labels):
+        self.label_embedding = object() if labels else None
 
-    def bits(self, indices, scene, given):
-        self.seen = (indices, scene, given)
+    def nll_bits(self, indices, label, given):
+        self.seen = (indices, label, given)
         return indices.float()
 
 
@@ -101,7 +101,7 @@ def test_the_prior_has_to_predict_true_tokens_and_sees_some_wrong_ones():
     draw = prior_batches(windows(), batch=32)
     batch = draw(seeded(1))
     assert torch.equal(batch, draw(seeded(1))) and batch.shape == (32, 4 * 6 + 1)
-    prior = Watched(scenes=True)
+    prior = Watched(labels=True)
     prior_loss(corrupt=0.3, drop_scene=0.5)(prior, batch)
     indices, scene, given = prior.seen
     assert torch.equal(indices.flatten(1), batch[:, :-1])
@@ -115,7 +115,7 @@ def test_the_prior_has_to_predict_true_tokens_and_sees_some_wrong_ones():
     assert torch.equal(prior.seen[2], indices) and torch.equal(prior.seen[1], batch[:, -1])
     unlabelled = prior_batches(windows(), batch=32, labelled=False)(seeded(1))
     assert torch.equal(unlabelled[:, :-1], batch[:, :-1]) and bool((unlabelled[:, -1] == -1).all())
-    plain = Watched(scenes=False)
+    plain = Watched(labels=False)
     prior_loss()(plain, batch)
     assert plain.seen[1] is None
 

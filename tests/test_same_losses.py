@@ -18,27 +18,29 @@ from vg.training.run import Run
 
 RECIPE = Recipe(steps=20, lr=1e-3, muon=1.5e-2, warmup=5, betas=(0.9, 0.95), weight_decay=0.05, ema=0.9, grad_clip=1.0)
 LEVELS, GRID = (5, 4, 3), (4, 6)
-PRIOR = dict(levels=LEVELS, grid=GRID, width=32, depth=2, heads=4, context=2, scenes=3, dropout=0.1)
-attention = importlib.import_module("vg.models.attention")
+PRIOR = dict(levels=LEVELS, grid=GRID, width=32, depth=2, heads=4, context=2, num_labels=3, dropout=0.1)
+attention = importlib.import_module("vg.models.attention_backends")
 
 
 def plain_embedding(self, digits):
     return sum(table(digits[..., i]) for i, table in enumerate(self.tables))
 
 
-def plain_inputs(self, digits, seen, first, stop, scene=None, guided=None):
+def plain_inputs(self, digits, seen, first, stop, label=None, conditioning=None):
     positions = torch.arange(first, stop)
-    x = self.place[positions % self.frame].expand(len(digits), -1, -1)
+    x = self.place[positions % self.tokens_per_frame].expand(len(digits), -1, -1)
     for table, back in {self.left: 1, self.above: self.grid[1], self.corner: self.grid[1] - 1}.items():
         x = x + _shifted(table(digits[:, max(0, first - back) : max(0, stop - back)]), stop - first)
-    x = x + _shifted(seen[:, max(0, first - self.frame) : max(0, stop - self.frame)], stop - first)
+    x = x + _shifted(
+        seen[:, max(0, first - self.tokens_per_frame) : max(0, stop - self.tokens_per_frame)], stop - first
+    )
     x = x + torch.where(positions[:, None] == 0, self.start, 0.0)
-    x = x + torch.where(positions[:, None] < self.frame, self.nothing, 0.0)
+    x = x + torch.where(positions[:, None] < self.tokens_per_frame, self.nothing, 0.0)
     if self.position is not None:
         x = x + self.position(positions)
-    x = x + self.scene(scene + 1)[:, None]
+    x = x + self.label_embedding(label + 1)[:, None]
     if self.config.layouts:
-        x = x + self.stands(self.layouts[scene + 1])[:, positions % self.frame]
+        x = x + self.layout_embedding(self.layouts[label + 1])[:, positions % self.tokens_per_frame]
     return x
 
 

@@ -11,7 +11,7 @@ import torch
 
 from vg import sampling
 from vg.models import Prior, PriorConfig, TubeletConfig, TubeletTokenizer
-from vg.sampling import generate, generate_tokens, restrict
+from vg.sampling import filter_logits, generate, generate_tokens
 from vg.sampling.one_by_one import draw
 
 LEVELS = (5, 4, 3)
@@ -21,7 +21,7 @@ LEVELS = (5, 4, 3)
 def models():
     torch.manual_seed(0)
     tokenizer = TubeletTokenizer(TubeletConfig((2, 4, 4), LEVELS, width=16, encoder_depth=1, decoder_depth=1))
-    prior = Prior(PriorConfig(LEVELS, grid=(2, 3), width=32, depth=2, heads=4, context=1, scenes=3))
+    prior = Prior(PriorConfig(LEVELS, grid=(2, 3), width=32, depth=2, heads=4, context=1, num_labels=3))
     for weight in prior.parameters():
         weight.data += 0.1 * torch.randn_like(weight)
     return prior.freeze(), tokenizer.freeze()
@@ -71,13 +71,13 @@ def test_a_prior_that_is_being_trained_is_asked_without_dropout_and_goes_on_trai
 
 def test_more_tokens_than_wanted_are_refused(models):
     given = torch.zeros(1, 3, 2, 3, dtype=torch.long)
-    with pytest.raises(ValueError, match="3 tubelet-frames are given, and only 2 wanted"):
+    with pytest.raises(ValueError, match="3 latent frames are given, only 2 wanted"):
         generate_tokens(models[0], given, 2)
     assert torch.equal(generate_tokens(models[0], given, 3), given), "all there, nothing to draw"
 
 
 def test_a_scene_may_be_any_whole_number(models):
-    assert torch.equal(make(models, scene=np.int64(2)), make(models, scene=2))
+    assert torch.equal(make(models, label=np.int64(2)), make(models, label=2))
 
 
 def test_one_prompt_serves_a_batch(models):
@@ -124,7 +124,7 @@ def test_the_temperature_divides_logits_and_not_probabilities(models):
 
 def test_top_k_and_top_p_keep_what_they_say():
     p = torch.tensor([[0.5, 0.05, 0.3, 0.15]])
-    kept = lambda **o: (restrict(p.log(), **o) > -math.inf)[0].tolist()  # noqa: E731
+    kept = lambda **o: (filter_logits(p.log(), **o) > -math.inf)[0].tolist()  # noqa: E731
     assert kept() == [True] * 4
     assert kept(top_k=2) == [True, False, True, False]
     assert kept(top_k=9) == [True] * 4
@@ -137,7 +137,7 @@ def test_top_k_and_top_p_keep_what_they_say():
     assert kept(top_k=2, top_p=0.6) == [True, False, True, False]
     assert kept(top_k=3, top_p=0.79) == [True, False, True, False]
     assert kept(top_k=1, top_p=0.99) == [True, False, False, False]
-    ordered = restrict(p.log(), 3, 0.9)
+    ordered = filter_logits(p.log(), 3, 0.9)
     assert torch.equal(ordered[ordered > -math.inf], p.log()[ordered > -math.inf]), "what is kept is not changed"
 
 
@@ -148,44 +148,48 @@ def test_a_window_bounds_what_is_kept_and_long_enough_changes_nothing(models):
 
 
 def test_scenes_and_guidance(models):
-    a, b = make(models, scene=0), make(models, scene=1)
+    a, b = make(models, label=0), make(models, label=1)
     assert not torch.equal(a, b)
-    torch.testing.assert_close(make(models, scene=0, guidance=1.0), a)
-    assert not torch.equal(make(models, scene=0, guidance=3.0), a)
-    assert make(models, scene=2, guidance=2.0, batch=3, prompt=torch.zeros(1, 8, 12)[None][None]).shape[0] == 3
+    torch.testing.assert_close(make(models, label=0, guidance=1.0), a)
+    assert not torch.equal(make(models, label=0, guidance=3.0), a)
+    assert make(models, label=2, guidance=2.0, batch=3, prompt=torch.zeros(1, 8, 12)[None][None]).shape[0] == 3
 
 
 def test_every_clip_of_a_batch_may_have_a_scene_of_its_own(models):
-    mixed = make(models, scene=[2, 0], guidance=2.0)  # as many clips as scenes
+    mixed = make(models, label=[2, 0], guidance=2.0)  # as many clips as scenes
     assert len(mixed) == 2
-    for b, scene in enumerate([2, 0]):
-        alone = make(models, scene=scene, guidance=2.0, seed=3 + b)
+    for b, label in enumerate([2, 0]):
+        alone = make(models, label=label, guidance=2.0, seed=3 + b)
         torch.testing.assert_close(mixed[b : b + 1], alone, atol=1e-5, rtol=0)
 
 
 @torch.no_grad()
-def forgetful(prior, digits, guide=None):
-    """Hidden states that know the tubelet-frame they are in, and nothing before it: (B, L, D)."""
-    frames = digits.split(prior.frame, dim=1)
+def forgetful(prior, digits, condition=None):
+    """Hidden states that know the latent frame they are in, and nothing before it: (B, L, D)."""
+    frames = digits.split(prior.tokens_per_frame, dim=1)
     return torch.cat(
-        [prior.hidden(d, guide=None if guide is None else guide[:, k : k + 1]) for k, d in enumerate(frames)], dim=1
+        [
+            prior.hidden(d, condition=None if condition is None else condition[:, k : k + 1])
+            for k, d in enumerate(frames)
+        ],
+        dim=1,
     )
 
 
 @pytest.mark.parametrize("guided", [False, True])
 @torch.no_grad()
 def test_history_goes_from_what_is_said_without_the_past_to_what_is_said_with_it_and_beyond(models, guided):
-    prior, guide = models[0], None
+    prior, condition = models[0], None
     if guided:  # by the tokens of a coarser grid, all known beforehand
         torch.manual_seed(1)
-        config = PriorConfig(LEVELS, (2, 2), 32, 1, 4, context=1, guide_levels=(3, 4), guide_grid=(1, 1))
-        prior, guide = Prior(config), torch.tensor([[[[3]], [[11]], [[7]]]])
+        config = PriorConfig(LEVELS, (2, 2), 32, 1, 4, context=1, condition_levels=(3, 4), condition_grid=(1, 1))
+        prior, condition = Prior(config), torch.tensor([[[[3]], [[11]], [[7]]]])
         for weight in prior.parameters():
             weight.data += 0.1 * torch.randn_like(weight)
-    options = {"top_k": 1, "guide": guide, "progress": False}
+    options = {"top_k": 1, "condition": condition, "progress": False}
     tokens = generate_tokens(prior, None, 3, history=2.5, **options)
     digits = prior.digits(tokens)
-    both = torch.cat([prior.hidden(digits, guide=guide)[0], forgetful(prior, digits, guide)[0]])
+    both = torch.cat([prior.hidden(digits, condition=condition)[0], forgetful(prior, digits, condition)[0]])
 
     def beyond(logits):
         with_past, without = logits.chunk(2)
@@ -193,21 +197,21 @@ def test_history_goes_from_what_is_said_without_the_past_to_what_is_said_with_it
 
     assert torch.equal(prior.head.sample(both, beyond)[: digits.shape[1]], digits[0])
     plain = generate_tokens(prior, None, 3, **options)
-    assert torch.equal(tokens[:, 0], plain[:, 0]), "the first tubelet-frame has no past"
+    assert torch.equal(tokens[:, 0], plain[:, 0]), "the first latent frame has no past"
     assert not torch.equal(tokens, plain)
 
 
 def test_history_at_one_changes_nothing_and_goes_with_guidance_in_any_batch(models):
     torch.testing.assert_close(make(models, history=1.0), make(models))
     prompt = torch.rand(2, 1, 4, 8, 12) * 2 - 1
-    options = {"scene": [2, 0], "guidance": 6.0, "history": 4.0}
+    options = {"label": [2, 0], "guidance": 6.0, "history": 4.0}
     batch = make(models, prompt=prompt, **options)
     assert not torch.equal(batch, make(models, prompt=prompt, **options | {"history": 1.0}))
     assert not torch.equal(batch, make(models, prompt=prompt, **options | {"guidance": 1.0}))
-    alone = make(models, prompt=prompt[1:], seed=4, **options | {"scene": 0})
+    alone = make(models, prompt=prompt[1:], seed=4, **options | {"label": 0})
     torch.testing.assert_close(batch[1:], alone, atol=1e-5, rtol=0)
-    found = sampling.readings(torch.tensor([1]), 2.0, 1.5)
-    assert [(r.weights, r.labels.tolist(), r.forgets) for r in found] == [
+    found = sampling.branches(torch.tensor([1]), 2.0, 1.5)
+    assert [(r.weights, r.labels.tolist(), r.drops_history) for r in found] == [
         ((2.5, -1.0), [[1], [-1]], False),
         ((-0.5,), [[1]], True),
     ]
@@ -218,19 +222,19 @@ WRONG = [
     ({"top_k": 0}, "top_k is 0"),
     ({"top_p": 0.0}, "top_p is 0.0"),
     ({"top_p": 1.5}, "top_p is 1.5"),
-    ({"scene": 3}, "scenes 0 to 2"),
-    ({"scene": [0, 3], "batch": 2}, "scenes 0 to 2"),
-    ({"guidance": 2.0}, "needs a scene"),
+    ({"label": 3}, "labels 0 to 2"),
+    ({"label": [0, 3], "batch": 2}, "labels 0 to 2"),
+    ({"guidance": 2.0}, "needs a label"),
     ({"history": 0.5}, "history is 0.5"),
     ({"history": 1e30}, "history is 1e\\+30, expected at most 100"),
-    ({"guidance": 1e38, "scene": 0}, "guidance is 1e\\+38, expected at most 100"),
+    ({"guidance": 1e38, "label": 0}, "guidance is 1e\\+38, expected at most 100"),
     ({"seed": 2**63}, "seed is 9223372036854775808"),
     ({"prompt": torch.zeros(1, 1, 8, 8, 12)}, "fills 8 of 8"),
     ({"prompt": torch.zeros(1, 1, 2, 12, 12)}, r"this prior makes \(8, 12\)"),
     ({"prompt": torch.zeros(1, 1, 0, 8, 12)}, "T from 1"),
     ({"prompt": torch.zeros(2, 1, 2, 8, 12), "batch": 3}, "2 prompts for a batch of 3"),
-    ({"scene": [0, 1], "batch": 3}, "2 scenes for a batch of 3"),
-    ({"scene": []}, "0 scenes"),
+    ({"label": [0, 1], "batch": 3}, "2 labels for a batch of 3"),
+    ({"label": []}, "0 labels"),
     ({"batch": 0}, "batch of 0"),
 ]
 
@@ -262,7 +266,7 @@ def test_prompts_of_other_types_are_converted_and_what_is_no_picture_is_refused(
 
 
 def test_clips_that_come_one_by_one_are_those_of_the_batch(models):
-    options = {"frames": 8, "seed": 3, "progress": False, "scene": [1, 0, 2], "guidance": 2.0}
+    options = {"frames": 8, "seed": 3, "progress": False, "label": [1, 0, 2], "guidance": 2.0}
     prompt = torch.rand(3, 1, 2, 8, 12) * 2 - 1
     batch = generate(*models, prompt, batch=3, **options)
     torch.set_num_threads(2)
@@ -273,7 +277,7 @@ def test_clips_that_come_one_by_one_are_those_of_the_batch(models):
     assert sorted(came) == [0, 1, 2]
     for b in range(3):
         torch.testing.assert_close(came[b], batch[b], atol=1e-5, rtol=0)
-    with pytest.raises(ValueError, match="3 scenes and 2 clips"):
+    with pytest.raises(ValueError, match="3 labels and 2 clips"):
         next(sampling.generate_each(*models, batch=2, **options))
 
 
@@ -281,7 +285,7 @@ def test_clips_that_come_one_by_one_are_those_of_the_batch(models):
 @pytest.mark.parametrize("value", [math.nan, math.inf])
 def test_numbers_that_are_none_are_refused(models, number, value):
     with pytest.raises(ValueError, match=number):
-        make(models, scene=0, **{number: value})
+        make(models, label=0, **{number: value})
 
 
 def test_a_window_of_nothing_is_refused(models):
@@ -310,7 +314,7 @@ def test_an_interrupt_leaves_what_is_drawn_and_gradients_as_they_were(models, mo
     monkeypatch.setattr("tqdm.auto.tqdm.update", PressesStop(60 * batch))
     clip = make(models, batch=batch, frames=40)
     assert 0 < clip.shape[2] < 40 and clip.shape[2] % 2 == 0
-    assert f"{clip.shape[2] // 2} of 20 tubelet-frames are drawn" in capsys.readouterr().err
+    assert f"{clip.shape[2] // 2} of 20 latent frames are drawn" in capsys.readouterr().err
     torch.testing.assert_close(clip, whole[:, :, : clip.shape[2]])
     assert torch.is_grad_enabled()
     assert make(models, frames=8).shape[2] == 8, "and it goes on as ever"

@@ -211,32 +211,32 @@ def test_fresh_views_are_of_training_shots_alone_encoded_and_without_a_label(tmp
 
 
 def test_layouts_are_learned_from_training_shots_not_mirrored(cache):
-    prior = Prior(PriorConfig(cache.levels, cache.grid, 16, 1, 2, scenes=len(cache.shots), layouts=True))
+    prior = Prior(PriorConfig(cache.levels, cache.grid, 16, 1, 2, num_labels=len(cache.shots), layouts=True))
     train = cache.shots[:-1]
     learn_layouts(prior, cache, train)
-    assert prior.laid_out() == list(range(len(train))), "nothing is known of a validation shot"
+    assert prior.labels_with_layouts() == list(range(len(train))), "nothing is known of a validation shot"
     seen = [cache.indices(entry) for entry in cache.entries if entry.shot == 0 and not entry.mirrored]
     mean = prior.quantizer.codes(torch.cat(seen)).mean(0).flatten(0, 1)
     torch.testing.assert_close(prior.layouts[1], mean)
     drawn = some_scenes(prior, 50, seed=3)
     assert drawn == some_scenes(prior, 50, seed=3) and set(drawn) == set(range(len(train)))
-    assert some_scenes(Prior(PriorConfig(cache.levels, cache.grid, 16, 1, 2, scenes=3)), 2, seed=0) is None
+    assert some_scenes(Prior(PriorConfig(cache.levels, cache.grid, 16, 1, 2, num_labels=3)), 2, seed=0) is None
 
 
 def test_clips_from_labels_take_every_label_that_has_a_layout_in_turn(cache, monkeypatch):
-    prior = Prior(PriorConfig(cache.levels, cache.grid, 16, 1, 2, scenes=5, layouts=True))
+    prior = Prior(PriorConfig(cache.levels, cache.grid, 16, 1, 2, num_labels=5, layouts=True))
     for scene in (1, 4):
         prior.learn_layouts(scene, cache.indices(cache.entries[0])[None])
     asked = []
 
-    def generate(prior, tokenizer, prompt, frames, seed, *, batch, scene, **options):
-        asked.extend((seed + b, label) for b, label in enumerate(scene))
+    def generate(prior, tokenizer, prompt, frames, seed, *, batch, label, **options):
+        asked.extend((seed + b, one) for b, one in enumerate(label))
         return torch.zeros(batch, 1, frames, 16, 16)
 
     monkeypatch.setattr(generated, "generate", generate)
     assert generated.new_clips(prior, None, generated.labels_in_turn(prior, 19), 8).shape == (19, 1, 8, 16, 16)
     assert asked == [(k, (1, 4)[k % 2]) for k in range(19)], "each with a seed of its own"
-    assert len(generated.labels_in_turn(Prior(PriorConfig(cache.levels, cache.grid, 16, 1, 2, scenes=5)), 19)) == 0
+    assert len(generated.labels_in_turn(Prior(PriorConfig(cache.levels, cache.grid, 16, 1, 2, num_labels=5)), 19)) == 0
 
 
 def test_clips_from_prompts_are_what_comes_after_them_each_with_a_seed_of_its_own(monkeypatch):
@@ -298,7 +298,7 @@ def test_a_video_with_a_long_name_has_a_cache_too(tmp_path, monkeypatch):
 def test_of_a_shot_longer_than_can_be_measured_as_a_whole_the_beginning_is(cache, monkeypatch):
     monkeypatch.setattr(prior_training, "LONGEST", 5)
     prior = Prior(PriorConfig(cache.levels, cache.grid, 16, 1, 2))
-    bits, seen = prior.bits, []
+    bits, seen = prior.nll_bits, []
     monkeypatch.setattr(prior, "bits", lambda tokens: seen.append(tokens.shape[1]) or bits(tokens))
     tokenizer = TubeletTokenizer(TubeletConfig((2, 8, 8), (5, 5), width=16, encoder_depth=1, decoder_depth=1))
     facts = prior_facts(prior, tokenizer, cache, cache.shots[:-1], cache.shots[-1:])
@@ -313,12 +313,12 @@ def test_a_shot_that_is_divided_is_measured_in_the_part_that_is_held_out_and_lai
     [whole] = [e for e in cache.entries if (e.shot, e.phase, e.mirrored) == (0, 1, False)]
     held = cache.indices(whole)[9:13]
     assert whole.start + 2 * 9 == middle and len(held) == prior_training.MEASURED
-    prior = Prior(PriorConfig(cache.levels, cache.grid, 16, 1, 2, layouts=True, scenes=len(cache.shots)))
+    prior = Prior(PriorConfig(cache.levels, cache.grid, 16, 1, 2, layouts=True, num_labels=len(cache.shots)))
     tokenizer = TubeletTokenizer(TubeletConfig((2, 8, 8), (5, 5), width=16, encoder_depth=1, decoder_depth=1))
     facts = prior_facts(prior.eval(), tokenizer, cache, train, val)
     assert facts["windows"] == 1 and facts["whole_shots"]["shots"] == 1
     with torch.no_grad():
-        due = float(prior.bits(held[None]).mean())
+        due = float(prior.nll_bits(held[None]).mean())
     assert facts["bits_a_token"] == facts["whole_shots"]["bits_a_token"] == round(due, 3)
     learned = []
     learn_layouts(SimpleNamespace(learn_layouts=lambda k, x: learned.append((k, x)), start=prior.start), cache, train)

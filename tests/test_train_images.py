@@ -42,7 +42,7 @@ def test_one_level_ships_with_what_it_reaches_beside_pca(small, tmp_path):
     train.train_vqvae(tmp_path)
     model, card = checkpoints.load("vqvae-cifar10", tmp_path), checkpoints.card("vqvae-cifar10", tmp_path)
     metrics = card.facts["metrics"]
-    assert metrics["images"] == 40 and metrics["bits_an_image"] == model.bits((16, 16)) == 16 * 4
+    assert metrics["images"] == 40 and metrics["bits_an_image"] == model.raw_bits((16, 16)) == 16 * 4
     assert {"psnr", "psnr_pca", "usage", "perplexity"} < metrics.keys()
     assert card.facts["data"]["sha256"] == small.sha256 and card.facts["recipe"]["steps"] == 12
     assert train.autoencoder_facts(model, small) == metrics, "what is measured is what ships"
@@ -58,7 +58,7 @@ def test_two_levels_and_their_prior_belong_together_and_make_images_of_a_class(s
     assert metrics["top_uniform"] == metrics["bottom_uniform"] == 4
     total = 4 * metrics["top_bits_a_token"] + 16 * metrics["bottom_bits_a_token"]
     assert metrics["bits_an_image"] == pytest.approx(total, abs=0.1)
-    assert sample_images(prior, tokenizer, batch=2, scene=[0, 1], progress=False).shape == (2, 3, 16, 16)
+    assert sample_images(prior, tokenizer, batch=2, label=[0, 1], progress=False).shape == (2, 3, 16, 16)
 
 
 def test_all_images_are_encoded_in_order_whatever_the_batch(small):

@@ -6,15 +6,15 @@ import pytest
 import torch
 
 from vg.models import FSQ, Prior, PriorConfig, available_backends
-from vg.models.keys_values import KeysValues
-from vg.models.transformer import State
+from vg.models.kv_cache import KVCache
+from vg.models.transformer import DecodeState
 
 LEVELS, FRAME = (5, 4, 3), 12
 
 
 def prior(seed=0, **changes):
     torch.manual_seed(seed)
-    settings = dict(levels=LEVELS, grid=(3, 4), width=32, depth=2, heads=4, context=1, scenes=3, longest=8)
+    settings = dict(levels=LEVELS, grid=(3, 4), width=32, depth=2, heads=4, context=1, num_labels=3, longest=8)
     model = Prior(PriorConfig(**(settings | changes))).eval()
     for weight in model.parameters():  # nothing at zero: every path has to carry something
         weight.data += 0.1 * torch.randn_like(weight)
@@ -43,7 +43,7 @@ KINDS = [
     {"positions": "learned"},
     {"context": 0},
     {"context": 2},
-    {"scenes": 0},
+    {"num_labels": 0},
     {"layouts": True},
 ]
 
@@ -59,7 +59,7 @@ def test_no_state_before_token_k_moves_when_token_k_does_and_the_next_one_does(k
 @pytest.mark.parametrize("grid", [(1, 1), (1, 4), (4, 1), (4, 2), (2, 3)])
 @torch.no_grad()
 def test_nor_on_narrow_grids_and_the_cache_agrees_there_too(grid):
-    model, state = prior(grid=grid), State()
+    model, state = prior(grid=grid), DecodeState()
     draws = torch.Generator().manual_seed(1)
     digits = model.digits(torch.randint(math.prod(LEVELS), (2, 3, *grid), generator=draws))
     check_that_it_sees_no_token_before_its_turn(model, digits)
@@ -75,20 +75,20 @@ def test_nor_on_narrow_grids_and_the_cache_agrees_there_too(grid):
 def test_cached_and_full_forward_agree(kind, given, window):
     model = prior(**kind)
     digits = model.digits(tokens())
-    scene = torch.tensor([2, -1]) if model.config.scenes else None
-    full = model.hidden(digits, scene, window=window)
-    state = State()
-    start = digits[:, :given] if given else (None if scene is not None else digits[:, :0])
-    outs = [model.advance(state, start, scene, window)]
+    label = torch.tensor([2, -1]) if model.config.num_labels else None
+    full = model.hidden(digits, label, window=window)
+    state = DecodeState()
+    start = digits[:, :given] if given else (None if label is not None else digits[:, :0])
+    outs = [model.advance(state, start, label, window)]
     for k in range(given, digits.shape[1] - 1):
-        outs.append(model.advance(state, digits[:, k : k + 1], scene, window))
+        outs.append(model.advance(state, digits[:, k : k + 1], label, window))
     torch.testing.assert_close(torch.stack(outs, 1), full[:, given:], atol=1e-5, rtol=0)
     if window is not None:
-        assert all(kept.length <= window + given + 128 for kept in state.keys_values.values())
+        assert all(kept.length <= window + given + 128 for kept in state.kv_caches.values())
 
 
 def test_the_cache_keeps_what_a_window_needs_in_order_and_forgets_the_rest():
-    kept, every = KeysValues(window=5), torch.arange(1000.0).view(1, 1000, 1, 1)
+    kept, every = KVCache(window=5), torch.arange(1000.0).view(1, 1000, 1, 1)
     at = 0
     for n in [1, 3, 1, 40, *[1] * 600]:
         k, v = kept.append(every[:, at : at + n], -every[:, at : at + n])
@@ -102,7 +102,7 @@ def test_the_cache_keeps_what_a_window_needs_in_order_and_forgets_the_rest():
 def test_pieces_of_any_length_may_be_taken_in():
     model = prior()
     digits = model.digits(tokens())
-    full, state, at = model.hidden(digits), State(), 0
+    full, state, at = model.hidden(digits), DecodeState(), 0
     for n in (5, 1, 19, 2, 12):
         out = model.advance(state, digits[:, at : at + n])
         at += n
@@ -114,7 +114,7 @@ def test_the_probabilities_of_all_codes_add_up_to_one():
     model = prior()
     fsq, hidden = FSQ(LEVELS), torch.randn(1, 32)
     every = fsq.digits(torch.arange(fsq.size))
-    bits = model.head.bits(hidden.expand(fsq.size, -1), every)
+    bits = model.head.nll_bits(hidden.expand(fsq.size, -1), every)
     assert float(torch.exp2(-bits).sum()) == pytest.approx(1, abs=1e-5)
 
 
@@ -128,7 +128,7 @@ def test_draws_of_the_head_have_the_probabilities_that_its_bits_say():
     draw = torch.Generator().manual_seed(0)
     choose = lambda logits: torch.multinomial(logits.softmax(-1), 1, generator=draw)[:, 0]  # noqa: E731
     drawn = fsq.indices(model.head.sample(hidden.expand(n, -1), choose))
-    due = torch.exp2(-model.head.bits(hidden.expand(fsq.size, -1), fsq.digits(torch.arange(fsq.size))))
+    due = torch.exp2(-model.head.nll_bits(hidden.expand(fsq.size, -1), fsq.digits(torch.arange(fsq.size))))
     seen = torch.bincount(drawn, minlength=fsq.size) / n
     assert (seen - due).abs().max() < 5 * math.sqrt(0.25 / n)
 
@@ -138,11 +138,11 @@ def test_an_untrained_prior_costs_about_the_raw_bits_and_learns_a_constant_in_a_
     model = Prior(PriorConfig(levels=LEVELS, grid=(3, 4), width=32, depth=2, heads=4))
     raw = math.log2(math.prod(LEVELS))
     x = tokens(t=2)
-    assert float(model.bits(x).mean().detach()) == pytest.approx(raw, abs=0.3)
+    assert float(model.nll_bits(x).mean().detach()) == pytest.approx(raw, abs=0.3)
     optimizer = torch.optim.Adam(model.parameters(), 3e-3)
     constant = torch.full_like(x, 7)
     for _ in range(60):
-        loss = model.bits(constant).mean()
+        loss = model.nll_bits(constant).mean()
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -151,22 +151,22 @@ def test_an_untrained_prior_costs_about_the_raw_bits_and_learns_a_constant_in_a_
 
 def test_shown_tokens_may_differ_from_those_to_predict():
     model, x, shown = prior(), tokens(), tokens(seed=2)
-    torch.testing.assert_close(model.bits(x, given=x), model.bits(x))
-    assert not torch.allclose(model.bits(x, given=shown), model.bits(x))
+    torch.testing.assert_close(model.nll_bits(x, given=x), model.nll_bits(x))
+    assert not torch.allclose(model.nll_bits(x, given=shown), model.nll_bits(x))
 
 
 def test_gradients_reach_every_weight():
     model = prior()
-    model.bits(tokens(), torch.tensor([0, 2])).sum().backward()
+    model.nll_bits(tokens(), torch.tensor([0, 2])).sum().backward()
     still = {name for name, p in model.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0}
     assert still == set()
 
 
 def test_the_end_of_learned_positions_and_wrong_grids_are_named():
-    with pytest.raises(ValueError, match="end at 8 tubelet-frames"):
-        prior(positions="learned").bits(tokens(t=9))
+    with pytest.raises(ValueError, match="end at 8 latent frames"):
+        prior(positions="learned").nll_bits(tokens(t=9))
     with pytest.raises(ValueError, match=r"expected \(B, t, 3, 4\)"):
-        prior().bits(torch.zeros(1, 2, 4, 3, dtype=torch.long))
+        prior().nll_bits(torch.zeros(1, 2, 4, 3, dtype=torch.long))
     with pytest.raises(ValueError, match="'rotary'"):
         prior(positions="rotary")
 
@@ -178,10 +178,10 @@ def test_dropout_leaves_out_in_training_and_nothing_in_evaluation():
     dropping.load_state_dict(plain.state_dict())
     indices = torch.randint(12, (2, 3, 2, 2), generator=torch.Generator().manual_seed(1))
     with torch.no_grad():
-        assert torch.equal(plain.eval().bits(indices), dropping.eval().bits(indices))
+        assert torch.equal(plain.eval().nll_bits(indices), dropping.eval().nll_bits(indices))
         dropping.train()
-        assert not torch.equal(dropping.bits(indices), dropping.bits(indices))
-        assert torch.equal(plain.train().bits(indices), plain.bits(indices))
+        assert not torch.equal(dropping.nll_bits(indices), dropping.nll_bits(indices))
+        assert torch.equal(plain.train().nll_bits(indices), plain.nll_bits(indices))
 
 
 @torch.no_grad()
@@ -192,7 +192,7 @@ def test_a_layout_is_the_mean_code_of_every_place_and_belongs_to_its_label_alone
     codes = FSQ(LEVELS).codes(clips).flatten(0, 1).mean(0)  # (h, w, digits)
     torch.testing.assert_close(model.layouts[1], codes.flatten(0, 1))
     assert torch.equal(model.layouts[[0, 2, 3]], before[[0, 2, 3]]) and not model.layouts[0].any()
-    assert model.laid_out() == [0, 2] and prior().laid_out() == []
+    assert model.labels_with_layouts() == [0, 2] and prior().labels_with_layouts() == []
 
 
 @torch.no_grad()
@@ -203,13 +203,13 @@ def test_what_stands_at_a_place_is_told_to_the_token_there():
     before = model.inputs(digits, contexts, 0, 48, label)
     model.layouts[3, 5] += 1
     moved = (model.inputs(digits, contexts, 0, 48, label) - before).abs().amax((0, 2)) > 0
-    assert moved.nonzero().flatten().tolist() == [5, 17, 29, 41], "place 5 of each of the four tubelet-frames"
+    assert moved.nonzero().flatten().tolist() == [5, 17, 29, 41], "place 5 of each of the four latent frames"
     assert torch.equal(
         model.inputs(digits, contexts, 7, 31, label), model.inputs(digits, contexts, 0, 48, label)[:, 7:31]
     )
 
 
 def test_a_layout_for_no_label_is_refused():
-    for model, scene in ((prior(layouts=True), 3), (prior(layouts=True), -1), (prior(), 0)):
-        with pytest.raises(ValueError, match=f"no layout for scene {scene}"):
-            model.learn_layouts(scene, tokens())
+    for model, label in ((prior(layouts=True), 3), (prior(layouts=True), -1), (prior(), 0)):
+        with pytest.raises(ValueError, match=f"no layout for label {label}"):
+            model.learn_layouts(label, tokens())

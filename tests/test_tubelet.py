@@ -214,13 +214,16 @@ def test_details_stream_know_no_later_frame_and_go_there_and_back():
     assert model.decode(model.encode(small), small.shape[2:]).shape == small.shape
 
 
+PIXELS = (4, 16, 24)  # of 1 x 2 x 3 tokens of detailed()
+
+
 def test_bits_are_the_digits_and_the_choice_of_patches():
-    assert tokenizer().bits(3, 2, 5) == pytest.approx(30 * math.log2(240))
+    assert tokenizer().raw_bits((24, 8, 20)) == pytest.approx(30 * math.log2(240))
     model = detailed()  # of 2 x 3 tokens of 4 patches 6 are busy, in C(24, 6) ways
     ways = 40**24 * 105**6 * math.comb(24, 6)
-    assert model.bits(1, 2, 3) == pytest.approx(math.log2(ways))
-    assert model.bits(5, 2, 3) == pytest.approx(5 * math.log2(ways))
-    assert detailed(share=1.0).bits(1, 2, 3) == pytest.approx(24 * math.log2(40 * 105))
+    assert model.raw_bits(PIXELS) == pytest.approx(math.log2(ways))
+    assert model.raw_bits((5 * PIXELS[0], *PIXELS[1:])) == pytest.approx(5 * math.log2(ways))
+    assert detailed(share=1.0).raw_bits(PIXELS) == pytest.approx(24 * math.log2(40 * 105))
 
 
 @pytest.mark.parametrize(("levels", "share"), [((5, 4), 0.2), ((5,), 0.0), ((), 0.2), ((5,), 1.5), ((5,), -0.1)])

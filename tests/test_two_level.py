@@ -1,4 +1,4 @@
-"""Laws of guided priors: the guide is known to all tokens, a token to none before it, and images come out of it."""
+"""Laws of guided priors: the condition is known to all tokens, a token to none before it, and images come out of it."""
 
 import math
 from types import SimpleNamespace
@@ -8,12 +8,12 @@ import torch
 
 from vg import checkpoints
 from vg.models import VQVAE, VQVAE2, Prior, PriorConfig, TwoLevelConfig, TwoLevelPrior, VQVAE2Config, VQVAEConfig
-from vg.models.transformer import State
+from vg.models.transformer import DecodeState
 from vg.recipes import image_prior_batches, image_prior_loss
 from vg.sampling import generate_tokens, sample_images
 
-SHAPE = dict(levels=(24,), grid=(4, 6), width=32, depth=2, heads=4, context=0, scenes=3)
-GUIDE = dict(guide_levels=(5, 4), guide_grid=(2, 3), guide_depth=1)
+SHAPE = dict(levels=(24,), grid=(4, 6), width=32, depth=2, heads=4, context=0, num_labels=3)
+GUIDE = dict(condition_levels=(5, 4), condition_grid=(2, 3), condition_depth=1)
 
 
 def shake(model):
@@ -35,17 +35,17 @@ def guide(seed=2, **changes):
     return tokens(20, (2, 3), seed=seed, **changes)
 
 
-@pytest.mark.parametrize("changes", [{}, {"context": 1}, {"guide_depth": 0}, {"guide_levels": ()}], ids=str)
+@pytest.mark.parametrize("changes", [{}, {"context": 1}, {"condition_depth": 0}, {"condition_levels": ()}], ids=str)
 @torch.no_grad()
 def test_no_state_before_token_k_moves_when_token_k_does_with_a_guide_too(changes):
     model = prior(**changes)
-    known = guide() if model.config.guide_levels else None
+    known = guide() if model.config.condition_levels else None
     digits = model.digits(tokens())
-    before = model.hidden(digits, guide=known)
+    before = model.hidden(digits, condition=known)
     for k in range(digits.shape[1]):
         changed = digits.clone()
         changed[:, k] = (changed[:, k] + 1) % 24
-        moved = (model.hidden(changed, guide=known) - before).abs().amax((0, 2)) > 0
+        moved = (model.hidden(changed, condition=known) - before).abs().amax((0, 2)) > 0
         assert not moved[: k + 1].any(), f"state {int(moved.nonzero()[0])} knows token {k}"
         assert k + 1 == len(moved) or moved[k + 1]
 
@@ -53,15 +53,15 @@ def test_no_state_before_token_k_moves_when_token_k_does_with_a_guide_too(change
 @pytest.mark.parametrize("depth", [0, 1])
 @torch.no_grad()
 def test_a_guide_of_one_tubelet_frame_moves_that_frame_from_its_first_token_and_none_before(depth):
-    model = prior(guide_depth=depth)
+    model = prior(condition_depth=depth)
     digits = model.digits(tokens(t=3))
-    before = model.hidden(digits, guide=guide(t=3))
+    before = model.hidden(digits, condition=guide(t=3))
     for frame in range(3):
         changed = guide(t=3)
         changed[:, frame, 1, 2] = (changed[:, frame, 1, 2] + 1) % 20
-        moved = (model.hidden(digits, guide=changed) - before).abs().amax((0, 2)) > 0
+        moved = (model.hidden(digits, condition=changed) - before).abs().amax((0, 2)) > 0
         assert not moved[: frame * 24].any()
-        assert moved[frame * 24 + 2 * 6 + 4], "the first of the places that this token of the guide stands for"
+        assert moved[frame * 24 + 2 * 6 + 4], "the first of the places that this token of the condition stands for"
         if depth == 0:
             assert not moved[frame * 24 : frame * 24 + 2 * 6 + 4].any(), "with no network it is heard there alone"
 
@@ -71,26 +71,26 @@ def test_a_guide_of_one_tubelet_frame_moves_that_frame_from_its_first_token_and_
 @torch.no_grad()
 def test_cached_and_full_forward_agree_with_a_guide(changes, window):
     model, known = prior(**changes), guide()
-    digits, scene = model.digits(tokens()), torch.tensor([2, -1])
-    full = model.hidden(digits, scene, known, window=window)
-    state = State()
-    outs = [model.advance(state, None, scene, window, known)]
+    digits, label = model.digits(tokens()), torch.tensor([2, -1])
+    full = model.hidden(digits, label, known, window=window)
+    state = DecodeState()
+    outs = [model.advance(state, None, label, window, known)]
     for k in range(digits.shape[1] - 1):
-        outs.append(model.advance(state, digits[:, k : k + 1], scene, window, known))
+        outs.append(model.advance(state, digits[:, k : k + 1], label, window, known))
     torch.testing.assert_close(torch.stack(outs, 1), full, atol=1e-5, rtol=0)
 
 
 def test_a_prior_without_a_guide_has_the_weights_it_always_had():
-    names = {name for name, _ in prior(guide_levels=()).named_parameters()}
+    names = {name for name, _ in prior(condition_levels=()).named_parameters()}
     assert names < {name for name, _ in prior().named_parameters()}
-    assert not any("guide" in name for name in names)
+    assert not any("condition" in name for name in names)
 
 
 def test_gradients_reach_every_weight_of_both_levels():
     torch.manual_seed(0)
-    config = TwoLevelConfig((20,), (2, 3), (24,), (4, 6), width=32, depth=1, heads=4, guide_depth=1, scenes=3)
+    config = TwoLevelConfig((20,), (2, 3), (24,), (4, 6), width=32, depth=1, heads=4, condition_depth=1, num_labels=3)
     model = shake(TwoLevelPrior(config))
-    top, bottom = model.bits(guide()[:, 0], tokens()[:, 0], torch.tensor([0, 2]))
+    top, bottom = model.nll_bits(guide()[:, 0], tokens()[:, 0], torch.tensor([0, 2]))
     assert top.shape == (2, 2, 3) and bottom.shape == (2, 4, 6)
     (top.sum() + bottom.sum()).backward()
     still = {name for name, p in model.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0}
@@ -101,29 +101,29 @@ def test_gradients_reach_every_weight_of_both_levels():
 @torch.no_grad()
 def test_the_two_levels_multiply_to_one_probability_and_shown_tokens_may_differ():
     torch.manual_seed(0)
-    config = TwoLevelConfig((20,), (2, 3), (24,), (4, 6), width=32, depth=1, heads=4, guide_depth=1, scenes=0)
+    config = TwoLevelConfig((20,), (2, 3), (24,), (4, 6), width=32, depth=1, heads=4, condition_depth=1, num_labels=0)
     model = shake(TwoLevelPrior(config))
     top, bottom = guide()[:, 0], tokens()[:, 0]
-    above, below = model.bits(top, bottom)
-    torch.testing.assert_close(above, model.top.bits(top[:, None])[:, 0])
-    torch.testing.assert_close(below, model.bottom.bits(bottom[:, None], guide=top[:, None])[:, 0])
+    above, below = model.nll_bits(top, bottom)
+    torch.testing.assert_close(above, model.top.nll_bits(top[:, None])[:, 0])
+    torch.testing.assert_close(below, model.bottom.nll_bits(bottom[:, None], condition=top[:, None])[:, 0])
     other = guide(seed=5)[:, 0]
-    assert not torch.allclose(below, model.bits(other, bottom)[1]), "the bottom does not listen to the top"
-    torch.testing.assert_close(model.bits(top, bottom, given=(top, bottom)), (above, below))
-    assert not torch.allclose(model.bits(top, bottom, given=(other, bottom))[0], above)
+    assert not torch.allclose(below, model.nll_bits(other, bottom)[1]), "the bottom does not listen to the top"
+    torch.testing.assert_close(model.nll_bits(top, bottom, given=(top, bottom)), (above, below))
+    assert not torch.allclose(model.nll_bits(top, bottom, given=(other, bottom))[0], above)
 
 
 def test_a_missing_needless_short_or_misshapen_guide_is_named():
-    with pytest.raises(ValueError, match="needs a guide"):
-        prior().bits(tokens())
-    with pytest.raises(ValueError, match="takes no guide"):
-        prior(guide_levels=()).bits(tokens(), guide=guide())
+    with pytest.raises(ValueError, match="needs a condition"):
+        prior().nll_bits(tokens())
+    with pytest.raises(ValueError, match="takes no condition"):
+        prior(condition_levels=()).nll_bits(tokens(), condition=guide())
     with pytest.raises(ValueError, match=r"expected \(B, t, 2, 3\)"):
-        prior().bits(tokens(), guide=tokens())
-    with pytest.raises(ValueError, match="the guide ends at token 24"):
-        prior().bits(tokens(t=2), guide=guide(t=1))
+        prior().nll_bits(tokens(), condition=tokens())
+    with pytest.raises(ValueError, match="the condition ends at token 24"):
+        prior().nll_bits(tokens(t=2), condition=guide(t=1))
     with pytest.raises(ValueError, match="is no multiple"):
-        prior(guide_grid=(2, 2))
+        prior(condition_grid=(2, 2))
 
 
 # ---- training
@@ -145,12 +145,14 @@ def test_batches_are_rows_of_top_bottom_and_class_that_belong_together():
 class Watched:
     """A two-level prior that notes what it is asked."""
 
-    def __init__(self, scenes=3):
-        self.top, self.bottom = (SimpleNamespace(grid=grid, frame=math.prod(grid)) for grid in ((2, 3), (4, 6)))
-        self.config = SimpleNamespace(scenes=scenes)
+    def __init__(self, num_labels=3):
+        self.top, self.bottom = (
+            SimpleNamespace(grid=grid, tokens_per_frame=math.prod(grid)) for grid in ((2, 3), (4, 6))
+        )
+        self.config = SimpleNamespace(num_labels=num_labels)
 
-    def bits(self, top, bottom, scene, given):
-        self.asked = top, bottom, scene, given
+    def nll_bits(self, top, bottom, label, given):
+        self.asked = top, bottom, label, given
         return torch.full(top.shape, 2.0), torch.full(bottom.shape, 3.0)
 
 
@@ -160,15 +162,15 @@ def test_the_loss_corrupts_what_is_shown_never_what_is_to_be_predicted_and_forge
     batch = torch.cat([top, bottom, torch.ones(400, 1, dtype=torch.long)], dim=1)
     watched = Watched()
     assert image_prior_loss(corrupt=0.2, drop_scene=0.25)(watched, batch) == 5
-    true_top, true_bottom, scene, given = watched.asked
+    true_top, true_bottom, label, given = watched.asked
     assert torch.equal(true_top.flatten(1), top) and torch.equal(true_bottom.flatten(1), bottom)
     for truth, shown in zip((true_top, true_bottom), given):
         assert 0.07 < (truth != shown).float().mean() < 0.13, "half of 20%, less what happens to be the same"
         assert torch.isin(shown, truth).all()
-    assert 0.15 < (scene == -1).float().mean() < 0.35 and set(scene.tolist()) == {-1, 1}
+    assert 0.15 < (label == -1).float().mean() < 0.35 and set(label.tolist()) == {-1, 1}
     image_prior_loss()(watched, batch)
     assert all(torch.equal(a, b) for a, b in zip(watched.asked[:2], watched.asked[3]))
-    image_prior_loss()(unlabelled := Watched(scenes=0), batch)
+    image_prior_loss()(unlabelled := Watched(num_labels=0), batch)
     assert unlabelled.asked[2] is None
 
 
@@ -179,10 +181,12 @@ def models(two=True):
     torch.manual_seed(0)
     shape = dict(width=16, encoder_depth=1, decoder_depth=1, code=4)
     if two:
-        config = TwoLevelConfig((32,), (2, 2), (16,), (4, 4), width=32, depth=1, heads=4, guide_depth=1, scenes=3)
+        config = TwoLevelConfig(
+            (32,), (2, 2), (16,), (4, 4), width=32, depth=1, heads=4, condition_depth=1, num_labels=3
+        )
         made = shake(TwoLevelPrior(config)), VQVAE2(VQVAE2Config(**shape, codebook=16, top_codebook=32))
     else:
-        config = PriorConfig((16,), (4, 4), width=32, depth=1, heads=4, context=0, scenes=3)
+        config = PriorConfig((16,), (4, 4), width=32, depth=1, heads=4, context=0, num_labels=3)
         made = shake(Prior(config)), VQVAE(VQVAEConfig(**shape, codebook=16))
     autoencoder = made[1]
     autoencoder.quantize(torch.rand(16, 3, 16, 16))  # so that its codes differ
@@ -203,17 +207,17 @@ def test_images_are_seeded_in_range_and_independent_of_their_batch(two):
 @pytest.mark.parametrize("two", [True, False])
 def test_each_image_may_have_a_class_of_its_own(two):
     both = models(two)
-    mixed = sample_images(*both, batch=3, scene=[2, 0, 1], guidance=2.0, progress=False)
-    for b, scene in enumerate([2, 0, 1]):
-        alone = sample_images(*both, batch=3, scene=scene, guidance=2.0, progress=False)
+    mixed = sample_images(*both, batch=3, label=[2, 0, 1], guidance=2.0, progress=False)
+    for b, label in enumerate([2, 0, 1]):
+        alone = sample_images(*both, batch=3, label=label, guidance=2.0, progress=False)
         torch.testing.assert_close(alone[b], mixed[b], atol=1e-5, rtol=0)
 
 
 @torch.no_grad()
 def test_bottom_tokens_are_drawn_from_what_a_full_forward_says_given_the_top():
     (prior, _), top = models(), tokens(32, (2, 2), t=1)
-    made = generate_tokens(prior.bottom, None, 1, batch=2, top_k=1, guide=top, progress=False)
-    hidden = prior.bottom.hidden(prior.bottom.digits(made), guide=top)
+    made = generate_tokens(prior.bottom, None, 1, batch=2, top_k=1, condition=top, progress=False)
+    hidden = prior.bottom.hidden(prior.bottom.digits(made), condition=top)
     best = prior.bottom.head.logits[0](hidden).argmax(-1)
     assert torch.equal(best, prior.bottom.digits(made)[..., 0])
 
@@ -221,7 +225,7 @@ def test_bottom_tokens_are_drawn_from_what_a_full_forward_says_given_the_top():
 @torch.no_grad()
 def test_draws_have_the_probabilities_of_the_prior_with_guidance_of_the_bottom_too():
     (prior, _), top, n = models(), tokens(32, (2, 2), batch=1, t=1), 3000
-    options = dict(scene=1, guidance=1.5, guide=top.expand(n, -1, -1, -1), progress=False)
+    options = dict(label=1, guidance=1.5, condition=top.expand(n, -1, -1, -1), progress=False)
     made = generate_tokens(prior.bottom, None, 1, batch=n, **options)[:, 0, 0, 0]
     state = prior.bottom.digits(torch.zeros(1, 1, 4, 4, dtype=torch.long))
     logits = [
@@ -238,8 +242,8 @@ def test_models_that_do_not_belong_together_and_wrong_numbers_are_named():
         sample_images(two[0], one[1])
     with pytest.raises(ValueError, match=r"levels \[16\], the tokenizer's have \[32\] and \[16\]"):
         sample_images(one[0], two[1])
-    with pytest.raises(ValueError, match="scene is 3"):
-        sample_images(*two, batch=2, scene=[0, 3])
+    with pytest.raises(ValueError, match="label is 3"):
+        sample_images(*two, batch=2, label=[0, 3])
     with pytest.raises(ValueError, match="temperature is 0"):
         sample_images(*two, temperature=0)
 
@@ -250,5 +254,5 @@ def test_a_checkpoint_holds_both_levels(tmp_path):
     again = checkpoints.load("both", tmp_path)
     assert again.config == prior.config and again.frozen
     top, bottom = tokens(32, (2, 2))[:, 0], tokens(16, (4, 4))[:, 0]
-    for ours, theirs in zip(prior.bits(top, bottom), again.bits(top, bottom)):
+    for ours, theirs in zip(prior.nll_bits(top, bottom), again.nll_bits(top, bottom)):
         torch.testing.assert_close(ours, theirs, atol=0.02, rtol=0)

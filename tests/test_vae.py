@@ -86,7 +86,7 @@ def test_shapes_ranges_and_gradients_to_every_weight(channels, size, scale):
     step = torch.optim.SGD(model.parameters(), lr=1e-3)  # what begins at zero holds others' gradients back once
     for _ in range(2):
         step.zero_grad()
-        model.bits(x).mean().backward()
+        model.bits_per_dim(x).mean().backward()
         step.step()
     unused = [name for name, p in model.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0]
     assert unused == []
@@ -101,14 +101,14 @@ def test_bits_are_the_parts_put_together():
     torch.testing.assert_close(elbo.distortion, by_hand)
     for beta in (0.0, 1.0, 7.0):
         wanted = (by_hand + beta * kl_to_normal(mean, log_variance).sum(1) / math.log(2)) / 3072
-        torch.testing.assert_close(model.bits(x, seeded(), beta=beta), wanted)
+        torch.testing.assert_close(model.bits_per_dim(x, seeded(), beta=beta), wanted)
 
 
 def test_an_image_of_noise_costs_about_eight_bits_a_number_at_best():
     """No model knows uniform noise: the mean over images is at least 8 bits, whatever the weights."""
     x = images(16)
     for seed in range(3):
-        assert vae(seed).bits(x, seeded()).mean().item() > 7.99
+        assert vae(seed).bits_per_dim(x, seeded()).mean().item() > 7.99
 
 
 def test_draws_follow_the_posterior_and_the_seed():
@@ -167,13 +167,17 @@ def test_with_one_latent_the_bound_holds_against_the_integral():
         prior = dist.Normal(0.0, 1.0).log_prob(z) + math.log(float(z[1] - z[0]))
         truth = -torch.logsumexp(logs + prior, dim=1) / math.log(2) / model.dims
         many = x.repeat_interleave(2000, 0)
-        bound = model.bits(many, seeded()).view(4, 2000).mean(1)
+        bound = model.bits_per_dim(many, seeded()).view(4, 2000).mean(1)
     assert (bound >= truth - 1e-4).all()
 
 
 def test_beta_weighs_the_kl_alone():
     elbo = Elbo(torch.tensor([30.0]), torch.tensor([[1.0, 2.0]]), 3)
-    assert elbo.bits().item() == 11 and elbo.bits(beta=0).item() == 10 and elbo.bits(beta=2).item() == 12
+    assert (
+        elbo.bits_per_dim().item() == 11
+        and elbo.bits_per_dim(beta=0).item() == 10
+        and elbo.bits_per_dim(beta=2).item() == 12
+    )
 
 
 def test_a_checkpoint_brings_the_same_model_back(tmp_path):
@@ -184,7 +188,9 @@ def test_a_checkpoint_brings_the_same_model_back(tmp_path):
     again = checkpoints.load("tiny", tmp_path)
     x = images()
     assert isinstance(again, VAE) and asdict(again.config) == asdict(model.config)
-    assert torch.equal(again.bits(x, seeded()), model.bits(x, seeded())) and torch.equal(again(x), model(x))
+    assert torch.equal(again.bits_per_dim(x, seeded()), model.bits_per_dim(x, seeded())) and torch.equal(
+        again(x), model(x)
+    )
     assert not again.train().training and all(not p.requires_grad for p in again.parameters())
 
 
@@ -200,7 +206,7 @@ def test_training_by_name_ships_a_card_with_what_was_measured(tmp_path, monkeypa
     facts, model = checkpoints.card("vae-cifar10", tmp_path).facts, checkpoints.load("vae-cifar10", tmp_path)
     x = drawn.test.take(range(20))
     metrics = facts["metrics"]
-    assert metrics["bits_per_dim"] == pytest.approx(model.bits(x, seeded()).mean().item(), abs=1e-4)
+    assert metrics["bits_per_dim"] == pytest.approx(model.bits_per_dim(x, seeded()).mean().item(), abs=1e-4)
     assert metrics["psnr"] == pytest.approx(psnr(model(x), x).mean().item(), abs=0.01)
     assert metrics["images"] == 20 and metrics["latents"] == 6 and 0 <= metrics["active_latents"] <= 6
     assert facts["recipe"]["steps"] == 2 and facts["data"]["train"] == 70

@@ -53,7 +53,7 @@ def test_one_token_a_stride_and_back(stride, quantizer):
     out, again, loss = model(video)
     assert torch.equal(again, indices) and loss.shape == () and (loss > 0) == (quantizer == "vq")
     torch.testing.assert_close(out.clamp(-1, 1), decoded)
-    assert model.bits(video.shape[2:]) == pytest.approx(18 * math.log2(math.prod(model.levels)))
+    assert model.raw_bits(video.shape[2:]) == pytest.approx(18 * math.log2(math.prod(model.levels)))
 
 
 @pytest.mark.parametrize("attention", [0, 1])
@@ -121,7 +121,7 @@ def test_sizes_that_the_stride_does_not_divide_are_padded_and_cropped_back(size,
     indices = model.encode(video)
     assert indices.shape[1:] == tuple(-(-n // p) for n, p in zip(size, stride))
     assert model.decode(indices, size).shape == model(video)[0].shape == video.shape
-    assert model.bits(size) == pytest.approx(indices.numel() * model.quantizer.bits)
+    assert model.raw_bits(size) == pytest.approx(indices.numel() * model.quantizer.bits_per_code)
     padded = video
     for dim, (n, p) in enumerate(zip(size, stride), 2):  # by hand: repeat the last
         last = padded.select(dim, n - 1).unsqueeze(dim)

@@ -173,7 +173,7 @@ def test_quantizers_are_interchangeable(kind):
     codes, indices = kind(z)
     assert codes.shape == z.shape and indices.shape == z.shape[:-1] and indices.dtype == torch.int64
     assert kind.loss(z, codes, indices).shape == ()
-    assert kind.size == math.prod(kind.levels) and kind.bits == math.log2(kind.size)
+    assert kind.size == math.prod(kind.levels) and kind.bits_per_code == math.log2(kind.size)
     kind.eval()
     torch.testing.assert_close(kind.codes(kind(z)[1]), kind(z)[0])
 

@@ -86,8 +86,8 @@ def test_an_image_does_not_depend_on_its_batch(kind):
 
 def test_the_defaults_have_the_same_bits():
     one, two = VQVAE(VQVAEConfig()), VQVAE2(VQVAE2Config())
-    assert one.bits((32, 32)) == two.bits((32, 32)) == 576
-    assert one.bits((64, 32)) == 2 * 576
+    assert one.raw_bits((32, 32)) == two.raw_bits((32, 32)) == 576
+    assert one.raw_bits((64, 32)) == 2 * 576
     assert one.levels == (512,) and len(two.levels) == 2
     assert sum(part.numel() / 1 for part in tuples(one.encode(torch.zeros(1, 3, 32, 32)))) == 64
 

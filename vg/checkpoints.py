@@ -47,6 +47,17 @@ MODELS = {
     "TwoLevelPrior": (TwoLevelPrior, TwoLevelConfig),
 }
 
+# Names that older cards and weights have, and what each is called now.
+_PRIOR_FIELDS = {
+    "scenes": "num_labels",
+    "guide_levels": "condition_levels",
+    "guide_grid": "condition_grid",
+    "guide_depth": "condition_depth",
+}
+FORMER_FIELDS = {"Prior": _PRIOR_FIELDS, "TwoLevelPrior": _PRIOR_FIELDS}
+_PRIOR_WEIGHTS = {"scene": "label_embedding", "stands": "layout_embedding", "guide": "conditioner"}
+FORMER_WEIGHTS = {"Prior": _PRIOR_WEIGHTS, "TwoLevelPrior": _PRIOR_WEIGHTS}  # parts of a weight's dotted name
+
 
 class BadCheckpoint(ValueError):
     """A checkpoint is missing a file, damaged, or of another version of the models."""
@@ -59,7 +70,7 @@ class Checkpoint:
     Attributes:
         name: what to call it.
         model: the class, one of ``MODELS``.
-        config: the arguments of its configuration.
+        config: the arguments of its configuration, by the names that they have today.
         sha256: of the weights file.
         facts: what the one who trained it wrote down: data, steps, seconds, metrics, seed.
     """
@@ -105,7 +116,20 @@ def card(name: str, where: str | Path | None = None) -> Checkpoint:
     wanted = {"name": str, "model": str, "config": dict, "sha256": str, "facts": dict}
     if wrong := [key for key, kind in wanted.items() if not isinstance(raw.get(key), kind)]:
         raise BadCheckpoint(f"{path} is no card of a checkpoint: {', '.join(wrong)} missing or of another type.")
+    raw["config"] = _current_config(raw["model"], raw["config"])
     return Checkpoint(*(raw[key] for key in wanted))
+
+
+def _current_config(model: str, config: dict) -> dict:
+    """A configuration in today's words, whatever version of vg wrote it."""
+    former = FORMER_FIELDS.get(model, {})
+    return {former.get(name, name): value for name, value in config.items()}
+
+
+def _current_weights(model: str, weights: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The same weights under the names that they have today."""
+    former = FORMER_WEIGHTS.get(model, {})
+    return {".".join(former.get(part, part) for part in name.split(".")): value for name, value in weights.items()}
 
 
 def seal(name: str, where: str | Path | None = None) -> None:
@@ -185,7 +209,7 @@ def load(
         raise BadCheckpoint(f"{name} is a {found.model}, which this version of vg does not have: {', '.join(MODELS)}.")
     kind, config = MODELS[found.model]
     try:
-        weights = read_weights(raw)
+        weights = _current_weights(found.model, read_weights(raw))
     except (SafetensorError, ValueError, KeyError, RuntimeError) as problem:
         raise BadCheckpoint(f"{name}.safetensors holds no weights ({problem}). Restore the checkpoint.") from problem
     if bad := _not_finite(weights):

@@ -17,7 +17,7 @@ from torch import Tensor
 from vg import atomic, checkpoints, paths
 from vg.data import FrameStore, film, open_store, save, split_shots, stills, to_unit, video
 from vg.models import Prior
-from vg.sampling import generate_each, knobs
+from vg.sampling import generate_each, sampling_defaults
 
 GIVEN = 16  # frames of a prompt
 GUIDANCE = 2.0  # towards a scene
@@ -54,7 +54,7 @@ def scene_number(name: str, scenes: list[str]) -> int:
 
 def some_scenes(prior: Prior, count: int, seed: int) -> list[int] | None:
     """Labels drawn at random, of those that say where things stand; None for a prior that has none."""
-    known = prior.laid_out()
+    known = prior.labels_with_layouts()
     draws = torch.Generator().manual_seed(seed)
     return [known[i] for i in torch.randint(len(known), (count,), generator=draws)] if known else None
 
@@ -122,7 +122,7 @@ def make(options: argparse.Namespace) -> None:
     begin = time.monotonic()
     tokenizer = checkpoints.load(f"tubelet-fsq-{options.size}")
     prior = checkpoints.load(f"prior-{options.size}")
-    how = {"frames": options.frames, "seed": options.seed, **knobs(prior)}
+    how = {"frames": options.frames, "seed": options.seed, **sampling_defaults(prior)}
     how |= {knob: value for knob in how if (value := getattr(options, knob)) is not None}
 
     def write(kind: str, prompt: Tensor | None = None, batch: int = options.count, **more) -> None:
@@ -139,12 +139,12 @@ def make(options: argparse.Namespace) -> None:
     if options.scene:
         scenes = checkpoints.card(f"prior-{options.size}").facts.get("scenes", [])
         scene = scene_number(options.scene, scenes)
-        told = scene in prior.laid_out()  # otherwise a label alone makes textures, no place
+        told = scene in prior.labels_with_layouts()  # otherwise a label alone makes textures, no place
         still = None if told else still_of(scene, scenes, options.size)
-        write(options.scene, still, scene=scene, guidance=GUIDANCE)
+        write(options.scene, still, label=scene, guidance=GUIDANCE)
     if not (options.prompt or options.still or options.scene):
         scenes = some_scenes(prior, options.count, options.seed)
-        write("from-nothing", scene=scenes, guidance=GUIDANCE if scenes else 1.0)
+        write("from-nothing", label=scenes, guidance=GUIDANCE if scenes else 1.0)
         given = prompts(open_store(film(download=False), size=options.size), options.count, GIVEN)
         if given is not None:
             write("continued", given, len(given))

@@ -10,7 +10,7 @@ from vg.evaluation.frechet import frechet_distance
 from vg.evaluation.metrics import psnr
 from vg.evaluation.tokenizer import FRAMES, reconstruct
 from vg.models import ClipFeatures, Prior, TubeletTokenizer
-from vg.sampling import generate, knobs
+from vg.sampling import generate, sampling_defaults
 
 PROMPT, NEW = 16, 32
 LONG = 96
@@ -51,9 +51,9 @@ def new_clips(
         prior, tokenizer: a pair, on one device.
         given: prompts (B, C, T, H, W) to go on from; or scenes (B,) int64, for clips from nothing but a label.
         frames: after the prompts, or in all.
-        options: of ``generate``; default ``knobs(prior)``.
+        options: of ``generate``; default ``sampling_defaults(prior)``.
     """
-    made, options = [], knobs(prior) if options is None else options
+    made, options = [], sampling_defaults(prior) if options is None else options
     for k, part in enumerate(tqdm(given.split(16), desc="generating", unit="batch")):
         how = {"seed": 16 * k, "progress": False, **options}
         if part.ndim == 1:
@@ -67,7 +67,7 @@ def new_clips(
 
 def labels_in_turn(prior: Prior, count: int) -> Tensor:
     """The scenes whose labels say what stands where, over and over: (count,) int64, or none if there are none."""
-    known = prior.laid_out()
+    known = prior.labels_with_layouts()
     return torch.tensor([known[k % len(known)] for k in range(count if known else 0)], dtype=torch.long)
 
 
@@ -87,7 +87,7 @@ def generated_facts(
     Args:
         prior, tokenizer, features: on one device.
         store: the film.
-        options: of ``generate``; default ``knobs(prior)``.
+        options: of ``generate``; default ``sampling_defaults(prior)``.
         most: stretches at most, from all over the film; default all.
 
     Returns:
@@ -103,7 +103,7 @@ def generated_facts(
         shot is long enough.
         Empty if the film has fewer than four stretches.
     """
-    options = knobs(prior) if options is None else options
+    options = sampling_defaults(prior) if options is None else options
     if sum((stop - start) // (PROMPT + NEW) for start, stop in store.shots) < 4:
         return {}
     stretches = windows(store, PROMPT + NEW, most=most)
@@ -163,5 +163,5 @@ def _novelty(
             if name == "validation":
                 found["film_validation"] = nearness(some[:, :, PROMPT:])
     if from_labels is not None:
-        found["generated_from_labels"] = nearness(from_labels[: len(prior.laid_out())])
+        found["generated_from_labels"] = nearness(from_labels[: len(prior.labels_with_layouts())])
     return found

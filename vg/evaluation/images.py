@@ -33,7 +33,7 @@ def vae_facts(model: VAE, images: Images, seed: int = 0) -> dict:
         "images": len(truth),
         "latents": model.config.latents,
         "active_latents": int((torch.cat(means).var(0) > 0.01).sum()),
-        "bits_per_dim": round(float(torch.cat([elbo.bits() for elbo in parts]).mean()), 4),
+        "bits_per_dim": round(float(torch.cat([elbo.bits_per_dim() for elbo in parts]).mean()), 4),
         "kl_bits_an_image": round(float(kl.sum()), 1),
         "psnr": round(float(psnr(torch.cat(made), truth).mean()), 2),
         "psnr_pca": round(float(psnr(simple, truth).mean()), 2),
@@ -84,7 +84,7 @@ def image_prior_facts(
     facts: dict = {"images": len(labels)}
     for kind, told in (("", True), ("_class_unknown", False)):
         with torch.no_grad():
-            bits = [prior.bits(t.to(place), b.to(place), y.to(place) if told else None) for t, b, y in rows]
+            bits = [prior.nll_bits(t.to(place), b.to(place), y.to(place) if told else None) for t, b, y in rows]
         top, bottom = (torch.cat([part.cpu() for part in level]) for level in zip(*bits))
         facts |= {
             f"top_bits_a_token{kind}": round(float(top.mean()), 3),

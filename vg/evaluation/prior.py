@@ -28,7 +28,7 @@ def prior_facts(prior: Prior, tokenizer: TubeletTokenizer, cache: LatentCache, t
 
     def measured(windows: Tensor) -> Tensor:
         with torch.no_grad():
-            return torch.cat([prior.bits(part.to(prior.start.device)).cpu() for part in windows.split(4)])
+            return torch.cat([prior.nll_bits(part.to(prior.start.device)).cpu() for part in windows.split(4)])
 
     def copied(windows: Tensor) -> Tensor:
         return patches * copy_bits(known, tokenizer.patch_indices(windows), codes)

@@ -29,6 +29,6 @@ def beginnings(store: FrameStore, count: int, frames: int) -> Tensor | None:
 
 def some_labels(prior: Prior, count: int, seed: int) -> list[int] | None:
     """Labels sampled at random, of those that say where things stand; None for a prior that has none."""
-    known = prior.laid_out()
+    known = prior.labels_with_layouts()
     generator = torch.Generator().manual_seed(seed)
     return [known[i] for i in torch.randint(len(known), (count,), generator=generator)] if known else None

@@ -9,8 +9,8 @@ from tqdm.auto import tqdm
 from vg.data import Clips, FrameStore, split_shots
 from vg.evaluation.baselines import mean_frame, nearest_clip
 from vg.evaluation.metrics import perplexity, psnr, ssim, stability, usage
+from vg.latents.search import search_codes
 from vg.models import TubeletTokenizer, VideoAutoencoder
-from vg.search import search
 
 FRAMES = 16  # of a clip
 MOVES = 16 / 127.5  # a pixel moves where it is ever further than 16 grey levels from its mean over the clip
@@ -63,7 +63,7 @@ def tokenizer_facts(
     codes, stable = _codes(tokenizer, store)
     size = math.prod(tokenizer.patch_levels if grouped else tokenizer.levels)
     tokens = tokenizer.encode(truth[:1].to(where))
-    bits = tokenizer.bits(*tokens.shape[1:]) if grouped else tokens.numel() * tokenizer.quantizer.bits
+    bits = tokenizer.bits(*tokens.shape[1:]) if grouped else tokens.numel() * tokenizer.quantizer.bits_per_code
     facts = {
         "clips": len(truth),
         "measured_on": "grey" if truth.shape[1] == 1 else "R, G and B alike",
@@ -84,7 +84,9 @@ def tokenizer_facts(
     if search_steps:
         parts = tqdm(truth.split(8), unit="batch", desc="searching codes")
         found = [
-            tokenizer.decode(search(tokenizer, part.to(where), search_steps, progress=False), part.shape[2:]).cpu()
+            tokenizer.decode(
+                search_codes(tokenizer, part.to(where), search_steps, progress=False), part.shape[2:]
+            ).cpu()
             for part in parts
         ]
         best = torch.cat(found)

@@ -73,7 +73,8 @@ def _train_prior(run: Run, images: Images) -> Part:
     size = experiment.model
     config = TwoLevelConfig(
         top_levels=tokenizer.levels[0], levels=tokenizer.levels[1], top_grid=tuple(top.shape[1:]),
-        grid=tuple(bottom.shape[1:]), scenes=len(images.classes), width=size.width, depth=size.depth, heads=size.heads,
+        grid=tuple(bottom.shape[1:]), num_labels=len(images.classes),
+        width=size.width, depth=size.depth, heads=size.heads,
     )  # fmt: skip
     few = [part[: FEW // 2].long().to(device()) for part in (*held, images.test.labels)]
 

@@ -89,8 +89,8 @@ def prior_loss(token_noise: float = 0.1, drop_label: float = 0.5) -> Loss:
         wrong = torch.rand(indices.shape, device=batch.device) < share
         others = indices.flatten()[torch.randint(indices.numel(), indices.shape, device=batch.device)]
         dropped = torch.rand(B, device=batch.device) < drop_label
-        scene = torch.where(dropped, -1, scene) if prior.scene is not None else None
-        return prior.bits(indices, scene, given=torch.where(wrong, others, indices)).mean()
+        scene = torch.where(dropped, -1, scene) if prior.label_embedding is not None else None
+        return prior.nll_bits(indices, scene, given=torch.where(wrong, others, indices)).mean()
 
     return loss
 
@@ -113,8 +113,8 @@ def image_prior_loss(token_noise: float = 0.0, drop_label: float = 0.1) -> Loss:
             others = indices.flatten()[torch.randint(indices.numel(), indices.shape, device=device)]
             shown.append(torch.where(torch.rand(indices.shape, device=device) < share, others, indices))
         dropped = torch.rand(B, device=device) < drop_label
-        scene = torch.where(dropped, -1, scene[:, 0]) if prior.config.scenes else None
-        above, below = prior.bits(*truth, scene, given=tuple(shown))
+        scene = torch.where(dropped, -1, scene[:, 0]) if prior.config.num_labels else None
+        above, below = prior.nll_bits(*truth, scene, given=tuple(shown))
         return above.mean() + below.mean()
 
     return loss

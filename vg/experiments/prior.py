@@ -67,7 +67,7 @@ def learn_layouts(prior: Prior, cache: LatentCache, shots: list[Shot]) -> None:
 def new_prior(part: PriorPart, cache: LatentCache) -> Prior:
     """With random weights, for the cache's tokens; a label for each shot."""
     shape = {name: getattr(part, name) for name in ("width", "depth", "heads", "context", "dropout")}
-    return Prior(PriorConfig(cache.levels, cache.grid, scenes=len(cache.shots), layouts=True, **shape))
+    return Prior(PriorConfig(cache.levels, cache.grid, num_labels=len(cache.shots), layouts=True, **shape))
 
 
 def adapted(prior: Prior, cache: LatentCache) -> Prior:
@@ -82,7 +82,7 @@ def adapted(prior: Prior, cache: LatentCache) -> Prior:
             f"{list(cache.levels)}: take the two of one pair, or train a prior from random weights."
         )
     old, weights = prior.config, prior.state_dict()
-    made = Prior(replace(old, grid=cache.grid, scenes=len(cache.shots), layouts=True))
+    made = Prior(replace(old, grid=cache.grid, num_labels=len(cache.shots), layouts=True))
     place = weights["place"].view(1, *old.grid, old.width).movedim(-1, 1)  # 1 D h w
     weights["place"] = F.interpolate(place, size=cache.grid, mode="bilinear").flatten(2)[0].T.contiguous()
     with torch.no_grad():  # the row of an unknown label; the others are as new

@@ -72,7 +72,7 @@ def write_reels(run: Run) -> dict[str, str]:
         prompts = beginnings(store, sampling.clips, GIVEN) if shots is None else shots[:, :, :GIVEN]
         made = generate(prior, tokenizer, prompts, **how).cpu()
         write("continuations.gif", "the film, and what the prior makes of its first 16 frames", prompts, made)
-        if labels := prior.laid_out()[: sampling.clips]:
-            made = generate(prior, tokenizer, scene=labels, guidance=sampling.guidance, **how).cpu()
+        if labels := prior.labels_with_layouts()[: sampling.clips]:
+            made = generate(prior, tokenizer, label=labels, guidance=sampling.guidance, **how).cpu()
             write("labels.gif", "clips from nothing but the label of a shot", made)
     return found

@@ -35,7 +35,7 @@ class Entry:
             the ragged tail that fills no tubelet.
         phase: 0 to ``tubelet[0] - 1`` frames.
         mirrored: whether left and right were swapped.
-        t: tubelet-frames, ``(stop - start) / tubelet[0]``.
+        t: latent frames, ``(stop - start) / tubelet[0]``.
         shard, key: the file and the name in it.
     """
 

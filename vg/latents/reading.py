@@ -36,7 +36,7 @@ class LatentCache:
         entries: tuple of `Entry`, one for each view of each shot that is as long as a tubelet.
         shots: all the store's shots, [(start, stop), ...] in frames; ``Entry.shot`` counts in it.
         views: the (phase, mirrored) that it holds.
-        grid: (h, w), tokens in a tubelet-frame.
+        grid: (h, w), tokens in a latent frame.
         levels: the tokenizer's levels; an index is in [0, prod(levels)).
         tubelet: (frames, height, width) in pixels.
         tokens: uint16, uint32 or uint64 (sum of all t, h, w), the entries one after another.
@@ -97,37 +97,37 @@ class LatentCache:
 
     def windows(
         self,
-        frames: int = 8,
+        latent_frames: int = 8,
         shots: Iterable[int | tuple[int, int]] | None = None,
         views: Iterable[View] | None = None,
         stride: int = 1,
     ) -> "Windows":
-        """Every stretch of ``frames`` tubelet-frames that lies within one shot.
+        """Every stretch of ``latent_frames`` latent frames that lies within one shot.
 
         Args:
-            frames: tubelet-frames in a window (``tubelet[0]`` frames each).
+            latent_frames: in a window; each is ``tubelet[0]`` frames.
             shots: which shots, by number or as the (start, stop) of ``.shots`` or of a part of one; default all.
                 Those too short for a window have none.
             views: which (phase, mirrored); default all. To measure, ``[(0, False)]`` counts no frame twice.
-            stride: tubelet-frames from one window's start to the next; ``frames`` gives windows side by side.
+            stride: latent frames from one window's start to the next; ``latent_frames`` gives windows side by side.
 
         Raises:
             ValueError: if a shot or view is not in the cache, or no shot is long enough.
         """
-        if frames < 1 or stride < 1:
-            raise ValueError(f"frames={frames} and stride={stride}: both must be at least 1.")
+        if latent_frames < 1 or stride < 1:
+            raise ValueError(f"latent_frames={latent_frames} and stride={stride}: both must be at least 1.")
         parts = {self._part(shot) for shot in (self.shots if shots is None else shots)}
         span, picked = self.tubelet[0], self._picked(parts, views)
-        starts = [np.arange(low, high - frames + 1, stride) for low, high, _ in picked]
+        starts = [np.arange(low, high - latent_frames + 1, stride) for low, high, _ in picked]
         owners = [np.full(len(start), shot) for start, (*_, shot) in zip(starts, picked)]
         if not any(len(start) for start in starts):
             longest = max([0, *(int(high - low) for low, high, _ in picked)])
             raise ValueError(
-                f"no window of {frames} tubelet-frames ({frames * span} frames) fits any of the "
+                f"no window of {latent_frames} latent frames ({latent_frames * span} frames) fits any of the "
                 f"{len(parts)} shots chosen: the longest has {longest} ({longest * span} frames). "
-                f"{f'Ask for frames={longest} or fewer, or choose' if longest else 'Choose'} longer shots."
+                f"{f'Ask for latent_frames={longest} or fewer, or choose' if longest else 'Choose'} longer shots."
             )
-        return Windows(self.tokens, np.concatenate(starts), np.concatenate(owners), frames)
+        return Windows(self.tokens, np.concatenate(starts), np.concatenate(owners), latent_frames)
 
     def stretches(
         self, shots: Iterable[int | tuple[int, int]] | None = None, views: Iterable[View] | None = None
@@ -148,7 +148,7 @@ class LatentCache:
         ]
 
     def _picked(self, parts: set[tuple[int, int, int]], views: Iterable[View] | None) -> list[tuple[int, int, int]]:
-        """Of each part in each view, where its whole tubelet-frames begin and end in ``tokens``, and its shot."""
+        """Of each part in each view, where its whole latent frames begin and end in ``tokens``, and its shot."""
         chosen = set(self.views) if views is None else {(int(phase), bool(flip)) for phase, flip in views}
         if unknown := sorted(chosen - set(self.views)):
             raise ValueError(
@@ -188,7 +188,7 @@ class LatentCache:
         (h, w), name = self.grid, self.manifest["tokenizer"]["name"]
         return (
             f"LatentCache({len(self.shots)} shots, {len(self.views)} views, {len(self.tokens):,} "
-            f"tubelet-frames of {h}x{w} tokens, {self.nbytes:,} bytes, by {name!r})"
+            f"latent frames of {h}x{w} tokens, {self.nbytes:,} bytes, by {name!r})"
         )
 
 
@@ -224,12 +224,12 @@ class Windows(Dataset):
     """Stretches of the cache, all of one length, none across a cut. They share the cache's memory.
 
     Attributes:
-        frames: tubelet-frames in each.
+        latent_frames: in each.
         shots: int64 (len,), the number of each window's shot; a scene label, if one is wanted.
     """
 
-    def __init__(self, tokens: np.ndarray, starts: np.ndarray, shots: np.ndarray, frames: int):
-        self.frames = frames
+    def __init__(self, tokens: np.ndarray, starts: np.ndarray, shots: np.ndarray, latent_frames: int):
+        self.latent_frames = latent_frames
         self.shots = torch.from_numpy(shots.astype(np.int64))
         self._tokens, self._starts = tokens, starts
 
@@ -239,11 +239,11 @@ class Windows(Dataset):
     def __getitem__(self, i: int) -> Tensor:
         """Window ``i``: int64 (t, h, w)."""
         start = self._starts[i]
-        return torch.from_numpy(self._tokens[start : start + self.frames].astype(np.int64))
+        return torch.from_numpy(self._tokens[start : start + self.latent_frames].astype(np.int64))
 
     def take(self, numbers: Tensor) -> Tensor:
         """Several windows by number, (B,): int64 (B, t, h, w)."""
-        where = self._starts[numbers.numpy()][:, None] + np.arange(self.frames)  # B t
+        where = self._starts[numbers.numpy()][:, None] + np.arange(self.latent_frames)  # B t
         return torch.from_numpy(self._tokens[where].astype(np.int64))
 
     def draw(self, batch: int, generator: torch.Generator | None = None) -> Tensor:

@@ -1,6 +1,7 @@
 """The networks. They know nothing of data: tensors in, tensors out."""
 
-from vg.models.attention import alibi_bias, alibi_slopes, attention, available_backends, two_scale_slopes
+from vg.models.alibi import alibi_bias, alibi_slopes, two_scale_slopes
+from vg.models.attention_backends import attention, available_backends
 from vg.models.features import ClipFeatures, FeaturesConfig
 from vg.models.quantizers import FSQ, FSQ_LEVELS, VQ
 from vg.models.transformer import Prior, PriorConfig

@@ -68,13 +68,15 @@ class Block(nn.Module):
         return x + self.mlp(x)
 
 
-def hidden_layer(inputs: int, d: int, outputs: int) -> nn.Sequential:
+class MLP(nn.Sequential):
     """Linear, GELU, Linear: ``(..., inputs)`` -> ``(..., outputs)`` through d features.
 
-    FSQ's grid is fixed. Where a codebook would bend to the data, the networks on both sides have to (Mentzer et al.,
-    2023, section 3), and a Linear layer alone cannot bend.
+    FSQ's grid is fixed. Where a codebook adapts to the data, the networks on both sides of FSQ have to (Mentzer et al.,
+    2023, section 3), and a Linear layer alone cannot.
     """
-    return nn.Sequential(nn.Linear(inputs, d), nn.GELU(), nn.Linear(d, outputs))
+
+    def __init__(self, inputs: int, d: int, outputs: int):
+        super().__init__(nn.Linear(inputs, d), nn.GELU(), nn.Linear(d, outputs))
 
 
 def pad_to(video: Tensor, multiple: tuple[int, int, int]) -> Tensor:

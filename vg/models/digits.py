@@ -54,7 +54,7 @@ class DigitHead(nn.Module):
             if i + 1 < len(self.levels):
                 x = x + self.known.tables[i](digits[..., i])
 
-    def bits(self, x: Tensor, digits: Tensor) -> Tensor:
+    def nll_bits(self, x: Tensor, digits: Tensor) -> Tensor:
         """Bits that each token costs: hidden states ``(..., D)``, digits ``(..., digits)`` -> ``(...)``."""
         total = 0
         for i, logits in enumerate(self.given(x, digits)):

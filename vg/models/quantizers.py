@@ -45,7 +45,7 @@ class FSQ(nn.Module):
         self.size, self.channels = math.prod(self.levels), len(self.levels)
         if self.size > 2**63:
             raise ValueError(f"FSQ: levels {list(levels)} name {self.size:,} codes, more than 63 bits hold: use fewer")
-        self.bits = math.log2(self.size)
+        self.bits_per_code = math.log2(self.size)
         count = torch.tensor(self.levels, dtype=torch.float32)
         half = (count - 1) * (1 + 1e-3) / 2
         offset = torch.where(count % 2 == 0, 0.5, 0.0)
@@ -150,7 +150,7 @@ class VQ(Freezable):
                 f"VQ: size is {size}, channels {channels}, decay {decay}, commitment {commitment}; expected 2 or more, "
                 "1 or more, 0 up to 1 (or None), 0 or more."
             )
-        self.size, self.channels, self.levels, self.bits = size, channels, (size,), math.log2(size)
+        self.size, self.channels, self.levels, self.bits_per_code = size, channels, (size,), math.log2(size)
         self.decay, self.commitment, self.restart = decay, commitment, restart
         codebook = torch.empty(size, channels).uniform_(-1 / size, 1 / size)
         if decay is None:

@@ -8,7 +8,7 @@ import torch.nn as nn
 from einops import rearrange
 from torch import Tensor
 
-from vg.models.blocks import Block, Past, hidden_layer, pad_to
+from vg.models.blocks import MLP, Block, Past, pad_to
 from vg.models.frozen import Freezable
 from vg.models.quantizers import FSQ
 
@@ -28,10 +28,10 @@ class TubeletConfig:
         width: D, features of a token inside the networks.
         encoder_depth: blocks before the quantizer.
         decoder_depth: blocks after it; drawing is harder than describing, so more.
-        time_kernel: tubelet-frames that the encoder's last block and the decoder's first one see, their own and earlier
-            ones; the other blocks see their own alone. Clips of two tubelet-frames then teach all that a stream needs.
+        time_kernel: latent frames that the encoder's last block and the decoder's first one see, their own and earlier
+            ones; the other blocks see their own alone. Clips of two latent frames then teach all that a stream needs.
         detail_levels: of further digits that only the busiest patches have; all odd, so that there is a middle.
-        detail_share: the share of a tubelet-frame's patches that are the busiest, 0 to 1.
+        detail_share: the share of a latent frame's patches that are the busiest, 0 to 1.
     """
 
     tubelet: tuple[int, int, int] = (8, 4, 4)
@@ -92,8 +92,8 @@ class TubeletTokenizer(Freezable):
         self.embed = nn.Linear(pixels, d)
         last = config.encoder_depth - 1
         self.encoder = nn.ModuleList(Block(d, config.time_kernel if k == last else 1) for k in range(last + 1))
-        self.to_code = nn.Sequential(nn.LayerNorm(d), *hidden_layer(d, d, len(self.patch_levels)))
-        self.from_code = hidden_layer(len(self.patch_levels), d, d)
+        self.to_code = nn.Sequential(nn.LayerNorm(d), *MLP(d, d, len(self.patch_levels)))
+        self.from_code = MLP(len(self.patch_levels), d, d)
         self.decoder = nn.ModuleList(Block(d, 1 if k else config.time_kernel) for k in range(config.decoder_depth))
         self.to_pixels = nn.Sequential(nn.LayerNorm(d), nn.Linear(d, pixels))
         self.to(memory_format=torch.channels_last_3d)
@@ -127,7 +127,7 @@ class TubeletTokenizer(Freezable):
         Args:
             indices: int64 in [0, prod(levels)).
             size: (T, H, W) to crop to, where the encoder had padded; default all whole tubelets.
-            past: as in ``encode``. To show tubelet-frames as they come, decode each with the same ``past``: they are
+            past: as in ``encode``. To show latent frames as they come, decode each with the same ``past``: they are
                 those of the whole, but for a float's last bits.
 
         Example:
@@ -158,8 +158,8 @@ class TubeletTokenizer(Freezable):
     def used(self, video: Tensor) -> Tensor:
         """Which digits of its tokens a clip may use: ``(B, C, T, H, W)`` -> ``(B, t, h, w, digits)`` bool.
 
-        All of them, but for the details of patches that are not among the busiest of their tubelet-frame: those whose
-        pixels have the largest variance. Always as many, so that every tubelet-frame costs as many bits.
+        All of them, but for the details of patches that are not among the busiest of their latent frame: those whose
+        pixels have the largest variance. Always as many, so that every latent frame costs as many bits.
         """
         spread = self._patches(video).float().var(-1)  # (B, t, h, w), by patch
         flat = spread.flatten(2)
@@ -169,12 +169,13 @@ class TubeletTokenizer(Freezable):
         by_digit = [everywhere] * len(self.config.levels) + [details] * len(self.config.detail_levels)
         return self._tokens(torch.stack(by_digit, dim=-1))
 
-    def bits(self, t: int, h: int, w: int) -> float:
-        """What t x h x w tokens cost, in bits, if nothing is known about them (no prior).
+    def raw_bits(self, size: tuple[int, int, int]) -> float:
+        """Bits of the tokens of a clip of ``size`` (T, H, W) in pixels, without a prior.
 
-        Where some patches have more digits, which ones these are is written down too: the logarithm of the number of
+        Where some patches have more digits, the choice of these patches is counted too: the logarithm of the number of
         ways to choose so many.
         """
+        t, h, w = (-(-n // s) for n, s in zip(size, self.tubelet))
         patches = h * w * math.prod(self.config.group)
         busy = self._busy(patches)
         a_patch, details = (math.log2(math.prod(n)) for n in (self.config.levels, self.config.detail_levels))
@@ -223,5 +224,5 @@ class TubeletTokenizer(Freezable):
 
 
 def _at_once(patches: float) -> int:
-    """How many tubelet-frames of so many patches (of all clips together) are encoded or decoded at once."""
+    """How many latent frames of so many patches (of all clips together) are encoded or decoded at once."""
     return max(1, int(PIECE // max(1, patches)))

@@ -1,4 +1,4 @@
-"""Two priors for the two levels of a VQ-VAE-2: the top's, and the bottom's, which is guided by the top."""
+"""Two priors for the two levels of a VQ-VAE-2: the top's, and the bottom's, which is conditioned on the top."""
 
 from dataclasses import dataclass
 
@@ -18,8 +18,8 @@ class TwoLevelConfig:
         levels: of the bottom tokens.
         grid: (h, w) of the bottom tokens, a multiple of ``top_grid``.
         width, depth, heads: of both transformers, as in ``PriorConfig``.
-        guide_depth: blocks of the network that reads the top tokens for the bottom prior.
-        scenes: classes; 0 for none.
+        condition_depth: blocks of the network that reads the top tokens for the bottom prior.
+        num_labels: classes; 0 for none.
     """
 
     top_levels: tuple[int, ...] = (4096,)
@@ -29,30 +29,31 @@ class TwoLevelConfig:
     width: int = 192
     depth: int = 6
     heads: int = 4
-    guide_depth: int = 2
-    scenes: int = 10
+    condition_depth: int = 2
+    num_labels: int = 10
 
 
 class TwoLevelPrior(Freezable):
     """p(top, bottom) = p(top) p(bottom | top), as in VQ-VAE-2 (Razavi et al., 2019, section 3.2), but transformers.
 
-    Both parts are ordinary ``Prior`` models of images, that is of one tubelet-frame: ``top`` and ``bottom``.
+    Both parts are ordinary ``Prior`` models of images, that is of one latent frame: ``top`` and ``bottom``.
     """
 
     def __init__(self, config: TwoLevelConfig = TwoLevelConfig()):
         super().__init__()
         self.config = config
-        shared = dict(width=config.width, depth=config.depth, heads=config.heads, context=0, scenes=config.scenes)
-        guide = dict(guide_levels=config.top_levels, guide_grid=config.top_grid, guide_depth=config.guide_depth)
+        c = config
+        shared = dict(width=c.width, depth=c.depth, heads=c.heads, context=0, num_labels=c.num_labels)
+        above = dict(condition_levels=c.top_levels, condition_grid=c.top_grid, condition_depth=c.condition_depth)
         self.top = Prior(PriorConfig(levels=config.top_levels, grid=config.top_grid, **shared))
-        self.bottom = Prior(PriorConfig(levels=config.levels, grid=config.grid, **shared, **guide))
+        self.bottom = Prior(PriorConfig(levels=config.levels, grid=config.grid, **shared, **above))
         self.inner = tuple(f"{part}.{name}" for part in ("top", "bottom") for name in getattr(self, part).inner)
 
-    def bits(
+    def nll_bits(
         self,
         top: Tensor,
         bottom: Tensor,
-        scene: Tensor | None = None,
+        label: Tensor | None = None,
         given: tuple[Tensor, Tensor] | None = None,
     ) -> tuple[Tensor, Tensor]:
         """What every token costs, in bits.
@@ -60,13 +61,13 @@ class TwoLevelPrior(Freezable):
         Args:
             top: (B, h', w') int64, as ``VQVAE2.encode`` gives them.
             bottom: (B, h, w) int64.
-            scene: (B,) int64, the images' classes, -1 where unknown; default all unknown.
+            label: (B,) int64, the images' classes, -1 where unknown; default all unknown.
             given: (top, bottom) that the networks are shown, where these are not to be the true ones.
 
         Returns:
             (B, h', w') and (B, h, w) float, bits.
         """
         shown_top, shown = (top, bottom) if given is None else given
-        above = self.top.bits(top[:, None], scene, shown_top[:, None])
-        below = self.bottom.bits(bottom[:, None], scene, shown[:, None], guide=shown_top[:, None])
+        above = self.top.nll_bits(top[:, None], label, shown_top[:, None])
+        below = self.bottom.nll_bits(bottom[:, None], label, shown[:, None], condition=shown_top[:, None])
         return above[:, 0], below[:, 0]

@@ -49,7 +49,7 @@ class Elbo(NamedTuple):
     kl: Tensor
     dims: int
 
-    def bits(self, beta: float = 1.0) -> Tensor:
+    def bits_per_dim(self, beta: float = 1.0) -> Tensor:
         """(B,) bits per dimension. With ``beta`` 1 an upper bound on -log2 p(x); otherwise a loss, and no bound."""
         return (self.distortion + beta * self.kl.sum(1)) / self.dims
 
@@ -197,6 +197,6 @@ class VAE(Freezable):
             nats = -discretized_logistic(x.float(), *parameters).flatten(1).sum(1)
             return Elbo(nats / math.log(2), kl_to_normal(mean, log_variance) / math.log(2), self.dims)
 
-    def bits(self, x: Tensor, generator: torch.Generator | None = None, beta: float = 1.0) -> Tensor:
-        """Negative ELBO of each image in bits per dimension, (B,); its mean is the loss. See ``Elbo.bits``."""
-        return self.elbo(x, generator).bits(beta)
+    def bits_per_dim(self, x: Tensor, generator: torch.Generator | None = None, beta: float = 1.0) -> Tensor:
+        """Negative ELBO of each image in bits per dimension, (B,); its mean is the loss. See ``Elbo.bits_per_dim``."""
+        return self.elbo(x, generator).bits_per_dim(beta)

@@ -9,8 +9,9 @@ import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor
 
-from vg.models.attention import alibi_slopes, attention
-from vg.models.blocks import Block, CausalTimeConv, Past, hidden_layer, pad_to
+from vg.models.alibi import alibi_slopes
+from vg.models.attention_backends import attention
+from vg.models.blocks import MLP, Block, CausalTimeConv, Past, pad_to
 from vg.models.frozen import Freezable
 from vg.models.quantizers import quantizer_of
 
@@ -105,12 +106,12 @@ class AxialAttention(nn.Module):
 
     VideoGPT (Yan et al., 2021, arXiv:2104.10157, section 3.1) has it in its residual blocks. Each place looks along
     three lines instead of at the whole volume: t + h + w places instead of t h w. Along time it is causal and looks
-    back ``reach`` tubelet-frames, further ones counting less (ALiBi). Convolutions say where a place is.
+    back ``reach`` latent frames, further ones counting less (ALiBi). Convolutions say where a place is.
 
     Args:
         d: D, a multiple of ``heads``.
         heads: N.
-        reach: tubelet-frames seen along time, the own one included.
+        reach: latent frames seen along time, the own one included.
     """
 
     def __init__(self, d: int, heads: int = 4, reach: int = 8):
@@ -158,7 +159,7 @@ class VideoAutoencoder(Freezable):
         >>> model = VideoAutoencoder(VideoConfig())
         >>> model.encode(torch.zeros(1, 1, 16, 64, 64)).shape
         torch.Size([1, 4, 8, 8])
-        >>> model.bits((16, 64, 64))
+        >>> model.raw_bits((16, 64, 64))
         2560.0
     """
 
@@ -177,8 +178,8 @@ class VideoAutoencoder(Freezable):
         self.embed = nn.Linear(pixels, widths[0])
         self.encoder = nn.ModuleList(_encoder(config, widths, self.stages))
         bends = config.quantizer == "fsq"
-        self.to_code = nn.Sequential(nn.LayerNorm(d), *(hidden_layer(d, d, code) if bends else [nn.Linear(d, code)]))
-        self.from_code = hidden_layer(code, d, d) if bends else nn.Linear(code, d)
+        self.to_code = nn.Sequential(nn.LayerNorm(d), *(MLP(d, d, code) if bends else [nn.Linear(d, code)]))
+        self.from_code = MLP(code, d, d) if bends else nn.Linear(code, d)
         self.decoder = nn.ModuleList(_decoder(config, widths, self.stages))
         self.out_norm = nn.LayerNorm(widths[0])
         self.to_pixels = nn.Conv3d(widths[0], pixels, (1, 3, 3), padding=(0, 1, 1))
@@ -242,9 +243,9 @@ class VideoAutoencoder(Freezable):
         x = rearrange(x, "b (c p q r) t h w -> b c (t p) (h q) (w r)", p=p, q=q, r=r)
         return x if size is None else x[:, :, : size[0], : size[1], : size[2]]
 
-    def bits(self, size: tuple[int, int, int]) -> float:
-        """Bits of a clip of ``size`` (T, H, W)."""
-        return math.prod(-(-n // s) for n, s in zip(size, self.tubelet)) * self.quantizer.bits
+    def raw_bits(self, size: tuple[int, int, int]) -> float:
+        """Bits of the tokens of a clip of ``size`` (T, H, W) in pixels, without a prior."""
+        return math.prod(-(-n // s) for n, s in zip(size, self.tubelet)) * self.quantizer.bits_per_code
 
 
 def split_stride(stride: Factors, patch: Factors = (1, 1, 1)) -> tuple[Factors, list[Factors]]:

@@ -93,7 +93,7 @@ class ImageBlock(nn.Module):
         return x + self.mlp(x)
 
 
-class Fold(nn.Module):
+class Patchify(nn.Module):
     """``n`` times as coarse a grid: ``(B, n h, n w, d)`` -> ``(B, h, w, D)``. A convolution with stride = kernel."""
 
     def __init__(self, d: int, D: int, n: int):
@@ -104,8 +104,8 @@ class Fold(nn.Module):
         return self.linear(rearrange(x, "b (h m) (w n) d -> b h w (m n d)", m=self.n, n=self.n))
 
 
-class Unfold(nn.Module):
-    """``n`` times as fine a grid: ``(B, h, w, D)`` -> ``(B, n h, n w, d)``, the reverse of ``Fold``."""
+class Unpatchify(nn.Module):
+    """``n`` times as fine a grid: ``(B, h, w, D)`` -> ``(B, n h, n w, d)``, the reverse of ``Patchify``."""
 
     def __init__(self, D: int, d: int, n: int):
         super().__init__()
@@ -122,7 +122,7 @@ class VQVAE(Freezable):
         >>> model = VQVAE(VQVAEConfig())
         >>> model.encode(torch.zeros(2, 3, 32, 32)).shape
         torch.Size([2, 8, 8])
-        >>> model.bits((32, 32))
+        >>> model.raw_bits((32, 32))
         576.0
     """
 
@@ -132,7 +132,7 @@ class VQVAE(Freezable):
         self.quantizer = quantizer_of(config)
         self.levels = self.quantizer.levels
         d = config.width
-        self.encoder = nn.Sequential(Fold(config.channels, d, config.stride), *_blocks(d, config.encoder_depth))
+        self.encoder = nn.Sequential(Patchify(config.channels, d, config.stride), *_blocks(d, config.encoder_depth))
         self.to_code = _to_code(d, self.quantizer)
         self.from_code = nn.Linear(self.quantizer.channels, d)
         self.decoder = _decoder(config)
@@ -169,9 +169,9 @@ class VQVAE(Freezable):
         """Codes (B, h, w, code) -> images (B, C, H, W), not clamped, with gradients."""
         return self.decoder(self.from_code(codes)).permute(0, 3, 1, 2)
 
-    def bits(self, size: tuple[int, int]) -> float:
-        """Bits of an image of ``size`` (H, W)."""
-        return math.prod(n // self.stride for n in size) * self.quantizer.bits
+    def raw_bits(self, size: tuple[int, int]) -> float:
+        """Bits of the tokens of an image of ``size`` (H, W) in pixels, without a prior."""
+        return math.prod(n // self.stride for n in size) * self.quantizer.bits_per_code
 
 
 class VQVAE2(Freezable):
@@ -184,7 +184,7 @@ class VQVAE2(Freezable):
         >>> model = VQVAE2(VQVAE2Config())
         >>> [tuple(indices.shape) for indices in model.encode(torch.zeros(2, 3, 32, 32))]
         [(2, 4, 4), (2, 8, 8)]
-        >>> model.bits((32, 32))
+        >>> model.raw_bits((32, 32))
         576.0
     """
 
@@ -195,11 +195,11 @@ class VQVAE2(Freezable):
         self.quantizer = quantizer_of(config)
         self.levels = (self.top_quantizer.levels, self.quantizer.levels)
         d = config.width
-        self.encoder = nn.Sequential(Fold(config.channels, d, config.stride), *_blocks(d, config.encoder_depth))
-        self.top_encoder = nn.Sequential(Fold(d, d, 2), *_blocks(d, config.top_depth))
+        self.encoder = nn.Sequential(Patchify(config.channels, d, config.stride), *_blocks(d, config.encoder_depth))
+        self.top_encoder = nn.Sequential(Patchify(d, d, 2), *_blocks(d, config.top_depth))
         self.to_top_code = _to_code(d, self.top_quantizer)
         self.from_top_code = nn.Linear(self.top_quantizer.channels, d)
-        self.top_decoder = nn.Sequential(*_blocks(d, config.top_depth), Unfold(d, d, 2))
+        self.top_decoder = nn.Sequential(*_blocks(d, config.top_depth), Unpatchify(d, d, 2))
         self.join = nn.Sequential(nn.Linear(2 * d, d), ImageBlock(d))
         self.to_code = _to_code(d, self.quantizer)
         self.from_code = nn.Linear(self.quantizer.channels, d)
@@ -234,23 +234,23 @@ class VQVAE2(Freezable):
         z = self.to_top_code(self.top_encoder(x))
         top, top_indices = self.top_quantizer(z)
         loss = self.top_quantizer.loss(z, top, top_indices)
-        z = self.to_code(self.join(torch.cat([x, self.said_by(top)], dim=-1)))
+        z = self.to_code(self.join(torch.cat([x, self.top_features(top)], dim=-1)))
         bottom, indices = self.quantizer(z)
         return (top, bottom), (top_indices, indices), loss + self.quantizer.loss(z, bottom, indices)
 
-    def said_by(self, top: Tensor) -> Tensor:
+    def top_features(self, top: Tensor) -> Tensor:
         """Top codes (B, h / 2, w / 2, code) -> features (B, h, w, D), for the bottom's encoder and for the decoder."""
         return self.top_decoder(self.from_top_code(top))
 
     def reconstruct(self, codes: tuple[Tensor, Tensor]) -> Tensor:
         """Codes (top, bottom) -> images (B, C, H, W), not clamped, with gradients."""
         top, bottom = codes
-        return self.decoder(self.said_by(top) + self.from_code(bottom)).permute(0, 3, 1, 2)
+        return self.decoder(self.top_features(top) + self.from_code(bottom)).permute(0, 3, 1, 2)
 
-    def bits(self, size: tuple[int, int]) -> float:
-        """Bits of an image of ``size`` (H, W), both levels."""
+    def raw_bits(self, size: tuple[int, int]) -> float:
+        """Bits of the tokens of an image of ``size`` (H, W) in pixels, both levels, without a prior."""
         places = math.prod(n // self.stride for n in size)
-        return places * self.quantizer.bits + places / 4 * self.top_quantizer.bits
+        return places * self.quantizer.bits_per_code + places / 4 * self.top_quantizer.bits_per_code
 
 
 def _inner(model: nn.Module) -> tuple[str, ...]:
@@ -273,10 +273,10 @@ def _decoder(config: VQVAEConfig | VQVAE2Config) -> nn.Sequential:
         raise ValueError(f"stride is {config.stride}, expected an even number: the decoder goes there in two steps.")
     return nn.Sequential(
         *_blocks(d, config.decoder_depth),
-        Unfold(d, fine, 2),
+        Unpatchify(d, fine, 2),
         *_blocks(fine, config.fine_depth),
         nn.LayerNorm(fine),
-        Unfold(fine, config.channels, config.stride // 2),
+        Unpatchify(fine, config.channels, config.stride // 2),
     )
 
 

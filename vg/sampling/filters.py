@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 
-def restrict(logits: Tensor, top_k: int | None = None, top_p: float | None = None) -> Tensor:
+def filter_logits(logits: Tensor, top_k: int | None = None, top_p: float | None = None) -> Tensor:
     """Put ``-inf`` where top-k or top-p leave a value out: (..., V) -> (..., V). The most probable one stays.
 
     Args:

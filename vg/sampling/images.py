@@ -6,7 +6,7 @@ from vg.interrupts import without_gradients
 from vg.models.transformer import Prior
 from vg.models.two_level import TwoLevelPrior
 from vg.models.vqvae import VQVAE, VQVAE2
-from vg.sampling.options import Scenes, check_levels
+from vg.sampling.options import Labels, check_levels
 from vg.sampling.video import generate_tokens
 
 
@@ -17,7 +17,7 @@ def sample_images(
     batch: int = 1,
     seed: int = 0,
     *,
-    scene: Scenes = None,
+    label: Labels = None,
     temperature: float = 1.0,
     top_k: int | None = None,
     top_p: float | None = None,
@@ -29,9 +29,9 @@ def sample_images(
     Args:
         prior: a ``Prior`` over the tokens of a ``VQVAE``, or a ``TwoLevelPrior`` over those of a ``VQVAE2``.
         autoencoder: the one whose tokens the prior was trained on.
-        batch: how many images; as many as there are scenes, if these are several.
+        batch: how many images; as many as there are labels, if these are several.
         seed: the same arguments and seed give the same images; image ``b`` is seeded with ``seed + b``.
-        scene: the class, or one for each image; None for whatever comes.
+        label: the class, or one for each image; None for whatever comes.
         temperature, top_k, top_p, guidance: as in ``generate``.
         progress: show a bar.
 
@@ -46,10 +46,10 @@ def sample_images(
     parts = [prior.top, prior.bottom] if two else [prior]
     theirs = autoencoder.levels if isinstance(autoencoder, VQVAE2) else (autoencoder.levels,)
     check_levels([part.levels for part in parts], list(theirs))
-    options |= dict(batch=batch, scene=scene, progress=progress)
+    options |= dict(batch=batch, label=label, progress=progress)
     device = next(autoencoder.parameters()).device
     tokens = generate_tokens(parts[0], None, 1, seed, **options)  # (batch, 1, h, w)
     if not two:
         return autoencoder.decode(tokens[:, 0].to(device))
-    bottom = generate_tokens(prior.bottom, None, 1, seed + 1_000_003, guide=tokens, **options)  # other dice
+    bottom = generate_tokens(prior.bottom, None, 1, seed + 1_000_003, condition=tokens, **options)  # other dice
     return autoencoder.decode(tokens[:, 0].to(device), bottom[:, 0].to(device))

@@ -7,8 +7,8 @@ from tqdm.auto import tqdm
 from vg.interrupts import heeded, without_gradients
 from vg.models.frozen import evaluating
 from vg.models.transformer import Prior
-from vg.sampling.filters import gumbel, restrict
-from vg.sampling.guidance import readings
+from vg.sampling.filters import filter_logits, gumbel
+from vg.sampling.guidance import branches
 from vg.sampling.options import Options, given_digits
 from vg.threads import one_thread
 
@@ -17,47 +17,47 @@ from vg.threads import one_thread
 def one_by_one(
     prior: Prior,
     tokens: Tensor | None,
-    frames: int,
+    latent_frames: int,
     seed: int = 0,
     *,
     batch: int = 1,
-    guide: Tensor | None = None,
+    condition: Tensor | None = None,
     progress: bool = True,
     **options,
 ) -> Tensor:
     """The same tokens as ``generate_tokens``, with the same arguments, drawn in the order that the prior has them."""
     how = Options(**options)
     how.check(prior, batch)
-    digits, device = given_digits(prior, tokens, frames, batch), prior.start.device
+    digits, device = given_digits(prior, tokens, latent_frames, batch), prior.start.device
     dice = [torch.Generator().manual_seed(seed + b) for b in range(batch)]
-    readers = readings(how.label(batch, device), how.guidance, how.history)
-    weights = [weight for reader in readers for weight in reader.weights]
-    guide = None if guide is None else guide.to(device)
+    parts = branches(how.label_tensor(batch, device), how.guidance, how.history)
+    weights = [weight for part in parts for weight in part.weights]
+    condition = None if condition is None else condition.to(device)
     fresh = digits if digits.shape[1] else None
-    total, shape = frames * prior.frame, (len(prior.levels), max(prior.levels))
+    total, shape = latent_frames * prior.tokens_per_frame, (len(prior.levels), max(prior.levels))
     bar = tqdm(total=total - digits.shape[1], unit="token", desc="generating", disable=not progress, mininterval=0.5)
     with heeded() as stop, one_thread(), evaluating(prior), bar:
         while digits.shape[1] < total:
             if stop.asked:
                 raise KeyboardInterrupt
-            hidden = [reader.advance(prior, digits, fresh, how.reach(prior), guide) for reader in readers]
+            hidden = [part.advance(prior, digits, fresh, how.reach(prior), condition) for part in parts]
             noise = torch.stack([torch.rand(shape, generator=die) for die in dice]).to(device)
             fresh = draw(prior, hidden, weights, noise, how)[:, None]
             digits = torch.cat([digits, fresh], dim=1)
             bar.update(1)
-    return prior.quantizer.indices(digits).view(batch, frames, *prior.grid)
+    return prior.quantizer.indices(digits).view(batch, latent_frames, *prior.grid)
 
 
 def draw(prior: Prior, hidden: list[Tensor], weights: list[float], noise: Tensor, how: Options) -> Tensor:
-    """One token for each sample: (B, digits), from each reading's hidden states (B, D) and uniform noise."""
+    """One token for each sample: (B, digits), from each branch's hidden states (B, D) and uniform noise."""
     position = 0
 
     def choose(logits: Tensor) -> Tensor:
         nonlocal position
         logits = sum(weight * part for weight, part in zip(weights, logits.chunk(len(weights))))
-        logits = restrict(logits / how.temperature, how.top_k, how.top_p)
+        logits = filter_logits(logits / how.temperature, how.top_k, how.top_p)
         drawn = (logits + gumbel(noise[:, position, : logits.shape[-1]])).argmax(dim=-1)
         position += 1
-        return drawn.repeat(len(weights))  # every reading is shown the same
+        return drawn.repeat(len(weights))  # every branch is shown the same
 
     return prior.head.sample(torch.cat(hidden), choose)[: len(noise)]

@@ -2,7 +2,7 @@
 
 ``vg.models.transformer`` is the form to read, and the one that trains. Here one table holds the digits of all three
 tokens that an input looks at, keys and values have their room from the start, the ALiBi bias of every pass is a part of
-one tensor, and rows of several samples and readings go through the layers together.
+one tensor, and rows of several samples and branches go through the layers together.
 """
 
 import math
@@ -12,9 +12,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from vg.models.attention import alibi_bias
+from vg.models.attention_backends import alibi_bias
 from vg.models.transformer import Prior
-from vg.sampling.filters import restrict
+from vg.sampling.filters import filter_logits
 from vg.sampling.options import Options
 
 ROWS = 128  # positions that go through the layers together, at most: of one sample and one reading
@@ -109,11 +109,11 @@ class Packed:
         return F.embedding_bag(digits + self.offsets, self.tokens, mode="sum")
 
     def inputs(self, base: Tensor, tokens: Tensor, first: int, count: int) -> Tensor:
-        """Inputs ``first`` to ``first + count`` of a tubelet-frame: (count, D).
+        """Inputs ``first`` to ``first + count`` of a latent frame: (count, D).
 
         Args:
-            base: (h * w, D), what does not depend on this tubelet-frame's tokens.
-            tokens: (w + h * w, 3 D), ``embed`` of the row before this tubelet-frame and of its own tokens.
+            base: (h * w, D), what does not depend on this latent frame's tokens.
+            tokens: (w + h * w, 3 D), ``embed`` of the row before this latent frame and of its own tokens.
             first, count: which.
         """
         d, w = self.width, self.columns
@@ -164,12 +164,12 @@ class Packed:
         return attend
 
     def draw(self, x: Tensor, weights: Tensor, noise: Tensor, how: Options) -> Tensor:
-        """A token for each row: hidden states (K * L, D) of K readings, Gumbel noise (L, digits, V) -> (L, digits)."""
+        """A token for each row: hidden states (K * L, D) of K branches, Gumbel noise (L, digits, V) -> (L, digits)."""
         x, digits = x.view(len(weights), len(noise), -1), []
         for i, (norm, inner, last) in enumerate(self.digits):
             logits = _linear(F.gelu(_linear(_norm(x, norm), inner)), last)  # (K, L, V)
             logits = logits[0] if len(weights) == 1 else torch.einsum("k,klv->lv", weights, logits)
-            logits = restrict(logits / how.temperature, how.top_k, how.top_p)
+            logits = filter_logits(logits / how.temperature, how.top_k, how.top_p)
             digits.append((logits + noise[:, i, : logits.shape[-1]]).argmax(dim=-1))
             if i < len(self.known):
                 x = x + self.known[i][digits[-1]]

@@ -22,19 +22,19 @@ from vg.sampling.windows import Windows
 
 
 @dataclass
-class Branch:
-    """One reading of the tokens so far (see ``vg.sampling.guidance``), for a whole batch.
+class CachedBranch:
+    """A guidance branch (``vg.sampling.guidance``) of a whole batch, with its cache.
 
     Attributes:
         weight: of its logits in the sum that is drawn from.
-        label: (B,) int64, each sample's scene, -1 for none.
-        forgets: whether it begins anew with every tubelet-frame.
+        label: (B,) int64, each sample's label, -1 for none.
+        drops_history: whether it begins anew with every latent frame.
         cache: its keys and values.
     """
 
     weight: float
     label: Tensor
-    forgets: bool
+    drops_history: bool
     cache: Cache
 
 
@@ -45,18 +45,18 @@ class Sample:
     Attributes:
         row: its number in the batch.
         dice: gives its noise.
-        frame: tubelet-frames that are finished.
-        tokens: (h * w, digits) int64 on the CPU, the tubelet-frame it is in: drawn up to ``place``, guessed from there.
+        latent_frames: how many are finished.
+        tokens: (h * w, digits) int64 on the CPU, the latent frame it is in: drawn up to ``place``, guessed from there.
         place: how much of it is drawn.
-        noise: (h * w, digits, V), Gumbel, of this tubelet-frame.
-        bases: for each branch, the inputs less what this tubelet-frame's tokens add, (h * w, D).
-        embedded: for each branch, ``Packed.embed`` of the row before this tubelet-frame and of its own tokens.
+        noise: (h * w, digits, V), Gumbel, of this latent frame.
+        bases: for each branch, the inputs less what this latent frame's tokens add, (h * w, D).
+        embedded: for each branch, ``Packed.embed`` of the row before this latent frame and of its own tokens.
         past: what the context network remembers.
     """
 
     row: int
     dice: torch.Generator
-    frame: int = 0
+    latent_frames: int = 0
     tokens: Tensor | None = None
     place: int = 0
     noise: Tensor | None = None
@@ -66,15 +66,15 @@ class Sample:
 
 
 class Sampler:
-    """Draws tubelet-frames, for a batch in which every sample goes ahead at its own speed.
+    """Draws latent frames, for a batch in which every sample goes ahead at its own speed.
 
     Args:
         prior: in evaluation mode.
         seeds: of each sample.
         how: the options, checked.
-        given: (B, L, digits), the digits of whole tubelet-frames to go on from.
-        guide: as in ``generate_tokens``.
-        frames: tubelet-frames that there will be, if that is known: room is made for as many.
+        given: (B, L, digits), the digits of whole latent frames to go on from.
+        condition: as in ``generate_tokens``.
+        latent_frames: how many there will be, if that is known: room is made for as many.
 
     Attributes:
         passes: through the layers so far, and ``drawn``: tokens that they brought.
@@ -86,17 +86,17 @@ class Sampler:
         seeds: list[int],
         how: Options,
         given: Tensor,
-        guide: Tensor | None = None,
-        frames: int | None = None,
+        condition: Tensor | None = None,
+        latent_frames: int | None = None,
     ):
         self.prior, self.how, self.packed = prior, how, Packed(prior)
         self.passes = self.drawn = 0
-        self.windows = Windows(min(ROWS, prior.frame), len(seeds), right=8.0 if given.shape[1] else 0.0)
+        self.windows = Windows(min(ROWS, prior.tokens_per_frame), len(seeds), right=8.0 if given.shape[1] else 0.0)
         batch, device = len(seeds), prior.start.device
         self.samples = [Sample(b, torch.Generator().manual_seed(seed)) for b, seed in enumerate(seeds)]
-        self.guided = prior.guided(guide)
-        label, reach = how.label(batch, device), how.reach(prior)
-        room = (frames or given.shape[1] // prior.frame + 2) * prior.frame
+        self.conditioning = prior.conditioning(condition)
+        label, reach = how.label_tensor(batch, device), how.reach(prior)
+        room = (latent_frames or given.shape[1] // prior.tokens_per_frame + 2) * prior.tokens_per_frame
         self.branches = [self._branch(label, room, reach)]
         if how.guidance != 1.0:
             self.branches.append(self._branch(torch.full_like(label, -1), room, reach))
@@ -105,89 +105,93 @@ class Sampler:
         for sample in self.samples:
             self._take(sample, given[sample.row])
 
-    def _branch(self, label: Tensor, room: int, reach: int | None, forgets: bool = False) -> Branch:
+    def _branch(self, label: Tensor, room: int, reach: int | None, drops_history: bool = False) -> CachedBranch:
         config = self.prior.config
         head = config.width // config.heads
         cache = Cache(config.depth, len(label), config.heads, head, room, reach, self.prior.start)
-        return Branch(0.0, label, forgets, cache)
+        return CachedBranch(0.0, label, drops_history, cache)
 
     def change(self, how: Options) -> None:
-        """Draw all that comes with other options. Every sample must be between two tubelet-frames.
+        """Draw all that comes with other options. Every sample must be between two latent frames.
 
         Raises:
             ValueError: if a sample is within one; if guidance by a label is to begin or end, for which what was read
                 without the label is needed from the start; if the window is another.
         """
         if any(sample.bases for sample in self.samples):
-            raise ValueError("Sampler: options change between two tubelet-frames only; draw this one to its end.")
+            raise ValueError("Sampler: options change between two latent frames only; draw this one to its end.")
         if (how.guidance != 1.0) != (self.how.guidance != 1.0) or how.window != self.how.window:
             raise ValueError("Sampler: a guidance of 1 stays 1, any other may change, and the window stays.")
         self.how, batch = how, len(self.samples)
-        branches = [branch for branch in self.branches if not branch.forgets]
-        branches[0].label = how.label(batch, self.prior.start.device)
+        branches = [branch for branch in self.branches if not branch.drops_history]
+        branches[0].label = how.label_tensor(batch, self.prior.start.device)
         for branch, weight in zip(branches, (how.guidance + how.history - 1, 1 - how.guidance)):
             branch.weight = weight
         if how.history != 1.0:  # it remembers nothing, so it may begin at any time
-            forgetful = self._branch(branches[0].label, self.prior.frame, None, forgets=True)
-            forgetful.weight = 1 - how.history
-            branches.append(forgetful)
+            without = self._branch(branches[0].label, self.prior.tokens_per_frame, None, drops_history=True)
+            without.weight = 1 - how.history
+            branches.append(without)
         self.branches = branches
         self.weights = torch.tensor([branch.weight for branch in branches]).to(self.prior.start)
 
     def _take(self, sample: Sample, given: Tensor) -> None:
-        """Read a prompt (L, digits), tubelet-frame by tubelet-frame."""
-        for tokens in given.cpu().view(-1, self.prior.frame, given.shape[1]):
+        """Read a prompt (L, digits), latent frame by latent frame."""
+        for tokens in given.cpu().view(-1, self.prior.tokens_per_frame, given.shape[1]):
             self._begin(sample)
             sample.tokens = tokens.clone()
-            self._embed(sample, 0, self.prior.frame)
-            while sample.place < self.prior.frame:
-                count = min(ROWS, self.prior.frame - sample.place)
-                self._read([sample], [count], forgetting=False)
+            self._embed(sample, 0, self.prior.tokens_per_frame)
+            while sample.place < self.prior.tokens_per_frame:
+                count = min(ROWS, self.prior.tokens_per_frame - sample.place)
+                self._read([sample], [count], all_branches=False)
                 sample.place += count
             self.finish(sample)
 
     def finish(self, sample: Sample) -> Tensor:
-        """The tubelet-frame (h * w, digits) that ``sample`` has come to the end of; it goes on with the next."""
-        sample.frame += 1
+        """The latent frame (h * w, digits) that ``sample`` has come to the end of; it goes on with the next."""
+        sample.latent_frames += 1
         sample.place, sample.noise, sample.bases = 0, None, []
         return sample.tokens.clone()
 
     def _begin(self, sample: Sample) -> None:
-        """Prepare a tubelet-frame. The tokens of the last one are the first guess."""
+        """Prepare a latent frame. The tokens of the last one are the first guess."""
         prior, columns, d = self.prior, self.prior.grid[1], self.prior.config.width
         before = row = seen = None
-        if sample.frame:
+        if sample.latent_frames:
             before = sample.tokens.to(prior.start.device)
             seen = prior.contexts(before[None], sample.past)
             row = self.packed.embed(before[-columns:])
         else:
-            sample.tokens = torch.zeros(prior.frame, len(prior.levels), dtype=torch.long)
+            sample.tokens = torch.zeros(prior.tokens_per_frame, len(prior.levels), dtype=torch.long)
         sample.embedded = []
         for branch in self.branches:
-            first = branch.forgets or before is None
+            first = branch.drops_history or before is None
             sample.bases.append(self._base(branch, sample, None if first else seen))
-            embedded = prior.start.new_zeros(columns + prior.frame, 3 * d)
+            embedded = prior.start.new_zeros(columns + prior.tokens_per_frame, 3 * d)
             if not first:
                 embedded[:columns] = row
             sample.embedded.append(embedded)
 
-    def _base(self, branch: Branch, sample: Sample, seen: Tensor | None) -> Tensor:
-        """(h * w, D): what inputs hold beside this tubelet-frame's own tokens. Without ``seen`` it is the first."""
-        row, begin = sample.row, sample.frame * self.prior.frame
-        before = self.prior.nothing.expand(1, self.prior.frame, -1) if seen is None else seen
-        guided = None if self.guided is None else self.guided[row : row + 1, begin : begin + self.prior.frame]
-        first = 0 if branch.forgets else begin
-        return self.prior.known(before, first, branch.label[row : row + 1], guided)[0]
+    def _base(self, branch: CachedBranch, sample: Sample, seen: Tensor | None) -> Tensor:
+        """(h * w, D): what inputs hold beside this latent frame's own tokens. Without ``seen`` it is the first."""
+        row, begin = sample.row, sample.latent_frames * self.prior.tokens_per_frame
+        before = self.prior.nothing.expand(1, self.prior.tokens_per_frame, -1) if seen is None else seen
+        conditioning = (
+            None
+            if self.conditioning is None
+            else self.conditioning[row : row + 1, begin : begin + self.prior.tokens_per_frame]
+        )
+        first = 0 if branch.drops_history else begin
+        return self.prior.known(before, first, branch.label[row : row + 1], conditioning)[0]
 
     def advance(self, samples: list[Sample]) -> None:
         """One pass for these samples, each of which is drawn a token at least; none is at the end of its frame."""
         most = self.windows.choose()
-        counts = [min(most, self.prior.frame - sample.place) for sample in samples]
+        counts = [min(most, self.prior.tokens_per_frame - sample.place) for sample in samples]
         for sample, count in zip(samples, counts):
             if not sample.bases:
                 self._begin(sample)
             if sample.noise is None:
-                shape = (self.prior.frame, len(self.prior.levels), max(self.prior.levels))
+                shape = (self.prior.tokens_per_frame, len(self.prior.levels), max(self.prior.levels))
                 sample.noise = gumbel(torch.rand(shape, generator=sample.dice)).to(self.prior.start)
             self._embed(sample, max(0, sample.place - 1), sample.place + count - 1)
         hidden = self._read(samples, counts)
@@ -203,16 +207,19 @@ class Sampler:
             for embedded in sample.embedded:
                 embedded[self.packed.columns + first : self.packed.columns + stop] = rows
 
-    def _read(self, samples: list[Sample], counts: list[int], forgetting: bool = True) -> Tensor:
-        """Hidden states (branches * rows, D) of each sample's next positions; branches that forget may be left out."""
+    def _read(self, samples: list[Sample], counts: list[int], all_branches: bool = True) -> Tensor:
+        """Hidden states (branches * rows, D) of each sample's next positions.
+
+        Without ``all_branches`` those that drop the history are left out.
+        """
         x, spans = [], []
         for k, branch in enumerate(self.branches):
-            if branch.forgets and not forgetting:
+            if branch.drops_history and not all_branches:
                 continue
             for sample, count in zip(samples, counts):
                 x.append(self.packed.inputs(sample.bases[k], sample.embedded[k], sample.place, count))
-                start = sample.place + (0 if branch.forgets else sample.frame * self.prior.frame)
-                spans.append(Span(branch.cache, sample.row, start, count))
+                begin = 0 if branch.drops_history else sample.latent_frames * self.prior.tokens_per_frame
+                spans.append(Span(branch.cache, sample.row, begin + sample.place, count))
         return self.packed.hidden(x[0] if len(x) == 1 else torch.cat(x), spans, self.bias)
 
     def _keep(self, sample: Sample, drawn: Tensor) -> None:
@@ -227,22 +234,25 @@ class Sampler:
         self.windows.learn(right)
 
     def run(
-        self, frames: int, drawn: Callable[[int], object] = lambda count: None, stop: Stop | None = None
+        self, latent_frames: int, drawn: Callable[[int], object] = lambda count: None, stop: Stop | None = None
     ) -> Iterator[tuple[int, Tensor]]:
-        """Draw until every sample has ``frames`` tubelet-frames, or an interrupt comes.
+        """Draw until every sample has so many latent frames, or an interrupt comes.
 
         Args:
-            frames: the prompt's included.
+            latent_frames: the prompt's included.
             drawn: called after each pass with the number of tokens that it brought.
             stop: from ``vg.interrupts.heeded``; looked at before each pass.
 
         Yields:
-            (sample, its next tubelet-frame (h * w, digits)), as they come.
+            (sample, its next latent frame (h * w, digits)), as they come.
         """
-        while (todo := [sample for sample in self.samples if sample.frame < frames]) and not (stop and stop.asked):
+        while not (stop and stop.asked):
+            todo = [sample for sample in self.samples if sample.latent_frames < latent_frames]
+            if not todo:
+                return
             before = self.drawn
             self.advance(todo)
             drawn(self.drawn - before)
             for sample in todo:
-                if sample.place == self.prior.frame:
+                if sample.place == self.prior.tokens_per_frame:
                     yield sample.row, self.finish(sample)

@@ -1,4 +1,4 @@
-"""Endless video, drawn and decoded a tubelet-frame at a time."""
+"""Endless video, drawn and decoded a latent frame at a time."""
 
 import time
 from dataclasses import replace
@@ -16,7 +16,7 @@ from vg.threads import one_thread
 
 
 class Stream:
-    """A video without an end: each ``next`` draws the next tubelet-frame and decodes it.
+    """A video without an end: each ``next`` draws the next latent frame and decodes it.
 
     The first are those of the prompt, as the tokenizer sees it. All together are what ``generate`` gives for the same
     arguments, as long as ``change`` is not called.
@@ -24,7 +24,7 @@ class Stream:
     Args:
         prior, tokenizer: two that belong together.
         prompt: (C, T, H, W) or (1, C, T, H, W) in [-1, 1], or None to begin with nothing.
-        seed, options: as in ``generate``; ``window`` is 6 tubelet-frames if not given: memory and time stay bounded.
+        seed, options: as in ``generate``; ``window`` is 6 latent frames if not given: memory and time stay bounded.
 
     Attributes:
         drawn: frames that were drawn, and ``seconds``: how long that took, decoding included.
@@ -42,19 +42,19 @@ class Stream:
             tokens = None if prompt is None else prompt_tokens(prior, tokenizer, prompt)
             given = given_digits(prior, tokens, 1 if tokens is None else tokens.shape[1], 1)
             self.sampler = Sampler(prior, [seed], how, given)
-        self.waiting = list(given[0].view(-1, prior.frame, len(prior.levels)))
+        self.waiting = list(given[0].view(-1, prior.tokens_per_frame, len(prior.levels)))
 
     def __iter__(self) -> "Stream":
         return self
 
     def __next__(self) -> Tensor:
-        """The next tubelet-frame's frames: (C, T, H, W) in [-1, 1], on the CPU."""
+        """The next latent frame's frames: (C, T, H, W) in [-1, 1], on the CPU."""
         begin = time.perf_counter()
         with torch.no_grad(), one_thread(), evaluating(self.prior):
             if self.waiting:
                 digits = self.waiting.pop(0)
             else:
-                _, digits = next(self.sampler.run(self.sampler.samples[0].frame + 1))
+                _, digits = next(self.sampler.run(self.sampler.samples[0].latent_frames + 1))
             indices = self.prior.quantizer.indices(digits).view(1, 1, *self.prior.grid)
             where = next(self.tokenizer.parameters()).device
             frames = self.tokenizer.decode(indices.to(where), past=self.past)[0].cpu()

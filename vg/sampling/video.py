@@ -13,7 +13,7 @@ from vg.interrupts import Stop, without_gradients
 from vg.models.frozen import evaluating
 from vg.models.transformer import Prior
 from vg.models.tubelet import TubeletTokenizer
-from vg.sampling.options import Options, Scenes, check_levels, given_digits, labels
+from vg.sampling.options import Labels, Options, as_labels, check_levels, given_digits
 from vg.sampling.parallel import Sampler
 from vg.threads import as_they_come, side_by_side
 
@@ -32,7 +32,7 @@ def generate(
     temperature: float = 1.0,
     top_k: int | None = None,
     top_p: float | None = None,
-    scene: Scenes = None,
+    label: Labels = None,
     guidance: float = 1.0,
     history: float = 1.0,
     window: int | None = None,
@@ -48,20 +48,20 @@ def generate(
         frames: T of the result, the prompt's frames included.
         seed: the same arguments and seed give the same video. Sample ``b`` of a batch is seeded with
             ``seed + b``, whatever the others are.
-        batch: how many to make; default as many as there are prompts or scenes, or one.
+        batch: how many to make; default as many as there are prompts or labels, or one.
         temperature: the logits are divided by it, above 0: below 1 is safer, above 1 wilder.
         top_k: draw each digit from its so many most probable values.
         top_p: draw each digit from the fewest values that hold this share of the probability (Holtzman et al.,
             2020, arXiv:1904.09751). Both are taken from the same distribution, independently of each other.
-        scene: a label, or one for each of the batch, for a prior that has them.
-        guidance: above 1, go further in the direction that the scene's label points to (Ho and Salimans,
+        label: a label, or one for each of the batch, for a prior that has them.
+        guidance: above 1, go further in the direction that the label points to (Ho and Salimans,
             2022, arXiv:2207.12598).
         history: above 1, go further in the direction that the past points to: what the prior says after all
-            tubelet-frames before, beside what it would say if the one it is in were the first (history guidance: Song
+            latent frames before, beside what it would say if the one it is in were the first (history guidance: Song
             et al., 2025, arXiv:2502.06764; for text context-aware decoding: Shi et al., 2023, arXiv:2305.14739). No
             training is needed: a prior that learned from windows of shots knows both. A pass takes up to twice as
             long.
-        window: tubelet-frames that the prior looks back at most; default all. Without a bound a long video
+        window: latent frames that the prior looks back at most; default all. Without a bound a long video
             takes ever longer.
         progress: show a bar.
 
@@ -76,14 +76,14 @@ def generate(
     t = tokenizer.tubelet[0]
     tokens = None if prompt is None else prompt_tokens(prior, tokenizer, prompt)
     if batch is None:
-        batch = max(len(labels(scene)), 1 if tokens is None else len(tokens))
+        batch = max(len(as_labels(label)), 1 if tokens is None else len(tokens))
     given = 0 if tokens is None else tokens.shape[1]
     if frames <= given * t:
         raise ValueError(f"generate: the prompt fills {given * t} of {frames} frames. Ask for more than that.")
     wanted = -(-frames // t)
     indices = generate_tokens(
         prior, tokens, wanted, seed, batch=batch, temperature=temperature, top_k=top_k, top_p=top_p,
-        scene=scene, guidance=guidance, history=history, window=window, progress=progress,
+        label=label, guidance=guidance, history=history, window=window, progress=progress,
     )  # fmt: skip
     return tokenizer.decode(indices.to(next(tokenizer.parameters()).device))[:, :, :frames]
 
@@ -95,15 +95,13 @@ def generate_each(
 
     A few are drawn at once, each on a thread of its own. Arguments and errors as for ``generate``.
     """
-    scenes = labels(options.pop("scene", None))
-    if batch < 1 or len(scenes) not in (1, batch) or (prompt is not None and len(prompt) not in (1, batch)):
-        raise ValueError(
-            f"generate: {len(scenes)} scenes and {batch} clips. Give one scene and one prompt, or as many."
-        )
+    given = as_labels(options.pop("label", None))
+    if batch < 1 or len(given) not in (1, batch) or (prompt is not None and len(prompt) not in (1, batch)):
+        raise ValueError(f"generate: {len(given)} labels and {batch} clips. Give one label and one prompt, or as many.")
 
     def one(b: int) -> tuple[int, Tensor]:
         begun = None if prompt is None else prompt[b % len(prompt)][None]
-        return b, generate(prior, tokenizer, begun, seed=seed + b, scene=scenes[b % len(scenes)], **options)[0]
+        return b, generate(prior, tokenizer, begun, seed=seed + b, label=given[b % len(given)], **options)[0]
 
     with evaluating(prior):
         yield from as_they_come(one, batch)
@@ -113,51 +111,51 @@ def generate_each(
 def generate_tokens(
     prior: Prior,
     tokens: Tensor | None,
-    frames: int,
+    latent_frames: int,
     seed: int = 0,
     *,
     batch: int = 1,
-    guide: Tensor | None = None,
+    condition: Tensor | None = None,
     progress: bool = True,
     **options,
 ) -> Tensor:
-    """As ``generate``, in tokens: from (B, t, h, w) or None to (B, ``frames``, h, w) int64, t counting.
+    """As ``generate``, in tokens: from (B, t, h, w) or None to (B, ``latent_frames``, h, w) int64.
 
     Several tokens are drawn a pass, and they are those of ``one_by_one``, the plain loop (``vg.sampling.parallel``).
 
     Args:
         prior, seed, batch, progress: as in ``generate``.
         tokens: the prompt's.
-        frames: of the result, the prompt's included; tubelet-frames here.
-        guide: (B, ``frames``, h', w') int64, for a prior that takes one.
+        latent_frames: of the result, the prompt's included.
+        condition: (B, ``latent_frames``, h', w') int64, for a prior that takes one.
         options: those of ``Options``: ``temperature`` and so on, as in ``generate``.
 
     Returns:
-        the tokens; after an interrupt those of the tubelet-frames that every sample has, if there are new ones.
+        the tokens; after an interrupt those of the latent frames that every sample has, if there are new ones.
 
     Raises:
         ValueError: where a number is out of its range or the sizes disagree.
-        KeyboardInterrupt: at an interrupt before the first tubelet-frame is done.
+        KeyboardInterrupt: at an interrupt before the first latent frame is done.
     """
     how = Options(**options)
     how.check(prior, batch)
     if not -(2**63) <= seed <= 2**63 - batch:
         raise ValueError(f"generate: seed is {seed}, expected a number of 63 bits.")
-    given = given_digits(prior, tokens, frames, batch)
-    out = given.new_empty(batch, frames, prior.frame, len(prior.levels))
-    begun = given.shape[1] // prior.frame
+    given = given_digits(prior, tokens, latent_frames, batch)
+    out = given.new_empty(batch, latent_frames, prior.tokens_per_frame, len(prior.levels))
+    begun = given.shape[1] // prior.tokens_per_frame
     out[:, :begun] = given.view(batch, begun, *out.shape[2:])
-    guide = None if guide is None else guide.to(given.device)
-    label = how.label(batch)
-    total = (frames - begun) * prior.frame * batch
+    condition = None if condition is None else condition.to(given.device)
+    labels = how.label_tensor(batch)
+    total = (latent_frames - begun) * prior.tokens_per_frame * batch
     bar = tqdm(total=total, unit="token", desc="generating", disable=not progress, mininterval=0.5)
 
     @torch.no_grad()  # a thread has a mode of its own
     def draw(rows: list[int], stop: Stop) -> None:
-        theirs = None if guide is None else guide.expand(batch, -1, -1, -1)[rows]
-        alike = replace(how, scene=None if how.scene is None else label[rows].tolist())
-        sampler = Sampler(prior, [seed + b for b in rows], alike, given[rows], theirs, frames)
-        for b, tokens in sampler.run(frames, bar.update, stop):
+        theirs = None if condition is None else condition.expand(batch, -1, -1, -1)[rows]
+        alike = replace(how, label=None if how.label is None else labels[rows].tolist())
+        sampler = Sampler(prior, [seed + b for b in rows], alike, given[rows], theirs, latent_frames)
+        for b, tokens in sampler.run(latent_frames, bar.update, stop):
             out[rows[b], done[rows[b]]] = tokens.to(out.device)
             done[rows[b]] += 1
 
@@ -165,10 +163,10 @@ def generate_tokens(
     with evaluating(prior), bar:
         interrupted = side_by_side(draw, batch, given.device)
     whole = min(done)
-    if interrupted and whole == begun < frames:
+    if interrupted and whole == begun < latent_frames:
         raise KeyboardInterrupt
-    if interrupted and whole < frames:
-        print(f"Interrupted: {whole} of {frames} tubelet-frames are drawn.", file=sys.stderr)
+    if interrupted and whole < latent_frames:
+        print(f"Interrupted: {whole} of {latent_frames} latent frames are drawn.", file=sys.stderr)
     return prior.quantizer.indices(out[:, :whole].flatten(1, 2)).view(batch, whole, *prior.grid)
 
 

@@ -18,7 +18,7 @@ from torch import Tensor
 from vg import paths
 from vg.data import save
 from vg.data.pixels import resize, to_pil
-from vg.sampling import Stream, knobs
+from vg.sampling import Stream, sampling_defaults
 from vg.show.kernel import Interrupts
 from vg.show.page import show_widget
 from vg.show.pixels import named
@@ -62,9 +62,9 @@ class Live:
 
     def _build(self, prior, scenes: dict[str, int] | None, seed: int) -> None:
         slider = {"continuous_update": False, "readout_format": ".2f", "style": {"description_width": "95px"}}
-        told = {**knobs(prior), **self.options}
+        told = {**sampling_defaults(prior), **self.options}
         scene = -1 if told.get("scene") is None else told["scene"]
-        names = {"any": -1, **(scenes or {str(k): k for k in range(prior.config.scenes)})}
+        names = {"any": -1, **(scenes or {str(k): k for k in range(prior.config.num_labels)})}
         self.controls = {
             name: widgets.FloatSlider(
                 told[name] or 1.0,
@@ -75,12 +75,12 @@ class Live:
             )
             for name, (low, high, step) in RANGES.items()
         } | {
-            "scene": widgets.Dropdown(options=names, value=scene, style=slider["style"]),
+            "label": widgets.Dropdown(options=names, value=scene, style=slider["style"]),
             "seed": widgets.BoundedIntText(seed, min=0, max=2**31 - 1, style=slider["style"]),
         }
         for name, control in self.controls.items():
             control.description = control.tooltip = name.replace("_", "-")
-        if not prior.config.scenes:
+        if not prior.config.num_labels:
             self.controls["scene"].disabled = True
         place = widgets.Layout(margin="0 12px 0 0", flex="0 0 auto", max_width="100%")
         self.screen = widgets.Image(value=self.still, format="png", layout=place)
@@ -192,7 +192,7 @@ class Live:
 
     def _told(self) -> dict:
         told = {name: control.value for name, control in self.controls.items()}
-        return told | {"scene": None if told["scene"] < 0 else told["scene"]}
+        return told | {"label": None if told["label"] < 0 else told["label"]}
 
     def _show(self, drawn: queue.Queue, off: threading.Event) -> None:
         due = time.perf_counter()
@@ -246,7 +246,7 @@ def live(
         fps: frames a second that are played, above 0.
         scale: whole number of screen pixels for each pixel; default about 256 screen pixels.
         scenes: names of labels that can be chosen; default all of the prior's.
-        options: where the controls stand at first, as in ``generate``; default ``vg.sampling.knobs(prior)``.
+        options: where the controls stand at first, as in ``generate``; default ``sampling_defaults(prior)``.
 
     Raises:
         ValueError: if the models do not fit each other or the prompt, or a number is out of its range.
@@ -255,7 +255,7 @@ def live(
         _on_air.stop()
     if not 0 < fps <= FASTEST:
         raise ValueError(f"live: fps is {fps}, expected above 0 and at most {FASTEST}.")
-    options = {**knobs(prior), **options}
+    options = {**sampling_defaults(prior), **options}
     if prompt is not None:
         named(prompt)
     return Live(prior, tokenizer, prompt, seed, fps, scale, scenes, options)

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 
-class KeysValues:
+class KVCache:
     """Keys and values of the positions so far, with room to grow: adding one does not copy all the others.
 
     Args:

@@ -6,7 +6,6 @@ import torch
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
-from vg.evaluation import psnr
 from vg.models.digits import DigitEmbedding
 from vg.models.frozen import evaluating
 from vg.models.transformer import Prior
@@ -14,7 +13,7 @@ from vg.models.tubelet import TubeletTokenizer
 
 
 @torch.enable_grad()
-def search(
+def search_codes(
     tokenizer: TubeletTokenizer,
     video: Tensor,
     steps: int = 20,
@@ -53,11 +52,11 @@ def search(
         ValueError: if ``steps`` or ``price`` is negative, or there is a price and no prior over these tokens.
     """
     if steps < 0 or price < 0:
-        raise ValueError(f"search: steps is {steps} and price {price}, expected 0 or more.")
+        raise ValueError(f"search_codes: steps is {steps} and price {price}, expected 0 or more.")
     if price and (prior is None or tuple(prior.levels) != tuple(tokenizer.levels)):
         theirs = "none" if prior is None else f"one over tokens with levels {list(prior.levels)}"
         raise ValueError(
-            f"search: bits have a price, and the prior is {theirs}; the tokenizer's are {list(tokenizer.levels)}. "
+            f"search_codes: bits have a price, but the prior is {theirs}; the tokenizer has {list(tokenizer.levels)}. "
             "Give the prior that was trained on its tokens."
         )
     with torch.no_grad():
@@ -70,7 +69,7 @@ def search(
         with torch.set_grad_enabled(step < steps):
             made = tokenizer.reconstruct(codes, video.shape[2:])
         bits, slopes = rate(prior, indices) if price else (0.0, 0.0)
-        score = psnr(made.detach(), video) - price * bits / 1000
+        score = _psnr(made.detach(), video) - price * bits / 1000
         better = score > best
         best = torch.where(better, score, best)
         best_indices = torch.where(better[:, None, None, None], indices, best_indices)
@@ -134,6 +133,11 @@ def rate(prior: Prior, indices: Tensor) -> tuple[Tensor, Tensor]:
                 along = ((table.weight[up] - table.weight[down]) * gradient).sum(-1) / (up - down)
                 slopes[:, : along.shape[1], i] += along
     return bits.detach(), slopes.view(*indices.shape, -1).clamp(-8, 8)
+
+
+def _psnr(video: Tensor, truth: Tensor) -> Tensor:
+    """Peak signal-to-noise ratio of each clip, in dB: (B,). (``vg.latents`` lies below what evaluates it.)"""
+    return 10 * torch.log10(4 / (video.clamp(-1, 1) - truth.clamp(-1, 1)).square().flatten(1).mean(1))
 
 
 def _neighbours(digit: Tensor, levels: int) -> tuple[Tensor, Tensor]:
