@@ -30,7 +30,7 @@ import torch
 import torch.nn.functional as F
 from einops import rearrange
 
-from vg import checkpoints, data, metrics, show
+from vg import checkpoints, data, evaluation, show
 from vg.data import Clips, film, find_shots, open_store, open_stores, split_shots, to_uint8, to_unit
 from vg.profiles import device, profile
 
@@ -489,13 +489,13 @@ show.curves(
 # ## The first two baselines
 #
 # Quality is measured by PSNR: the squared error, on a logarithmic scale, in decibels. 10 dB more is a tenth of the
-# squared error. By hand, and as `vg.metrics` has it:
+# squared error. By hand, and as `vg.evaluation` has it:
 
 # %%
 truth = torch.tensor([0.0, 0.5, -0.5, 1.0]).view(1, 1, 1, 2, 2)
 guess = truth + 0.1 * torch.tensor([1.0, -1.0, 1.0, -1.0]).view(1, 1, 1, 2, 2)
 by_hand = 10 * np.log10(2**2 / np.mean((guess.clamp(-1, 1) - truth).numpy() ** 2))  # the range is 2: -1 to 1
-print(f"{by_hand:.2f} dB", np.allclose(by_hand, metrics.psnr(guess, truth).numpy(), atol=1e-4))
+print(f"{by_hand:.2f} dB", np.allclose(by_hand, evaluation.psnr(guess, truth).numpy(), atol=1e-4))
 
 # %% [markdown]
 # A number in decibels says nothing alone. In a film much of the picture stands still, so very stupid methods do well:
@@ -515,7 +515,7 @@ copy = past[:, :, -1:].expand_as(future)
 
 
 def decibels(video, truth):
-    return float(metrics.psnr(video, truth).clamp(max=60).mean())  # two equal clips would be infinite
+    return float(evaluation.psnr(video, truth).clamp(max=60).mean())  # two equal clips would be infinite
 
 
 baselines = {"mean frame of all 16": decibels(mean, truth), "frames 8 to 15: copy of frame 7": decibels(copy, future)}
@@ -523,7 +523,7 @@ print(f"{len(truth)} clips", {name: round(value, 2) for name, value in baselines
 show.bars(baselines, title="baselines on validation shots", unit="PSNR in dB")
 
 # %%
-print(torch.equal(mean, metrics.mean_frame(truth)), truth.shape[1:] == (1, 16, 64, 64))
+print(torch.equal(mean, evaluation.mean_frame(truth)), truth.shape[1:] == (1, 16, 64, 64))
 
 # %% [markdown]
 # How long does the last frame stay a good guess? Frame by frame:
@@ -548,11 +548,11 @@ show.curves({"copy the last frame": ahead}, title="frames ahead", x="frames ahea
 
 # %%
 # NBVAL_IGNORE_OUTPUT
-from vg.data.cartoon import cartoon as draw
+from vg.synthetic import draw_cartoon
 
 scratch = tempfile.TemporaryDirectory()
 folder = Path(scratch.name)
-drawn = to_unit(draw(64, size=(72, 96), seed=5).frames)  # C T H W
+drawn = to_unit(draw_cartoon(64, size=(72, 96), seed=5).frames)  # C T H W
 tinted = (drawn.repeat(3, 1, 1, 1) + 1) * torch.tensor([1.0, 0.9, 0.7]).view(3, 1, 1, 1) - 1
 for suffix in ("mp4", "gif", "png"):
     path = data.save(folder / f"mine.{suffix}", tinted, fps=12, scale=2)

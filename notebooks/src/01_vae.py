@@ -29,12 +29,13 @@ import matplotlib.pyplot as plt
 import torch
 from torch import distributions as dist
 
-from vg import checkpoints, metrics, show
+from vg import checkpoints, evaluation, show
 from vg.data import cifar10
+from vg.experiments.batches import image_batches
+from vg.experiments.losses import vae_loss
 from vg.models import VAE, VAEConfig
 from vg.models.vae import discretized_logistic, kl_to_normal
 from vg.profiles import device, profile
-from vg.recipes import image_batches, vae_loss
 from vg.training import Recipe, fit
 
 show.style()
@@ -374,7 +375,7 @@ print("vg agrees:", torch.allclose(model.bits(batch, torch.Generator().manual_se
 #
 # The loss is the negative ELBO in bits per dimension, nothing else. Batches are 64 random training images, half of them
 # mirrored. The recipe is the course's own: AdamW, with Muon for the inner matrices, which makes all directions of a
-# matrix's step equally long (`vg.optim`); a learning rate that falls as a cosine; and, as the result, a running average of
+# matrix's step equally long (`vg.training.muon`); a learning rate that falls as a cosine; and, as the result, a running average of
 # the weights. The dotted lines are the baselines without latents.
 
 
@@ -387,12 +388,14 @@ def measure(model, truth=test, seed=0):
     found = []
     for part in (p.to(place) for p in truth.split(250)):
         e, (mean, _) = model.elbo(part, generator), model.encode(part)
-        found.append((e.bits(), e.distortion, e.kl, mean, metrics.psnr(model.decode(mean), part)))
+        found.append((e.bits(), e.distortion, e.kl, mean, evaluation.psnr(model.decode(mean), part)))
     return [torch.cat(column).cpu() for column in zip(*found)]
 
 
 few = test[:1000]
-recipe = Recipe(steps=profile().pick(smoke=4, laptop=700, gpu=8000), lr=2e-3, muon=2e-2, warmup=50, clip=5.0, ema=0.99)
+recipe = Recipe(
+    steps=profile().pick(smoke=4, laptop=700, gpu=8000), lr=2e-3, muon=2e-2, warmup=50, grad_clip=5.0, ema=0.99
+)
 trained = fit(
     model,
     vae_loss(),
@@ -589,7 +592,9 @@ def report(model):
     return [float(bits.mean()), float(distortion.mean()) / dims, float(kl.sum(1).mean()), active(means), quality.mean()]
 
 
-short = Recipe(steps=profile().pick(smoke=2, laptop=200, gpu=1500), lr=2e-3, muon=2e-2, warmup=30, clip=5.0, ema=0.98)
+short = Recipe(
+    steps=profile().pick(smoke=2, laptop=200, gpu=1500), lr=2e-3, muon=2e-2, warmup=30, grad_clip=5.0, ema=0.98
+)
 draw = image_batches(images.train, batch=64)
 runs = {f"beta {b}": fit(small(), vae_loss(b), draw, short).model for b in (0, 1, 10, 100, dims)}
 columns = ["bits per dim", "distortion", "KL (bits)", "active of 32", "PSNR"]
@@ -780,8 +785,11 @@ ppca = gaussian_bits(precision, variances.log().sum() + (dims - len(variances)) 
 # NBVAL_IGNORE_OUTPUT
 own = measure(mine)
 results = {
-    "mean training image": [floor["one bell a place"], float(metrics.psnr(some.mean(0).expand_as(test), test).mean())],
-    f"PCA, {directions.shape[1]} components": [ppca, float(metrics.psnr(linear, test).mean())],
+    "mean training image": [
+        floor["one bell a place"],
+        float(evaluation.psnr(some.mean(0).expand_as(test), test).mean()),
+    ],
+    f"PCA, {directions.shape[1]} components": [ppca, float(evaluation.psnr(linear, test).mean())],
     "normal, full covariance": [full, math.nan],
     "VAE trained here": [float(own[0].mean()), float(own[4].mean())],
     "vae-cifar10": [float(bits.mean()), float(quality.mean())],

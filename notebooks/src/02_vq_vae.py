@@ -35,12 +35,13 @@ from IPython.display import display
 from PIL import Image
 from torch import nn
 
-from vg import checkpoints, metrics, sampling, show
+from vg import checkpoints, evaluation, sampling, show
 from vg.data import ImageSet, cifar10
+from vg.evaluation.images import encode_images
+from vg.experiments.batches import image_batches
+from vg.experiments.losses import image_tokenizer_loss, prior_loss
 from vg.models import FSQ, VQ, VQVAE, VQVAE2, Prior, PriorConfig, VQVAE2Config, VQVAEConfig
 from vg.profiles import device, profile
-from vg.recipes import image_batches, image_tokenizer_loss, prior_loss
-from vg.train.images import encode_images
 from vg.training import Recipe, fit
 
 show.style()
@@ -441,8 +442,8 @@ def perplexity_by_hand(indices, size):
 
 even, uneven = torch.arange(8), torch.tensor([0] * 93 + [1, 2, 3, 4, 5, 6, 7])
 for name, some in {"eight codes, equally often": even, "eight codes, one nearly always": uneven}.items():
-    print(f"{name:32} usage {metrics.usage(some, 8):.2f}  perplexity {perplexity_by_hand(some, 8):.2f} of 8")
-agree = [abs(perplexity_by_hand(some, 8) - metrics.perplexity(some, 8)) < 1e-6 for some in (even, uneven)]
+    print(f"{name:32} usage {evaluation.usage(some, 8):.2f}  perplexity {perplexity_by_hand(some, 8):.2f} of 8")
+agree = [abs(perplexity_by_hand(some, 8) - evaluation.perplexity(some, 8)) < 1e-6 for some in (even, uneven)]
 print("vg's perplexity agrees:", all(agree))
 
 
@@ -452,9 +453,9 @@ def look(model, size=512):
     parts = [model(part.to(device())) for part in truth[:512].split(128)]
     made, indices = (torch.cat([part[k].cpu() for part in parts]) for k in (0, 1))
     return {
-        "PSNR": float(metrics.psnr(made, truth[:512]).mean()),
-        "usage %": 100 * metrics.usage(indices, size),
-        "perplexity": metrics.perplexity(indices, size),
+        "PSNR": float(evaluation.psnr(made, truth[:512]).mean()),
+        "usage %": 100 * evaluation.usage(indices, size),
+        "perplexity": evaluation.perplexity(indices, size),
     }
 
 
@@ -610,7 +611,7 @@ floors = {
     "PCA, bits spread": through_pca(truth, *better, spread_bits(better[2], 576)),
     "raw patches": patch_rebuilt,
 }
-baselines = {name: float(metrics.psnr(x, truth).mean()) for name, x in floors.items()}
+baselines = {name: float(evaluation.psnr(x, truth).mean()) for name, x in floors.items()}
 print({name: round(value, 2) for name, value in baselines.items()})
 
 
@@ -626,7 +627,7 @@ class Quality(show.LivePlot):
 def train_images(model, evaluate, title):
     steps = profile().pick(smoke=4, laptop=600, gpu=4000)
     draw = image_batches(images.train, profile().pick(smoke=8, laptop=32, gpu=128))
-    recipe = Recipe(steps, lr=2e-3, muon=2e-2, warmup=30, clip=5.0, ema=0.0)
+    recipe = Recipe(steps, lr=2e-3, muon=2e-2, warmup=30, grad_clip=5.0, ema=0.0)
     plot = Quality(title, y="PSNR in dB", baselines=baselines)
     return fit(model, image_tokenizer_loss, draw, recipe, evaluate=evaluate, every=max(2, steps // 12), plot=plot)
 
@@ -721,7 +722,7 @@ with torch.no_grad():
     second = (first + paste(bottom_vq.eval()(cut(truth - first))[0])).clamp(-1, 1)
 levels = {"raw patches, one level": patch_rebuilt, "the top alone": first, "top and bottom": second}
 for name, x in levels.items():
-    print(f"{name:24} {metrics.psnr(x, truth).mean():.2f} dB")
+    print(f"{name:24} {evaluation.psnr(x, truth).mean():.2f} dB")
 show.strip({name: x[:10].transpose(0, 1) for name, x in ({"original": truth} | levels).items()}, every=1, scale=2)
 
 # %% [markdown]
@@ -753,11 +754,11 @@ def look2(model):
     """As ``look``, for two levels."""
     parts = [model(part.to(device())) for part in truth[:512].split(128)]
     made = torch.cat([part[0].cpu() for part in parts])
-    found = {"PSNR": float(metrics.psnr(made, truth[:512]).mean())}
+    found = {"PSNR": float(evaluation.psnr(made, truth[:512]).mean())}
     for k, (name, quantizer) in enumerate((("top", model.top_quantizer), ("bottom", model.quantizer))):
         indices = torch.cat([part[1][k].cpu() for part in parts])
-        found[f"{name} usage %"] = 100 * metrics.usage(indices, quantizer.size)
-        found[f"{name} perpl."] = metrics.perplexity(indices, quantizer.size)
+        found[f"{name} usage %"] = 100 * evaluation.usage(indices, quantizer.size)
+        found[f"{name} perpl."] = evaluation.perplexity(indices, quantizer.size)
     return found
 
 
@@ -778,7 +779,7 @@ print(f"{trained2.seconds:.0f} s; one level had {trained.history['PSNR'][-1][1]:
 def bottom_given(model, x, top):
     """Bottom indices (B, h, w) of images x, when the top has said ``top`` (codes)."""
     features = model.encoder(x.permute(0, 2, 3, 1))  # (B, h, w, D)
-    told = torch.cat([features, model.said_by(top)], dim=-1)
+    told = torch.cat([features, model.top_features(top)], dim=-1)
     return model.quantizer(model.to_code(model.join(told)))[1]
 
 
@@ -826,9 +827,9 @@ def take_apart(model, x):
 apart = take_apart(shipped2, truth[:512])
 rows = {"original": truth[:512]} | apart
 display(show.strip({name: x[:10].transpose(0, 1) for name, x in rows.items()}, every=1, scale=2))
-quality = {name: float(metrics.psnr(x, truth[:512]).mean()) for name, x in apart.items()}
+quality = {name: float(evaluation.psnr(x, truth[:512]).mean()) for name, x in apart.items()}
 flat = truth.mean((0, 2, 3), keepdim=True).transpose(0, 1).view(1, 3, 1, 1).expand_as(truth)
-nothing = {"one colour for everything": float(metrics.psnr(flat, truth).mean())}
+nothing = {"one colour for everything": float(evaluation.psnr(flat, truth).mean())}
 show.bars(quality, "what is left with a level gone", unit="PSNR in dB", baselines=nothing)
 
 
@@ -920,7 +921,7 @@ def curve_of(form, qualities, whole):
         made = torch.stack([x for *_, x in coded])
         if whole:
             made = rearrange(made[0], "c (r h) (s w) -> (r s) c h w", r=side, s=side)
-        reached = float(metrics.psnr(made, pictures).mean())
+        reached = float(evaluation.psnr(made, pictures).mean())
         pixels = pictures.numel() / 3
         counted.append((8 * sum(size for size, _, _ in coded) / pixels, reached))
         bare.append((8 * sum(size - head for size, head, _ in coded) / pixels, reached))
@@ -949,14 +950,14 @@ def prior_bits(prior, model, x, labels=None):
     parts = []
     for k in range(0, len(x), 128):
         label = None if labels is None else labels[k : k + 128].to(device())
-        bits = prior.bits(*model.encode(x[k : k + 128].to(device())), label)
+        bits = prior.nll_bits(*model.encode(x[k : k + 128].to(device())), label)
         parts.append(torch.stack([level.flatten(1).sum(1).cpu() for level in bits]))
     return torch.cat(parts, dim=1)
 
 
 shipped_prior = checkpoints.load("prior-cifar10", device=device())
 rebuilt |= {"VQ-VAE-2, trained here": rebuild(trained2.model, truth), "vqvae2-cifar10": rebuild(shipped2, truth)}
-reached = {name: float(metrics.psnr(x, truth).mean()) for name, x in rebuilt.items()} | baselines
+reached = {name: float(evaluation.psnr(x, truth).mean()) for name, x in rebuilt.items()} | baselines
 bits = prior_bits(shipped_prior, shipped2, truth)
 print(f"vqvae2-cifar10: raw {shipped2.bits((32, 32)):.0f} bits an image, with the prior {bits.sum(0).mean():.0f}")
 print(f"                top {bits[0].mean():.0f} of 192, bottom {bits[1].mean():.0f} of 384")
@@ -1043,13 +1044,13 @@ def look_prior(model):
 
 torch.manual_seed(0)
 wide = profile().pick(smoke=16, laptop=128, gpu=256)
-shape = PriorConfig(levels=(512,), grid=(8, 8), width=wide, depth=4, heads=4, context=0, scenes=len(images.classes))
-unigram = float(metrics.unigram_bits(known, held, 512).mean())
+shape = PriorConfig(levels=(512,), grid=(8, 8), width=wide, depth=4, heads=4, context=0, num_labels=len(images.classes))
+unigram = float(evaluation.unigram_bits(known, held, 512).mean())
 steps = profile().pick(smoke=4, laptop=500, gpu=3000)
-recipe = Recipe(steps, lr=1e-3, muon=2e-2, warmup=50, betas=(0.9, 0.95), decay=0.05, ema=0.98)
+recipe = Recipe(steps, lr=1e-3, muon=2e-2, warmup=50, betas=(0.9, 0.95), weight_decay=0.05, ema=0.98)
 plot = show.LivePlot("prior over 64 codes", y="bits a token", baselines={"any code": 9, "as often": unigram})
 taught = fit(
-    Prior(shape).to(device()), prior_loss(corrupt=0.0, drop_scene=0.1), draw_tokens, recipe,
+    Prior(shape).to(device()), prior_loss(token_noise=0.0, drop_label=0.1), draw_tokens, recipe,
     evaluate=look_prior, every=max(2, steps // 10), plot=plot,
 )  # fmt: skip
 last = taught.history["test"][-1][1]
@@ -1058,7 +1059,7 @@ print(f"any code 9.00, as often as it occurs {unigram:.2f}, the prior {last:.2f}
 each = profile().pick(smoke=1, laptop=8, gpu=8)
 options = dict(temperature=1.0, top_p=0.95, progress=False)
 classes = [k for k in range(len(images.classes)) for _ in range(each)]
-new = sampling.sample_images(taught.model, tokenizer, batch=len(classes), seed=0, scene=classes, **options).cpu()
+new = sampling.sample_images(taught.model, tokenizer, batch=len(classes), seed=0, label=classes, **options).cpu()
 columns = new.view(len(images.classes), each, *new.shape[1:])
 show.strip({name: x.transpose(0, 1) for name, x in zip(images.classes, columns)}, every=1, scale=1)
 
@@ -1080,12 +1081,12 @@ show.strip({name: x.transpose(0, 1) for name, x in zip(images.classes, columns)}
 
 options = dict(temperature=1.0, top_p=0.95, guidance=1.0, progress=False)
 classes = [k for k in range(len(images.classes)) for _ in range(each)]
-top = sampling.generate_tokens(shipped_prior.top, None, 1, seed=0, batch=len(classes), scene=classes, **options)
+top = sampling.generate_tokens(shipped_prior.top, None, 1, seed=0, batch=len(classes), label=classes, **options)
 bottom = sampling.generate_tokens(
-    shipped_prior.bottom, None, 1, seed=1_000_003, batch=len(classes), scene=classes, guide=top, **options
+    shipped_prior.bottom, None, 1, seed=1_000_003, batch=len(classes), label=classes, condition=top, **options
 )
 by_steps = shipped2.decode(top[:, 0], bottom[:, 0]).cpu()
-new2 = sampling.sample_images(shipped_prior, shipped2, batch=len(classes), seed=0, scene=classes, **options).cpu()
+new2 = sampling.sample_images(shipped_prior, shipped2, batch=len(classes), seed=0, label=classes, **options).cpu()
 print("top", tuple(top.shape), "bottom", tuple(bottom.shape), "; one call, the same:", torch.equal(by_steps, new2))
 columns = new2.view(len(images.classes), each, *new2.shape[1:])
 show.strip({name: x.transpose(0, 1) for name, x in zip(images.classes, columns)}, every=1, scale=2)
@@ -1103,7 +1104,7 @@ show.strip({name: x.transpose(0, 1) for name, x in zip(images.classes, columns)}
 kept_top = top[:: 2 * each][:5].repeat_interleave(6, 0)  # five of the tops from above, six times each
 kept_class = [classes[k] for k in range(0, len(classes), 2 * each) for _ in range(6)]
 other = sampling.generate_tokens(
-    shipped_prior.bottom, None, 1, seed=500, batch=30, scene=kept_class, guide=kept_top, **options
+    shipped_prior.bottom, None, 1, seed=500, batch=30, label=kept_class, condition=kept_top, **options
 )
 varied = shipped2.decode(kept_top[:, 0], other[:, 0]).cpu().view(5, 6, 3, 32, 32)
 with torch.no_grad():
@@ -1141,7 +1142,7 @@ show.strip({"new": picked.transpose(0, 1), "nearest": neighbours.transpose(0, 1)
 # NBVAL_IGNORE_OUTPUT
 def score(x, rate=at):
     """Rate, PSNR and SSIM of images that should be the first of ``truth``."""
-    return [rate, float(metrics.psnr(x, truth[: len(x)]).mean()), float(metrics.ssim(x, truth[: len(x)]).mean())]
+    return [rate, float(evaluation.psnr(x, truth[: len(x)]).mean()), float(evaluation.ssim(x, truth[: len(x)]).mean())]
 
 
 def nearest_rate(form):
@@ -1163,7 +1164,11 @@ print()
 
 def count_codes(quantizer, tokens):
     """How many codes, usage, perplexity."""
-    return [quantizer.size, 100 * metrics.usage(tokens, quantizer.size), metrics.perplexity(tokens, quantizer.size)]
+    return [
+        quantizer.size,
+        100 * evaluation.usage(tokens, quantizer.size),
+        evaluation.perplexity(tokens, quantizer.size),
+    ]
 
 
 encoded = (shipped2.encode(part.to(device())) for part in truth.split(128))
@@ -1321,7 +1326,7 @@ print(check_angle(nearest_by_angle))
 # **4. Finish an image** (hard, 25 minutes). Keep the first 32 codes of a test image, its upper half, and draw the
 # others with the prior. `prior.advance(state, digits, scene)` takes in tokens `(B, L, 1)` and gives the hidden state
 # `(B, D)` that predicts the next one; `prior.head.logits[0]` makes logits `(B, K)` of it; `state` begins as a
-# `vg.models.transformer.State()`. Write `finish(prior, codes, scene, generator)`: `codes (B, n)` -> `(B, 64)`.
+# `vg.models.transformer.DecodeState()`. Write `finish(prior, codes, scene, generator)`: `codes (B, n)` -> `(B, 64)`.
 
 
 # %%
@@ -1367,10 +1372,10 @@ print(check_finish(finish))
 # <details><summary>Solution</summary>
 #
 # ```python
-# from vg.models.transformer import State
+# from vg.models.transformer import DecodeState
 #
 # def finish(prior, codes, scene, generator):
-#     state = State()
+#     state = DecodeState()
 #     hidden = prior.advance(state, codes[..., None], scene)
 #     while codes.shape[1] < 64:
 #         chance = prior.head.logits[0](hidden).softmax(-1)

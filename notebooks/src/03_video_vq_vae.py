@@ -33,13 +33,14 @@ from IPython.display import display
 from ipywidgets import IntSlider
 from torch import nn
 
-from vg import checkpoints, metrics, show
+from vg import checkpoints, evaluation, show
 from vg.data import Clips, film, open_store, split_shots
+from vg.experiments.batches import tokenizer_batches
+from vg.experiments.losses import tokenizer_loss
 from vg.models import VideoAutoencoder, VideoConfig, inflate
 from vg.models.blocks import CausalTimeConv
 from vg.models.video import AxialAttention
 from vg.profiles import device, profile
-from vg.recipes import tokenizer_batches, tokenizer_loss
 from vg.training import Recipe, fit
 
 show.style()
@@ -384,7 +385,7 @@ def frames_loss(model, video):
 
 @torch.no_grad()
 def on_some(model):
-    return {"PSNR": float(metrics.psnr(model(some), some).mean())}
+    return {"PSNR": float(evaluation.psnr(model(some), some).mean())}
 
 
 def train_frames(model, steps):
@@ -625,7 +626,7 @@ with torch.no_grad():
 # ## Training, with the codebook in view
 #
 # Random clips of 16 frames of the training shots, mirrored half of the time and moved by a pixel or two; Muon for the
-# kernels of the blocks, AdamW for the rest (`vg.optim` says what Muon does).
+# kernels of the blocks, AdamW for the rest (`vg.training.muon` says what Muon does).
 #
 # Two live plots. Above, the loss and the PSNR on a few validation clips, both in dB, with the mean frame of each clip
 # as the baseline: backgrounds stand still, so it is a strong one. Below, the codebook while it trains: *usage*, the
@@ -641,7 +642,7 @@ own_train, own_val = split_shots(large.shots, held_out)
 own_clips = Clips(large, own_val, frames=16, stride=8)
 own_truth = own_clips.take(range(len(own_clips)))
 few = own_truth[:: max(1, len(own_truth) // 8)]
-floor = float(metrics.psnr(metrics.mean_frame(few), few).mean())
+floor = float(evaluation.psnr(evaluation.mean_frame(few), few).mean())
 torch.manual_seed(0)
 own = VideoAutoencoder(VideoConfig(width=profile().pick(smoke=32, laptop=128, gpu=192))).to(device())
 recent = deque(maxlen=20)  # indices of the last batches
@@ -682,8 +683,8 @@ def rebuild(model, video, batch=8):
 
 def evaluate(model):
     last = torch.cat(list(recent))
-    found = {"PSNR": float(metrics.psnr(rebuild(model, few), few).mean())}
-    return found | {"usage": metrics.usage(last, 1024), "perplexity": metrics.perplexity(last, 1024) / 1024}
+    found = {"PSNR": float(evaluation.psnr(rebuild(model, few), few).mean())}
+    return found | {"usage": evaluation.usage(last, 1024), "perplexity": evaluation.perplexity(last, 1024) / 1024}
 
 
 def decibels(history):
@@ -706,7 +707,7 @@ trained = fit(
     own,
     tokenizer_loss,
     tokenizer_batches(Clips(large, own_train, frames=16), batch=profile().pick(smoke=2, laptop=4, gpu=8)),
-    Recipe(steps=steps, lr=2e-3, muon=2e-2, warmup=50, clip=5.0, ema=0.0),
+    Recipe(steps=steps, lr=2e-3, muon=2e-2, warmup=50, grad_clip=5.0, ema=0.0),
     evaluate=evaluate,
     every=max(2, steps // 20),
     plot=plots,
@@ -758,7 +759,7 @@ figure, ax = plt.subplots(figsize=(7, 3))
 for name, codes in both.items():
     counts = torch.bincount(codes, minlength=1024).sort(descending=True).values.float()
     ax.plot(counts[counts > 0] / len(codes), label=name)
-    used, perplexity = 100 * metrics.usage(codes, 1024), metrics.perplexity(codes, 1024)
+    used, perplexity = 100 * evaluation.usage(codes, 1024), evaluation.perplexity(codes, 1024)
     print(f"{name:16} usage {used:5.1f} %, perplexity {perplexity:6.1f}, {math.log2(perplexity):.2f} of 10 bits")
 ax.axhline(1 / 1024, color="#8a8a8a", linestyle=":")
 ax.set(yscale="log", xlabel="code, the most frequent first", ylabel="share of all tokens", xlim=(0, 1024))
@@ -839,11 +840,11 @@ def ablate(**changes):
     model = VideoAutoencoder(VideoConfig(width=width, **changes)).to(device())
     draw = tokenizer_batches(Clips(store, train_shots, frames=16), batch=profile().pick(smoke=2, laptop=4, gpu=8))
     steps = profile().pick(smoke=3, laptop=200, gpu=1500)
-    run = fit(model, tokenizer_loss, draw, Recipe(steps, lr=2e-3, muon=2e-2, warmup=20, clip=5.0, ema=0.0))
+    run = fit(model, tokenizer_loss, draw, Recipe(steps, lr=2e-3, muon=2e-2, warmup=20, grad_clip=5.0, ema=0.0))
     tokens = torch.cat([run.model.encode(part.to(device())).cpu() for part in truth.split(8)])
-    quality = float(metrics.psnr(rebuild(run.model, truth), truth).mean())
+    quality = float(evaluation.psnr(rebuild(run.model, truth), truth).mean())
     millions = sum(p.numel() for p in model.parameters()) / 1e6
-    row = [quality, 100 * metrics.usage(tokens, 1024), millions, run.seconds / steps]
+    row = [quality, 100 * evaluation.usage(tokens, 1024), millions, run.seconds / steps]
     return row, run.history["loss"]
 
 
@@ -901,7 +902,7 @@ show.strip({name: video[:, :, top : top + 32, side : side + 32] for name, video 
 # %%
 # NBVAL_IGNORE_OUTPUT
 def by_frame(video):
-    return [float(metrics.psnr(video[:, :, [k]], truth[:, :, [k]]).mean()) for k in range(truth.shape[2])]
+    return [float(evaluation.psnr(video[:, :, [k]], truth[:, :, [k]]).mean()) for k in range(truth.shape[2])]
 
 
 scene_back = rebuild(shipped, scene)
@@ -918,7 +919,7 @@ for (picture, curve), (name, value) in zip(axes, {"change to the last frame": mo
     for border in range(0, len(value), shipped.tubelet[0]):
         curve.axvline(border - 0.5, color="#d0d0d0", linewidth=0.6)
 plt.show()
-frames = {"video-vqvae-64": by_frame(rebuilt), "mean frame of the clip": by_frame(metrics.mean_frame(truth))}
+frames = {"video-vqvae-64": by_frame(rebuilt), "mean frame of the clip": by_frame(evaluation.mean_frame(truth))}
 show.curves(frames, "each frame of a validation clip", x="frame", y="PSNR (dB)")
 
 # %% [markdown]
@@ -952,7 +953,7 @@ def failures(videos, against):
 
 
 columns = ["pixels %", "wrong by", "mean frame", "of error %"]
-table(failures([rebuilt, metrics.mean_frame(truth)], truth), columns)
+table(failures([rebuilt, evaluation.mean_frame(truth)], truth), columns)
 
 # %% [markdown]
 # Read it by columns. *Wrong by* says where a pixel is in most danger, the last column where there is most to gain.
@@ -971,16 +972,16 @@ table(failures([rebuilt, metrics.mean_frame(truth)], truth), columns)
 # %%
 # NBVAL_IGNORE_OUTPUT
 def quality(video, bits, against=truth):
-    moving = (against - metrics.mean_frame(against)).abs() * 127.5 > 10
+    moving = (against - evaluation.mean_frame(against)).abs() * 127.5 > 10
     error = (video - against).square()
     parts = [float(10 * torch.log10(4 / error[where].mean())) for where in (moving, ~moving)]
-    return [bits, float(metrics.psnr(video, against).mean()), float(metrics.ssim(video, against).mean()), *parts]
+    return [bits, float(evaluation.psnr(video, against).mean()), float(evaluation.ssim(video, against).mean()), *parts]
 
 
 bank = Clips(store, train_shots, frames=16, stride=4)
 rows = {
-    "mean frame": quality(metrics.mean_frame(truth), math.nan),
-    "nearest training clip": quality(metrics.nearest_clip(truth, bank), math.nan),
+    "mean frame": quality(evaluation.mean_frame(truth), math.nan),
+    "nearest training clip": quality(evaluation.nearest_clip(truth, bank), math.nan),
     f"trained here, {size} pixels": quality(
         rebuild(trained.model, own_truth), own.bits(own_truth.shape[2:]), own_truth
     ),

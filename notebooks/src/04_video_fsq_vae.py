@@ -33,14 +33,15 @@ import torch.nn.functional as F
 from IPython.display import display
 from torch import nn
 
-from vg import checkpoints, metrics, show
+from vg import checkpoints, evaluation, show
 from vg.data import Clips, film, open_store, split_shots
-from vg.data.codecs import CODECS, available, code, code_clips
+from vg.evaluation.codecs import CODECS, available, code, code_clips
+from vg.experiments.batches import tokenizer_batches
+from vg.experiments.losses import tokenizer_loss
 from vg.hashing import weight_hash
 from vg.models import FSQ, FSQ_LEVELS, VideoAutoencoder, VideoConfig
 from vg.models.quantizers import VQ
 from vg.profiles import device, profile
-from vg.recipes import tokenizer_batches, tokenizer_loss
 from vg.training import Recipe, fit
 
 show.style()
@@ -310,7 +311,9 @@ for bits, levels in FSQ_LEVELS.items():
     quantizer = FSQ(levels)
     every = torch.arange(quantizer.size)
     back = torch.equal(quantizer.indices(quantizer.digits(every)), every)
-    print(f"2^{bits:<2} {levels!s:19} {quantizer.size:6,} codes, {quantizer.bits:6.3f} bits, there and back: {back}")
+    print(
+        f"2^{bits:<2} {levels!s:19} {quantizer.size:6,} codes, {quantizer.bits_per_code:6.3f} bits, there and back: {back}"
+    )
 
 digits = ((quantizer.codes(every) * 0.1 + 0.3) - 0.3) / 0.1 * quantizer.width + quantizer.width
 tries = {
@@ -427,7 +430,7 @@ plt.show()
 # The blocks, the strides and the batches are the same. Two things differ. A VQ's code has 16 learned numbers, FSQ's has
 # four fixed ones. And with FSQ there is a small hidden layer on either side of the rounding: to lay the data out over a
 # grid that does not move, as in the second picture above, the networks have to bend, and a single Linear layer cannot.
-# The quantizer's part of the loss is 0 for FSQ, so that one line of code trains both (`vg.recipes.tokenizer_loss`: the
+# The quantizer's part of the loss is 0 for FSQ, so that one line of code trains both (`vg.experiments.losses.tokenizer_loss`: the
 # root of the mean squared error of each clip, and what the quantizer asks for).
 
 # %%
@@ -464,7 +467,7 @@ draw = tokenizer_batches(Clips(store, train_shots, frames=16), batch)
 
 
 def recipe(steps):
-    return Recipe(steps, lr=2e-3, muon=2e-2, warmup=min(20, steps), clip=5.0, ema=0.0)
+    return Recipe(steps, lr=2e-3, muon=2e-2, warmup=min(20, steps), grad_clip=5.0, ema=0.0)
 
 
 def build(kind, codes):
@@ -526,8 +529,8 @@ def watched(model):
 
     def evaluate(averaged):
         last = torch.cat(list(recent))
-        found = {"PSNR": float(metrics.psnr(rebuild(averaged, few), few).mean())}
-        return found | {"usage": metrics.usage(last, size), "perplexity": metrics.perplexity(last, size) / size}
+        found = {"PSNR": float(evaluation.psnr(rebuild(averaged, few), few).mean())}
+        return found | {"usage": evaluation.usage(last, size), "perplexity": evaluation.perplexity(last, size) / size}
 
     return evaluate
 
@@ -535,7 +538,7 @@ def watched(model):
 # %%
 # NBVAL_IGNORE_OUTPUT
 steps = profile().pick(smoke=6, laptop=240, gpu=2000)
-live, small = Side(float(metrics.psnr(metrics.mean_frame(few), few).mean())), {}
+live, small = Side(float(evaluation.psnr(evaluation.mean_frame(few), few).mean())), {}
 for name, codes in {"VQ": 1024, "FSQ": FSQ_LEVELS[10]}.items():
     live.name, model = name, build(name, codes)
     small[name] = fit(
@@ -577,9 +580,9 @@ def a_step(kind, codes):
 def entry(model, run, steps):
     size, tokens = model.quantizer.size, tokens_of(model, store.shots)
     made = rebuild(model, truth)
-    quality = [float(metrics.psnr(made, truth).mean()), float(metrics.ssim(made, truth).mean())]
-    perplexity = metrics.perplexity(tokens, size)
-    codes = [100 * metrics.usage(tokens, size), perplexity, math.log2(perplexity)]
+    quality = [float(evaluation.psnr(made, truth).mean()), float(evaluation.ssim(made, truth).mean())]
+    perplexity = evaluation.perplexity(tokens, size)
+    codes = [100 * evaluation.usage(tokens, size), perplexity, math.log2(perplexity)]
     return [math.log2(size), *quality, *codes, run.seconds / steps, steps, run.seconds]
 
 
@@ -673,22 +676,22 @@ show.compare(rows, every=2, scale=1, against="original")
 # %%
 # NBVAL_IGNORE_OUTPUT
 def quality(video, bits):
-    moving = (truth - metrics.mean_frame(truth)).abs() * 127.5 > 10
+    moving = (truth - evaluation.mean_frame(truth)).abs() * 127.5 > 10
     error = (video - truth).square()
     parts = [float(10 * torch.log10(4 / error[where].mean())) for where in (moving, ~moving)]
-    whole = [float(metrics.psnr(video, truth).mean()), float(metrics.ssim(video, truth).mean())]
+    whole = [float(evaluation.psnr(video, truth).mean()), float(evaluation.ssim(video, truth).mean())]
     return [bits, bits / truth[0].numel(), *whole, *parts]
 
 
 bank = Clips(store, train_shots, frames=16, stride=4)
 rows = {
-    "mean frame": quality(metrics.mean_frame(truth), math.nan),
-    "nearest training clip": quality(metrics.nearest_clip(truth, bank), math.nan),
+    "mean frame": quality(evaluation.mean_frame(truth), math.nan),
+    "nearest training clip": quality(evaluation.nearest_clip(truth, bank), math.nan),
 }
 size = tuple(truth.shape[2:])
 for name, model in shipped.items():
     tokens = math.prod(n // m for n, m in zip(size, model.tubelet))
-    rows[name] = quality(rebuilt[name], tokens * model.quantizer.bits)
+    rows[name] = quality(rebuilt[name], tokens * model.quantizer.bits_per_code)
 table(rows, ["bits a clip", "bits a pixel", "PSNR dB", "SSIM", "moving dB", "still dB"])
 
 # %% [markdown]
@@ -718,7 +721,7 @@ def stability(model):
         if whole < 2 * span:
             continue
         video = store.clip(start, start + whole)
-        same = metrics.stability(video, model.encode(video.to(device())).cpu(), model.tubelet)
+        same = evaluation.stability(video, model.encode(video.to(device())).cpu(), model.tubelet)
         if not math.isnan(same):
             total, frames = total + same * whole, frames + whole
     return total / frames if frames else math.nan
@@ -728,8 +731,8 @@ film_tokens = {name: tokens_of(model, store.shots) for name, model in shipped.it
 rows = {}
 for name, tokens in film_tokens.items():
     size = shipped[name].quantizer.size
-    perplexity = metrics.perplexity(tokens, size)
-    numbers = [100 * metrics.usage(tokens, size), perplexity, math.log2(perplexity), math.log2(size)]
+    perplexity = evaluation.perplexity(tokens, size)
+    numbers = [100 * evaluation.usage(tokens, size), perplexity, math.log2(perplexity), math.log2(size)]
     rows[name] = [size, len(tokens), *numbers, stability(shipped[name])]
 table(rows, ["codes", "tokens", "usage %", "perplexity", "entropy", "bits", "stability"])
 
@@ -875,7 +878,7 @@ show.bars(changes, "change of the tubelet when its token is replaced", unit="gre
 # pixels. 256 tokens of 10 bits are 2,560 bits, so 0.039 bits a pixel, or 1.9 kbit a second at 12 frames a second. As
 # stored, a pixel has 8 bits.
 #
-# `vg.data.codecs` runs H.264, VP9 and AV1 on the same clips: the same 64x64 pixels, the same 12 frames a second, grey,
+# `vg.evaluation.codecs` runs H.264, VP9 and AV1 on the same clips: the same 64x64 pixels, the same 12 frames a second, grey,
 # 16 frames as a stream of its own, encoders at their slowest sensible setting. A codec has a knob, the *constant
 # quality* number; each setting of it gives one point, the average bits and the average PSNR over the clips.
 #
@@ -900,7 +903,7 @@ settings = {name: qualities for name, qualities in settings.items() if name in a
 
 def score(video, bits, headers=0.0):
     """[bits a pixel, the same with headers, PSNR, SSIM] of the sample."""
-    each = [float(metrics.psnr(video, sample).mean()), float(metrics.ssim(video, sample).mean())]
+    each = [float(evaluation.psnr(video, sample).mean()), float(evaluation.ssim(video, sample).mean())]
     return [float(bits) / sample[0].numel(), float(bits + headers) / sample[0].numel(), *each]
 
 
@@ -916,10 +919,10 @@ for name, qualities in settings.items():
     print(f"plain grey: {plain.payload_bits} bits of payload, {plain.header_bits} of headers")
 ours = {}
 for name, model in shipped.items():
-    bits = math.prod(n // m for n, m in zip(sample.shape[2:], model.tubelet)) * model.quantizer.bits
+    bits = math.prod(n // m for n, m in zip(sample.shape[2:], model.tubelet)) * model.quantizer.bits_per_code
     ours[name] = score(rebuilt[name][picked], bits)
 rows = {f"{name} {number}": point for (name, number), point in points.items()} | ours
-rows["mean frame"] = score(metrics.mean_frame(sample), math.nan)
+rows["mean frame"] = score(evaluation.mean_frame(sample), math.nan)
 table(rows, ["bits a pixel", "with headers", "PSNR dB", "SSIM"])
 
 # %% [markdown]
@@ -928,7 +931,7 @@ table(rows, ["bits a pixel", "with headers", "PSNR dB", "SSIM"])
 # The tokenizer's bits above are *raw*: each token costs the same, whatever is likely. A codec does not send numbers
 # that way. It predicts, and an arithmetic coder turns a symbol of probability p into `-log2(p)` bits, to within a bit
 # or two a clip. We have such a predictor as well: the transformer of notebook 07, which says how likely each token is,
-# given those before it. `prior.bits` is that number. It belongs to the tokenizer it was trained on, and only there
+# given those before it. `prior.nll_bits` is that number. It belongs to the tokenizer it was trained on, and only there
 # does it mean anything: same levels, same grid.
 
 # %%
@@ -952,15 +955,15 @@ for name, model in shipped.items():
     model = model.to(device())
     tokens = model.encode(sample.to(device())).cpu()
     size = model.quantizer.size
-    unigram = metrics.unigram_bits(tokens_of(model, train_shots), tokens, size)
+    unigram = evaluation.unigram_bits(tokens_of(model, train_shots), tokens, size)
     costs[name] = [tokens[0].numel() * math.log2(size), float(unigram.flatten(1).sum(1).mean()), math.nan]
 with torch.no_grad():
-    each = torch.cat([prior.bits(part).cpu() for part in prior_tokens.split(4)])  # (B, t, h, w)
+    each = torch.cat([prior.nll_bits(part).cpu() for part in prior_tokens.split(4)])  # (B, t, h, w)
 costs["tubelet-fsq-64"][2] = float(each.flatten(1).sum(1).mean())
 table(costs, ["raw", "unigram", "prior"])
 frames = ", ".join(f"{float(bits):.2f}" for bits in each.mean((0, 2, 3)))
 spread = each.flatten(1).sum(1)
-print(f"\nprior, bits a token in each tubelet-frame: {frames}; raw {tubelets.quantizer.bits:.2f}")
+print(f"\nprior, bits a token in each tubelet-frame: {frames}; raw {tubelets.quantizer.bits_per_code:.2f}")
 print(f"prior, bits a clip: from {float(spread.min()):.0f} to {float(spread.max()):.0f}; raw it is always the same")
 
 # %% [markdown]
@@ -975,7 +978,7 @@ print(f"prior, bits a clip: from {float(spread.min()):.0f} to {float(spread.max(
 # %%
 # NBVAL_IGNORE_OUTPUT
 with_prior = [costs["tubelet-fsq-64"][2] / sample[0].numel()] * 2 + ours["tubelet-fsq-64"][2:]
-level = score(metrics.mean_frame(sample), 0)
+level = score(evaluation.mean_frame(sample), 0)
 figure, axes = plt.subplots(1, 2, figsize=(9.6, 4.1))
 for ax, column, title in zip(axes, (2, 3), ("PSNR (dB)", "SSIM")):
     for colour, name in zip(("#2f6f9f", "#4b8f5a", "#7a6a52"), settings):

@@ -31,13 +31,14 @@ from einops import rearrange
 from IPython.display import display
 from torch import nn
 
-from vg import checkpoints, metrics, show
+from vg import checkpoints, evaluation, show
 from vg.data import Clips, film, open_store, split_shots
+from vg.experiments.batches import tokenizer_batches
+from vg.experiments.losses import tubelet_loss
+from vg.latents.search import search_codes
 from vg.models import FSQ, FSQ_LEVELS, TubeletConfig, TubeletTokenizer
-from vg.models.blocks import hidden_layer
+from vg.models.blocks import MLP
 from vg.profiles import device, profile
-from vg.recipes import tokenizer_batches, tubelet_loss
-from vg.search import search
 from vg.training import Recipe, fit
 
 show.style()
@@ -210,12 +211,12 @@ def table(rows, columns):
 
 
 def by_speed(video):
-    scores = metrics.psnr(video, truth)
+    scores = evaluation.psnr(video, truth)
     return [float(scores.mean()), float(scores[fast].mean())]
 
 
 rows = {
-    "mean frame of each clip": by_speed(metrics.mean_frame(truth)),
+    "mean frame of each clip": by_speed(evaluation.mean_frame(truth)),
     "perfect frames, held": by_speed(hold(sample(truth))),
     "perfect frames, blended": by_speed(blend(sample(truth))),
 }
@@ -248,7 +249,9 @@ def sampled_loss(model, video):
     return tubelet_loss(model, sample(video))
 
 
-recipe = Recipe(steps=profile().pick(smoke=3, laptop=250, gpu=1000), lr=2e-3, muon=2e-2, warmup=30, clip=5.0, ema=0.9)
+recipe = Recipe(
+    steps=profile().pick(smoke=3, laptop=250, gpu=1000), lr=2e-3, muon=2e-2, warmup=30, grad_clip=5.0, ema=0.9
+)
 draw = tokenizer_batches(Clips(store, train_shots, frames=16), batch=4)
 with_tubelets = fit(small(), tubelet_loss, draw, recipe)
 with_patches = fit(small(tubelet=(1, 4, 4)), sampled_loss, draw, recipe)
@@ -260,7 +263,7 @@ made = {
     "patches (1, 4, 4), frames blended": blend(frames_back),
 }
 table(rows | {name: by_speed(video) for name, video in made.items()}, ["PSNR all", "fastest quarter"])
-print(f"\nthe sampled frames themselves: {metrics.psnr(frames_back, sample(truth)).mean():.2f} dB")
+print(f"\nthe sampled frames themselves: {evaluation.psnr(frames_back, sample(truth)).mean():.2f} dB")
 
 # %%
 # NBVAL_IGNORE_OUTPUT
@@ -465,19 +468,21 @@ def report(model):
     """PSNR on validation clips; usage and entropy over the whole store."""
     codes = math.prod(model.levels)
     tokens = all_tokens(model, store)
-    entropy = math.log2(metrics.perplexity(tokens, codes))
-    quality = float(metrics.psnr(rebuild(model, truth), truth).mean())
-    return [quality, 100 * metrics.usage(tokens, codes), entropy, math.log2(codes)]
+    entropy = math.log2(evaluation.perplexity(tokens, codes))
+    quality = float(evaluation.psnr(rebuild(model, truth), truth).mean())
+    return [quality, 100 * evaluation.usage(tokens, codes), entropy, math.log2(codes)]
 
 
 measured = ["PSNR", "usage %", "entropy", "bits"]
-short = Recipe(steps=profile().pick(smoke=3, laptop=300, gpu=2000), lr=2e-3, muon=2e-2, warmup=30, clip=5.0, ema=0.9)
+short = Recipe(
+    steps=profile().pick(smoke=3, laptop=300, gpu=2000), lr=2e-3, muon=2e-2, warmup=30, grad_clip=5.0, ema=0.9
+)
 
 bent, plain = small(), small()
 d, channels = plain.config.width, len(plain.levels)
 plain.to_code = nn.Sequential(nn.LayerNorm(d), nn.Linear(d, channels)).to(device())
 plain.from_code = nn.Linear(channels, d).to(device())
-print("vg's hidden layer: ", [type(part).__name__ for part in hidden_layer(d, d, channels)])
+print("vg's hidden layer: ", [type(part).__name__ for part in MLP(d, d, channels)])
 runs = {"hidden layers": fit(bent, tubelet_loss, draw, short), "Linear alone": fit(plain, tubelet_loss, draw, short)}
 results = {name: report(run.model) for name, run in runs.items()}
 table(results, measured)
@@ -550,7 +555,7 @@ large = open_store(source, size=size, frames=amount)  # at 64 pixels this is the
 own_train, own_val = split_shots(large.shots, held_out)
 own_clips = Clips(large, own_val, frames=16, stride=8)
 own_truth = own_clips.take(range(len(own_clips)))
-floor = float(metrics.psnr(metrics.mean_frame(own_truth), own_truth).mean())
+floor = float(evaluation.psnr(evaluation.mean_frame(own_truth), own_truth).mean())
 torch.manual_seed(0)
 own = TubeletTokenizer(TubeletConfig(width=profile().pick(smoke=16, laptop=192, gpu=192))).to(device())
 print(own.quantizer, f"{sum(p.numel() for p in own.parameters()) / 1e6:.2f} M parameters, mean frame {floor:.2f} dB")
@@ -567,7 +572,7 @@ class Decibels(show.LivePlot):
 
 
 def evaluate(model):
-    return {"PSNR": float(metrics.psnr(rebuild(model, own_truth), own_truth).mean())}
+    return {"PSNR": float(evaluation.psnr(rebuild(model, own_truth), own_truth).mean())}
 
 
 steps = profile().pick(smoke=4, laptop=700, gpu=4000)
@@ -576,7 +581,7 @@ trained = fit(
     own,
     tubelet_loss,
     tokenizer_batches(Clips(large, own_train, frames=16), batch=size_of_batch, reverse=True),
-    Recipe(steps=steps, lr=2e-3, muon=2e-2, warmup=50, clip=5.0, ema=0.98),
+    Recipe(steps=steps, lr=2e-3, muon=2e-2, warmup=50, grad_clip=5.0, ema=0.98),
     evaluate=evaluate,
     every=profile().pick(smoke=2, laptop=100, gpu=400),
     plot=Decibels("tubelet FSQ-VAE", y="PSNR in dB", baselines={"mean frame": floor}),
@@ -595,7 +600,7 @@ show.compare({"original": own_truth[pick], "trained here": own_back}, every=4, s
 #
 # The same code with more steps; the card above says how many. After some thousand steps it drew training clips ever
 # better and validation clips no more: 22 shots are few. So a second part of its training showed it clips cut out of
-# larger pictures, at many scales and lights (`vg.recipes.zoomed_batches`). The card has the validation PSNR of both parts.
+# larger pictures, at many scales and lights (`vg.experiments.batches.random_views`). The card has the validation PSNR of both parts.
 #
 # Three validation clips of 16 frames, spread over the
 # film, above, and what came back from 512 integers each, below. Then one of them with its errors.
@@ -623,16 +628,16 @@ show.compare({"original": truth[middle], "rebuilt": rebuilt[middle]}, every=2, s
 # NBVAL_IGNORE_OUTPUT
 def quality(video, against=truth):
     """PSNR and SSIM, and the PSNR over what moves and over what does not."""
-    moving = (against - metrics.mean_frame(against)).abs() * 127.5 > 10
+    moving = (against - evaluation.mean_frame(against)).abs() * 127.5 > 10
     error = (video - against).square()
     parts = [float(10 * torch.log10(4 / error[where].mean())) for where in (moving, ~moving)]
-    return [float(metrics.psnr(video, against).mean()), float(metrics.ssim(video, against).mean()), *parts]
+    return [float(evaluation.psnr(video, against).mean()), float(evaluation.ssim(video, against).mean()), *parts]
 
 
 bank = Clips(store, train_shots, frames=16, stride=4)
 rows = {
-    "mean frame": quality(metrics.mean_frame(truth)),
-    "nearest training clip": quality(metrics.nearest_clip(truth, bank)),
+    "mean frame": quality(evaluation.mean_frame(truth)),
+    "nearest training clip": quality(evaluation.nearest_clip(truth, bank)),
     f"trained here, {size} pixels": quality(rebuild(trained.model, own_truth), own_truth),
     "tubelet-fsq-64": quality(rebuilt),
 }
@@ -656,7 +661,7 @@ def stability(model, watched, encoded, shots):
         if whole < 2 * span:
             continue
         video = encoded.clip(start, start + whole).to(next(model.parameters()).device)
-        same = metrics.stability(watched.clip(start, start + whole), model.encode(video).cpu(), model.tubelet)
+        same = evaluation.stability(watched.clip(start, start + whole), model.encode(video).cpu(), model.tubelet)
         if not math.isnan(same):
             total, frames = total + same * whole, frames + whole
     return total / frames if frames else math.nan
@@ -673,7 +678,7 @@ print(f"stability, validation     {stability(shipped, store, store, val_shots):8
 # ## Better integers by search
 #
 # The encoder guesses its tokens in one pass, and has to guess well for every clip there is. Nobody says that its guess is
-# the best one for *this* clip. `vg.search` asks the decoder: hold both networks still, take the vectors that FSQ rounds,
+# the best one for *this* clip. `vg.latents.search` asks the decoder: hold both networks still, take the vectors that FSQ rounds,
 # and move them by gradient descent until the decoded clip is nearer to the original. The number of tokens is the same
 # and so is the decoder; only encoding takes longer. Codecs do this for a living.
 #
@@ -685,11 +690,11 @@ print(f"stability, validation     {stability(shipped, store, store, val_shots):8
 every = truth[:: profile().pick(smoke=4, laptop=6, gpu=2)].to(device())
 found, begun = {}, time.perf_counter()
 for n in profile().pick(smoke=(0, 2), laptop=(0, 5, 20, 60), gpu=(0, 5, 20, 60)):
-    indices = search(shipped, every, n, progress=False)
-    score = float(metrics.psnr(shipped.decode(indices, every.shape[2:]), every).mean())
-    found[f"{n} steps"] = [score, metrics.stability(every, indices, shipped.tubelet), time.perf_counter() - begun]
+    indices = search_codes(shipped, every, n, progress=False)
+    score = float(evaluation.psnr(shipped.decode(indices, every.shape[2:]), every).mean())
+    found[f"{n} steps"] = [score, evaluation.stability(every, indices, shipped.tubelet), time.perf_counter() - begun]
     begun = time.perf_counter()
-print(f"{len(every)} clips; their mean frame has {metrics.psnr(metrics.mean_frame(every), every).mean():.2f} dB")
+print(f"{len(every)} clips; their mean frame has {evaluation.psnr(evaluation.mean_frame(every), every).mean():.2f} dB")
 table(found, ["PSNR dB", "stability", "seconds"])
 
 # %% [markdown]
@@ -801,14 +806,14 @@ table(
 # NBVAL_IGNORE_OUTPUT
 large_rebuilt = rebuild(tokenizer_128, large_truth)
 steps = profile().pick(smoke=2, laptop=20, gpu=20)
-parts = [search(tokenizer_128, part.to(device()), steps, progress=False) for part in large_truth.split(4)]
+parts = [search_codes(tokenizer_128, part.to(device()), steps, progress=False) for part in large_truth.split(4)]
 large_found = torch.cat([tokenizer_128.decode(part).cpu() for part in parts])
 small_video = F.interpolate(large_truth.flatten(0, 2)[:, None], size=(64, 64), mode="bilinear", antialias=True)
 small_video = small_video.view(*large_truth.shape[:3], 64, 64).clamp(-1, 1)
 enlarged = F.interpolate(rebuild(shipped, small_video).flatten(0, 2)[:, None], size=(128, 128), mode="bicubic")
 enlarged = enlarged.view(large_truth.shape).clamp(-1, 1)
 rows = {
-    "mean frame": quality(metrics.mean_frame(large_truth), large_truth),
+    "mean frame": quality(evaluation.mean_frame(large_truth), large_truth),
     "tubelet-fsq-64, enlarged": quality(enlarged, large_truth),
     "tubelet-fsq-128": quality(large_rebuilt, large_truth),
     "tubelet-fsq-128, searched": quality(large_found, large_truth),

@@ -39,12 +39,11 @@ import numpy as np
 import safetensors.numpy
 import torch
 
-from vg import checkpoints, latents, metrics, show
+from vg import checkpoints, evaluation, latents, show
 from vg.data import Clips, film, open_store, split_shots
 from vg.hashing import weight_hash
-from vg.latents import LatentCache
+from vg.latents import LatentCache, open_cache
 from vg.profiles import device, profile
-from vg.train import open_cache
 
 show.style()
 torch.manual_seed(0)
@@ -445,8 +444,8 @@ for e in plain[0].values():
         truth += [store.clip(at, at + 2 * span) for _, at in held_out]
         made += [video[:, :, k * span : (k + 2) * span] for k, _ in held_out]
 truth, made = torch.cat(truth), torch.cat(made)
-quality = {"from the cache": float(metrics.psnr(made, truth).mean())}
-mean = {"mean frame": float(metrics.psnr(metrics.mean_frame(truth), truth).mean())}
+quality = {"from the cache": float(evaluation.psnr(made, truth).mean())}
+mean = {"mean frame": float(evaluation.psnr(evaluation.mean_frame(truth), truth).mean())}
 print(f"{len(truth)} clips of {truth.shape[2]} frames")
 show.bars(quality, baselines=mean, title="validation shots", unit="PSNR in dB")
 
@@ -454,7 +453,7 @@ show.bars(quality, baselines=mean, title="validation shots", unit="PSNR in dB")
 # ## Which words does the film use?
 #
 # All views together are a long text. How many of the codes occur at all (*usage*), and how evenly (*perplexity*: so many
-# equally frequent codes would be as surprising)? By hand, then `vg.metrics`.
+# equally frequent codes would be as surprising)? By hand, then `vg.evaluation`.
 
 # %%
 # NBVAL_IGNORE_OUTPUT
@@ -464,8 +463,8 @@ share = counts.double() / counts.sum()
 used = int((counts > 0).sum()) / codes
 even = 2 ** float(-(share[share > 0] * share[share > 0].log2()).sum())
 print(f"{everything.numel():,} tokens; {used:.1%} of {codes:,} codes used, perplexity {even:,.0f}")
-agree = used == metrics.usage(everything, codes), math.isclose(even, metrics.perplexity(everything, codes))
-print(f"vg.metrics says the same: {agree}")
+agree = used == evaluation.usage(everything, codes), math.isclose(even, evaluation.perplexity(everything, codes))
+print(f"vg.evaluation says the same: {agree}")
 ordered = counts.sort(descending=True).values
 points = np.unique(np.geomspace(1, codes, 200).astype(int))
 series = [(int(k), int(ordered[k - 1]) + 1) for k in points]  # + 1: a logarithm has no zero
@@ -475,7 +474,7 @@ show.curves({"times that a code occurs, + 1": series}, title="codes by frequency
 # ### Where the picture stands still
 #
 # Much of a film stands still. There a token should repeat the one before: the more of them do, the less they cost the
-# transformer. `vg.metrics.stability` is the share of tokens that do so, where the pixels change by less than 3 grey levels. By
+# transformer. `vg.evaluation.stability` is the share of tokens that do so, where the pixels change by less than 3 grey levels. By
 # hand for one shot, then for the whole film, still and moving places apart.
 
 
@@ -492,7 +491,7 @@ def repeats(entry, limit=3.0):
 still, same = repeats(entry)
 by_hand = float(same[still].float().mean())
 clip = store.clip(entry.start, entry.stop)
-vgs = metrics.stability(clip, cache.indices(entry)[None], tokenizer.tubelet)
+vgs = evaluation.stability(clip, cache.indices(entry)[None], tokenizer.tubelet)
 print(math.isclose(by_hand, vgs, abs_tol=0.01) or (math.isnan(by_hand) and math.isnan(vgs)))
 
 # %%
@@ -630,7 +629,7 @@ clips_shown["moved a little"] = moved(0.3).decode(part_of)[0].cpu()
 torch.manual_seed(1)
 clips_shown["untrained"] = type(tokenizer)(tokenizer.config).to(device()).decode(part_of)[0].cpu()
 quality = {
-    name: float(metrics.psnr(clip[None], original[None])) for name, clip in clips_shown.items() if name != "film"
+    name: float(evaluation.psnr(clip[None], original[None])) for name, clip in clips_shown.items() if name != "film"
 }
 print({name: f"{value:.1f} dB" for name, value in quality.items()})
 show.strip(clips_shown, every=8, scale=2)

@@ -30,14 +30,15 @@ import torch
 import torch.nn as nn
 import torch.nn.functional as F
 
-from vg import checkpoints, metrics, show
+from vg import checkpoints, evaluation, show
 from vg.data import film, open_store, split_shots
+from vg.experiments.batches import prior_batches
+from vg.experiments.losses import prior_loss
+from vg.latents import open_cache
 from vg.models import FSQ, Prior, PriorConfig, alibi_bias, alibi_slopes, attention, available_backends, two_scale_slopes
 from vg.models.digits import DigitEmbedding, DigitHead
-from vg.models.transformer import Layer, State
+from vg.models.transformer import DecodeState, TransformerBlock
 from vg.profiles import device, profile
-from vg.recipes import prior_batches, prior_loss
-from vg.train import open_cache
 from vg.training import Recipe, fit
 
 show.style()
@@ -364,7 +365,7 @@ def layer_by_hand(x, layer, slopes):
 
 
 torch.manual_seed(0)
-layer, x = Layer(d=32, heads=4).eval(), torch.randn(2, 10, 32)
+layer, x = TransformerBlock(d=32, heads=4).eval(), torch.randn(2, 10, 32)
 with torch.no_grad():
     made = layer(x, alibi_slopes(4))
     print("by hand as vg's:", torch.allclose(layer_by_hand(x, layer, alibi_slopes(4)), made, atol=1e-5))
@@ -403,8 +404,8 @@ print("rows:", sum(len(table.weight) for table in embed.tables), "for", fsq.size
 # %%
 # NBVAL_IGNORE_OUTPUT
 digits = FSQ(levels).digits(known.flatten())
-alone = [math.log2(metrics.perplexity(digits[:, i], n)) for i, n in enumerate(levels)]
-together = math.log2(metrics.perplexity(known, codes))
+alone = [math.log2(evaluation.perplexity(digits[:, i], n)) for i, n in enumerate(levels)]
+together = math.log2(evaluation.perplexity(known, codes))
 print("bits of each digit:", ", ".join(f"{bits:.2f} of {math.log2(n):.2f}" for bits, n in zip(alone, levels)))
 print(f"added up {sum(alone):.2f}, together {together:.2f}: {sum(alone) - together:.2f} bits a token apart")
 
@@ -422,7 +423,7 @@ with torch.no_grad():
     for i, digit in enumerate(by_hand[17]):  # one code by hand
         p = p * head.logits[i](x).softmax(-1)[0, digit]
         x = x + head.known.tables[i](digit) if i < 2 else x
-    bits = head.bits(state.expand(fsq.size, -1), by_hand)
+    bits = head.nll_bits(state.expand(fsq.size, -1), by_hand)
 print("one code by hand as vg's:", torch.allclose(-torch.log2(p), bits[17], atol=1e-5))
 print("all codes add up to 1:", torch.allclose(torch.exp2(-bits).sum(), torch.ones(()), atol=1e-5))
 
@@ -477,7 +478,7 @@ with torch.no_grad():
     x = small.inputs(toy, small.contexts(toy), 0, toy.shape[1])  # (B, L, D)
     for layer in small.layers:
         x = layer_by_hand(x, layer, small.slopes)
-    bits = small.head.bits(small.norm(x), toy).view(indices.shape)
+    bits = small.head.nll_bits(small.norm(x), toy).view(indices.shape)
     print("the whole prior by hand as vg's:", torch.allclose(bits, small.bits(indices), atol=1e-4))
 
 # %% [markdown]
@@ -490,7 +491,7 @@ with torch.no_grad():
 # %%
 with torch.no_grad():
     full = small.hidden(toy)  # (B, L, D): all states at once
-    state = State()
+    state = DecodeState()
     states = [small.advance(state, toy[:, :5])]  # a prompt of five tokens
     for position in range(5, toy.shape[1] - 1):
         states.append(small.advance(state, toy[:, position : position + 1]))  # then one by one
@@ -500,7 +501,7 @@ print("same numbers:", bool(difference < 1e-5))
 # %%
 # NBVAL_IGNORE_OUTPUT
 width, depth = profile().pick(smoke=(32, 1), laptop=(192, 4), gpu=(256, 6))
-config = PriorConfig(levels=levels, grid=(h, w), width=width, depth=depth, scenes=len(cache.shots))
+config = PriorConfig(levels=levels, grid=(h, w), width=width, depth=depth, num_labels=len(cache.shots))
 torch.manual_seed(0)
 prior = Prior(config).to(device())
 stream = prior.digits(truth[:1].to(device()))  # (1, L, digits)
@@ -509,7 +510,7 @@ with torch.no_grad():
     start = time.perf_counter()
     for _ in range(count):
         float(prior.hidden(stream)[0, -1, 0])  # everything again, to use one state
-    without, state = time.perf_counter() - start, State()
+    without, state = time.perf_counter() - start, DecodeState()
     prior.advance(state, stream[:, : length - count])
     start = time.perf_counter()
     for position in range(length - count, length):
@@ -537,11 +538,11 @@ def measure(prior, indices, scene=None):
     where = prior.start.device
     scenes = [None] * len(indices) if scene is None else scene.to(where).split(4)
     parts = zip(indices.split(4), scenes)
-    return torch.cat([prior.bits(part.to(where), label).cpu() for part, label in parts])
+    return torch.cat([prior.nll_bits(part.to(where), label).cpu() for part, label in parts])
 
 
-unigram = metrics.unigram_bits(known, truth, codes)  # (B, t, h, w)
-copied = metrics.copy_bits(known, truth, codes)
+unigram = evaluation.unigram_bits(known, truth, codes)  # (B, t, h, w)
+copied = evaluation.copy_bits(known, truth, codes)
 floor = {"uniform": math.log2(codes), "unigram": float(unigram.mean()), "copy": float(copied.mean())}
 print({name: round(bits, 2) for name, bits in floor.items()})
 
@@ -561,7 +562,7 @@ print({name: round(bits, 2) for name, bits in floor.items()})
 # %%
 # NBVAL_IGNORE_OUTPUT
 steps = profile().pick(smoke=3, laptop=200, gpu=3000)
-recipe = Recipe(steps=steps, lr=1e-3, muon=1.5e-2, warmup=20, betas=(0.9, 0.95), decay=0.05, ema=0.97)
+recipe = Recipe(steps=steps, lr=1e-3, muon=1.5e-2, warmup=20, betas=(0.9, 0.95), weight_decay=0.05, ema=0.97)
 some = truth[::3]
 trained = fit(
     prior,
@@ -606,7 +607,7 @@ def train_short(changes):
         Prior(config).to(device()),
         prior_loss(),
         prior_batches(short_windows, batch=4),
-        Recipe(steps=steps, lr=2e-3, muon=1.5e-2, warmup=20, betas=(0.9, 0.95), decay=0.05, ema=0.96),
+        Recipe(steps=steps, lr=2e-3, muon=1.5e-2, warmup=20, betas=(0.9, 0.95), weight_decay=0.05, ema=0.96),
         evaluate=lambda model: {"validation": float(measure(model, short_truth).mean())},
         every=max(1, steps // 5),
     )
@@ -618,7 +619,7 @@ for name, run in runs.items():
 
 # %%
 # NBVAL_IGNORE_OUTPUT
-short_copy = float(metrics.copy_bits(known, short_truth, codes).mean())
+short_copy = float(evaluation.copy_bits(known, short_truth, codes).mean())
 show.curves(
     {name: run.history["validation"] for name, run in runs.items()},
     "one thing changed at a time",

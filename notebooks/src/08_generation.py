@@ -34,15 +34,15 @@ import torch
 import torch.nn.functional as F
 from IPython.display import display
 
-from vg import checkpoints, metrics, paths, show
+from vg import checkpoints, evaluation, paths, show
 from vg.data import Clips, film, open_stores, save, split_shots
+from vg.evaluation.generated import shuffled
 from vg.hashing import weight_hash
+from vg.latents.search import search_codes
 from vg.models import Prior, PriorConfig
-from vg.models.transformer import State
+from vg.models.transformer import DecodeState
 from vg.profiles import device, profile
-from vg.sampling import generate, generate_tokens, knobs, one_by_one, restrict
-from vg.search import search
-from vg.train.generated import shuffled
+from vg.sampling import filter_logits, generate, generate_tokens, one_by_one, sampling_defaults
 
 show.style()
 source = film()
@@ -70,8 +70,8 @@ span, grid, window = tokenizer.tubelet[0], prior.grid, prior_card.facts["window_
 # %%
 # NBVAL_IGNORE_OUTPUT
 print(f"a token: {tokenizer.tubelet} frames, rows, columns; one of {math.prod(prior.levels):,} codes, {prior.levels}")
-print(f"a tubelet-frame: {grid[0]} x {grid[1]} = {prior.frame} tokens for {span} frames")
-print(f"trained on windows of {window} tubelet-frames, {window * span} frames; {prior.config.scenes} scene labels")
+print(f"a tubelet-frame: {grid[0]} x {grid[1]} = {prior.tokens_per_frame} tokens for {span} frames")
+print(f"trained on windows of {window} tubelet-frames, {window * span} frames; {prior.config.num_labels} scene labels")
 for name, value in prior_card.facts["metrics"].items():
     if name != "generated":  # measured further down, on the same clips
         print(f"    {name:42} {value}")
@@ -83,7 +83,7 @@ for name, value in prior_card.facts["metrics"].items():
 #
 # The cell ends with a few amounts for the whole notebook. A prompt has 16 frames, two tubelet-frames; a continued clip has
 # `TOTAL` frames, the prompt included. `SAMPLING` are the knobs used wherever nothing else is said, those of
-# `vg.sampling.knobs`, which were settled by measurement for each of the two priors: set your own in this cell and run again.
+# `vg.sampling.sampling_defaults`, which were settled by measurement for each of the two priors: set your own in this cell and run again.
 
 # %%
 # NBVAL_IGNORE_OUTPUT
@@ -101,7 +101,7 @@ GIVEN = 2  # tubelet-frames of a prompt
 PROMPT = GIVEN * span  # frames of a prompt
 TOTAL = profile().pick(smoke=PROMPT + span, laptop=48, gpu=48)
 NEW = TOTAL - PROMPT
-SAMPLING = knobs(prior)
+SAMPLING = sampling_defaults(prior)
 print("SAMPLING:", SAMPLING)
 
 # %% [markdown]
@@ -126,7 +126,7 @@ def middle_clip(shots, frames):
 
 val_clip, train_clip = middle_clip(val_shots, TOTAL), middle_clip(train_shots, TOTAL)
 tokens = tokenizer.encode(val_clip[:, :, :PROMPT].to(device()))  # (B, t, h, w)
-hidden = prior.advance(State(), prior.digits(tokens))  # (B, D)
+hidden = prior.advance(DecodeState(), prior.digits(tokens))  # (B, D)
 logits = prior.head.logits[0](hidden)  # (B, levels[0])
 print("tokens", tuple(tokens.shape), " logits of the first digit", tuple(logits.shape))
 print("probabilities add up to one:", bool(torch.allclose(logits.softmax(-1).sum(), torch.ones(()).to(device()))))
@@ -183,7 +183,7 @@ plt.show()
 # A value of probability 0.001 is rare, but there are thousands of draws in a clip, and one odd token can be copied by all
 # that follow. So the tail is cut off before drawing. *Top-k* keeps the k largest. *Top-p* (nucleus sampling,
 # arXiv:1904.09751) keeps the fewest values that together hold a share p: many where the model hesitates, one where it is
-# sure. Both put `-inf` where a value is left out. By hand, then by `vg.sampling.restrict`:
+# sure. Both put `-inf` where a value is left out. By hand, then by `vg.sampling.filter_logits`:
 
 
 # %%
@@ -203,10 +203,10 @@ def top_p_by_hand(logits, p):
 
 
 for k in (1, 2, 4):
-    print(f"top_k={k}    agree:", torch.equal(top_k_by_hand(toy, k), restrict(toy, top_k=k)))
+    print(f"top_k={k}    agree:", torch.equal(top_k_by_hand(toy, k), filter_logits(toy, top_k=k)))
 for share_kept in (0.3, 0.7, 0.95):
-    kept = int(restrict(toy, top_p=share_kept).isfinite().sum())
-    agree = torch.equal(top_p_by_hand(toy, share_kept), restrict(toy, top_p=share_kept))
+    kept = int(filter_logits(toy, top_p=share_kept).isfinite().sum())
+    agree = torch.equal(top_p_by_hand(toy, share_kept), filter_logits(toy, top_p=share_kept))
     print(f"top_p={share_kept:<4} agree: {agree}, keeps {kept}")
 
 # %% [markdown]
@@ -248,7 +248,7 @@ plt.show()
 # NBVAL_IGNORE_OUTPUT
 digits = prior.digits(tokenizer.encode(val_clip[:, :, : PROMPT + span].to(device())))  # (1, L, digits)
 place = 100
-first = GIVEN * prior.frame  # the third tubelet-frame begins here
+first = GIVEN * prior.tokens_per_frame  # the third tubelet-frame begins here
 with torch.no_grad():
     with_past = prior.head.logits[0](prior.hidden(digits)[0, first + place])
     without = prior.head.logits[0](prior.hidden(digits[:, first:])[0, place])
@@ -263,7 +263,7 @@ plt.show()
 # %% [markdown]
 # ## The whole loop
 #
-# All that is missing is the loop. `State` keeps keys and values of the tokens so far, so each step computes one
+# All that is missing is the loop. `DecodeState` keeps keys and values of the tokens so far, so each step computes one
 # position only. A second state is emptied before every tubelet-frame, so it never sees earlier ones. `roll` also notes how
 # long each tubelet-frame takes. It must give the very tokens that `vg.sampling.generate_tokens` gives.
 
@@ -278,7 +278,7 @@ def chooser(noise, temperature=1.0, top_k=None, top_p=None, history=1.0):
             with_past, without = logits.chunk(2)
             logits = without + history * (with_past - without)
         u = noise[:, next(place), : logits.shape[-1]].clamp(1e-9, 1 - 1e-7)
-        drawn = (restrict(logits / temperature, top_k, top_p) - torch.log(-torch.log(u))).argmax(dim=-1)
+        drawn = (filter_logits(logits / temperature, top_k, top_p) - torch.log(-torch.log(u))).argmax(dim=-1)
         return drawn if history == 1.0 else drawn.repeat(2)
 
     return choose
@@ -286,19 +286,19 @@ def chooser(noise, temperature=1.0, top_k=None, top_p=None, history=1.0):
 
 def roll(tokens, frames, seed, window=None, history=1.0, **options):
     """Continue tokens (1, t, h, w) to ``frames`` tubelet-frames; also the seconds that each new one took."""
-    draws, state, forgetful = torch.Generator().manual_seed(seed), State(), State()
+    draws, state, forgetful = torch.Generator().manual_seed(seed), DecodeState(), DecodeState()
     fresh = digits = prior.digits(tokens)  # (1, L, digits)
-    reach, seconds, start = window and window * prior.frame, [], time.perf_counter()
-    while digits.shape[1] < frames * prior.frame:
+    reach, seconds, start = window and window * prior.tokens_per_frame, [], time.perf_counter()
+    while digits.shape[1] < frames * prior.tokens_per_frame:
         hidden = prior.advance(state, fresh, window=reach)
         if history != 1.0:
-            begins = digits.shape[1] % prior.frame == 0
-            forgetful = State() if begins else forgetful
+            begins = digits.shape[1] % prior.tokens_per_frame == 0
+            forgetful = DecodeState() if begins else forgetful
             hidden = torch.cat([hidden, prior.advance(forgetful, None if begins else fresh)])
         noise = torch.rand(1, len(prior.levels), max(prior.levels), generator=draws).to(device())
         fresh = prior.head.sample(hidden, chooser(noise, history=history, **options))[:1, None]
         digits = torch.cat([digits, fresh], dim=1)
-        if digits.shape[1] % prior.frame == 0:
+        if digits.shape[1] % prior.tokens_per_frame == 0:
             seconds.append(time.perf_counter() - start)
             start = time.perf_counter()
     return prior.quantizer.indices(digits).view(1, frames, *prior.grid), seconds
@@ -333,11 +333,11 @@ print("the prompt is still there:", torch.equal(rolled[:, :GIVEN], tokens))
 def draw_frame(tokens, seed, width, history=1.0, **options):
     """The tubelet-frame after tokens (1, t, h, w): its digits (h * w, digits), and how many tokens each pass kept."""
     past = prior.digits(tokens)  # (1, L, digits)
-    shape = prior.frame, len(prior.levels), max(prior.levels)
+    shape = prior.tokens_per_frame, len(prior.levels), max(prior.levels)
     noise = torch.rand(shape, generator=torch.Generator().manual_seed(seed)).to(device())
-    guess, place, kept = past[0, -prior.frame :].clone(), 0, []
-    while place < prior.frame:
-        some = slice(place, min(place + width, prior.frame))
+    guess, place, kept = past[0, -prior.tokens_per_frame :].clone(), 0, []
+    while place < prior.tokens_per_frame:
+        some = slice(place, min(place + width, prior.tokens_per_frame))
         hidden = prior.hidden(torch.cat([past, guess[None]], dim=1))[0, past.shape[1] :][some]  # (width, D)
         if history != 1.0:
             hidden = torch.cat([hidden, prior.hidden(guess[None])[0, some]])
@@ -349,7 +349,7 @@ def draw_frame(tokens, seed, width, history=1.0, **options):
     return guess, kept
 
 
-one_frame = prior.digits(by_vg)[0, -prior.frame :]  # drawn above
+one_frame = prior.digits(by_vg)[0, -prior.tokens_per_frame :]  # drawn above
 passes = {width: draw_frame(tokens, 0, width, **SAMPLING) for width in (1, 16, 64)}
 for width, (drawn, kept) in passes.items():
     print(
@@ -366,8 +366,11 @@ left.grid(False)
 left.set(title="the pass that drew each token", xlabel="column", ylabel="row")
 figure.colorbar(shown, ax=left)
 right.bar(range(len(kept)), kept)
-right.axhline(prior.frame / len(kept), color="black", linestyle=":")
-right.set(title=f"{prior.frame} tokens in {len(kept)} passes, {prior.frame / len(kept):.1f} a pass", xlabel="pass")
+right.axhline(prior.tokens_per_frame / len(kept), color="black", linestyle=":")
+right.set(
+    title=f"{prior.tokens_per_frame} tokens in {len(kept)} passes, {prior.tokens_per_frame / len(kept):.1f} a pass",
+    xlabel="pass",
+)
 right.set_ylabel("tokens kept")
 plt.show()
 
@@ -527,13 +530,13 @@ show.strip(futures, every=6, scale=1)
 # By hand on a toy: three places, one digit of five values (codes -1, -0.5, 0, 0.5, 1), two tubelet-frames.
 
 # %%
-toy_prior = Prior(PriorConfig(levels=(5,), grid=(1, 3), width=8, depth=1, heads=2, scenes=2, layouts=True))
+toy_prior = Prior(PriorConfig(levels=(5,), grid=(1, 3), width=8, depth=1, heads=2, num_labels=2, layouts=True))
 toy_tokens = torch.tensor([[[[0, 2, 4]], [[4, 2, 3]]]])  # (1, t=2, h=1, w=3)
 toy_prior.learn_layouts(1, toy_tokens)
 means = [sum((index - 2) / 2 for index in place) / 2 for place in ((0, 4), (2, 2), (4, 3))]
 print("mean code of each place:", means)
 print("the label's layout:     ", toy_prior.layouts[1 + 1].flatten().tolist())
-print("labels that have one:   ", toy_prior.laid_out())
+print("labels that have one:   ", toy_prior.labels_with_layouts())
 
 # %% [markdown]
 # So the prior knows two distributions: with the label and without. *Classifier-free guidance* (arXiv:2207.12598) goes from
@@ -548,8 +551,8 @@ print("labels that have one:   ", toy_prior.laid_out())
 # NBVAL_IGNORE_OUTPUT
 longest = sorted(train_shots, key=lambda shot: shot[0] - shot[1])[:2]
 scenes = [store.shots.index(shot) for shot in longest]  # the label is the shot's number
-if max(scenes) >= prior.config.scenes:
-    raise ValueError(f"This prior has {prior.config.scenes} scene labels; choose shots below that.")
+if max(scenes) >= prior.config.num_labels:
+    raise ValueError(f"This prior has {prior.config.num_labels} scene labels; choose shots below that.")
 
 
 def cost_by_label(model, clip, *labels):
@@ -570,8 +573,8 @@ for mine, other in (scenes, scenes[::-1]):
 
 # %%
 label = torch.tensor([scenes[0]], device=device())
-with_label = prior.head.logits[0](prior.advance(State(), None, label))[0]  # (levels[0],)
-without = prior.head.logits[0](prior.advance(State(), None, torch.full_like(label, -1)))[0]
+with_label = prior.head.logits[0](prior.advance(DecodeState(), None, label))[0]  # (levels[0],)
+without = prior.head.logits[0](prior.advance(DecodeState(), None, torch.full_like(label, -1)))[0]
 guided = {g: without + g * (with_label - without) for g in (0.0, 1.0, 3.0)}
 print("guidance 0 ignores the label:    ", torch.allclose(guided[0.0], without))
 print("guidance 1 is the labelled prior:", torch.allclose(guided[1.0], with_label, atol=1e-5))
@@ -596,7 +599,7 @@ for scene in scenes[:amount]:
     sheet = {f"shot {scene}": store.clip(start, start + NEW)[0]}
     for guidance in (1.0, 3.0):
         clip = generate(
-            prior, tokenizer, frames=NEW, seed=0, scene=scene, guidance=guidance, progress=False, **SAMPLING
+            prior, tokenizer, frames=NEW, seed=0, label=scene, guidance=guidance, progress=False, **SAMPLING
         )
         sheet[f"guidance {guidance:g}"] = clip[0].cpu()
     display(show.strip(sheet, every=8, scale=1))
@@ -623,7 +626,7 @@ timing = {
     f"looks back {window} tubelet-frames": list(enumerate(seconds_bounded, GIVEN)),
     "looks back to the start": list(enumerate(seconds_unbounded, GIVEN)),
 }
-rate = (length - GIVEN) * prior.frame / sum(seconds_bounded)
+rate = (length - GIVEN) * prior.tokens_per_frame / sum(seconds_bounded)
 print(
     f"{length * span} frames, {length * span / store.fps:.0f} seconds of film; {rate:.0f} tokens a second with the bound"
 )
@@ -654,7 +657,7 @@ show.curves(ahead, "motion in a long video", x="tubelet-frame", y="grey levels a
 # NBVAL_IGNORE_OUTPUT
 def bits_by_frame(indices):
     """Mean bits a token in each tubelet-frame, (t,), as the prior sees it."""
-    return torch.cat([prior.bits(part) for part in indices.split(4)]).mean((0, 2, 3)).cpu()
+    return torch.cat([prior.nll_bits(part) for part in indices.split(4)]).mean((0, 2, 3)).cpu()
 
 
 settings = {
@@ -755,7 +758,7 @@ for k, values in enumerate(zip(*columns)):
 @torch.no_grad()
 def teacher_forced(truth, given, seed, **options):
     """Each token after ``given`` tubelet-frames drawn from the prior given the true past: (B, t, h, w)."""
-    skip, shape = given * prior.frame, (len(prior.levels), max(prior.levels))
+    skip, shape = given * prior.tokens_per_frame, (len(prior.levels), max(prior.levels))
     hidden = torch.cat([prior.hidden(prior.digits(part))[:, skip:] for part in truth.split(4)])  # (B, L, D)
     if options.get("history", 1.0) != 1.0:  # and what is said of each tubelet-frame without its past
         alone = [prior.hidden(prior.digits(truth[:, k : k + 1])) for k in range(given, truth.shape[1])]
@@ -856,7 +859,7 @@ for share in (0.0, 0.05, 0.1, 0.2, 0.4):
     others = few.flatten()[torch.randint(few.numel(), few.shape, generator=draws)]
     given = torch.where(torch.rand(few.shape, generator=draws) < share, others, few)
     pairs = zip(few.to(device()).split(4), given.to(device()).split(4))
-    harm.append((share, float(torch.cat([prior.bits(part, given=seen) for part, seen in pairs]).mean())))
+    harm.append((share, float(torch.cat([prior.nll_bits(part, given=seen) for part, seen in pairs]).mean())))
 raw = {"uniform": math.log2(math.prod(prior.levels))}
 show.curves(
     {"validation clips": harm}, "a past with mistakes", x="share of tokens replaced", y="bits a token", baselines=raw
@@ -905,7 +908,7 @@ def by_hand(a, b):
 
 
 known = describe(real)
-ours = metrics.frechet_distance(describe(halves), known)
+ours = evaluation.frechet_distance(describe(halves), known)
 print("by hand the same:", math.isclose(by_hand(describe(halves), known), ours, rel_tol=1e-3, abs_tol=1e-2))
 
 # %%
@@ -930,7 +933,7 @@ sets = {
     "last frame, copied": halves[:, :, [min(k, PROMPT - 1) for k in range(TOTAL)]],
     "frames shuffled": torch.cat([halves[:, :, :PROMPT], shuffled(halves[:, :, PROMPT:])], dim=2),
 }
-far = {name: metrics.frechet_distance(describe(video), known) for name, video in sets.items()}
+far = {name: evaluation.frechet_distance(describe(video), known) for name, video in sets.items()}
 print(f"{len(describe(halves))} clips of 16 frames against {len(known)}")
 show.bars(far, "Frechet distance to the film")
 
@@ -968,7 +971,7 @@ anchors = {
     "validation clips of the film": true_clips[:half, :, PROMPT:],
     "training clips, through the tokenizer": smooth[half:, :, PROMPT:],
 }
-nearest = {name: metrics.nearest_clip(video, bank) for name, video in (groups | anchors).items()}
+nearest = {name: evaluation.nearest_clip(video, bank) for name, video in (groups | anchors).items()}
 print("a training clip for every clip:", all(len(nearest[n]) == len(v) for n, v in (groups | anchors).items()))
 
 # %%
@@ -989,7 +992,7 @@ show.strip(sheet, every=8, scale=1)
 #
 # What a token costs is no figure of speech: an arithmetic coder that asks the prior before every digit writes a file of
 # just so many bits. Then an encoder has a choice. Of two codes that draw a patch nearly alike, the one that the prior
-# expects is cheaper. `vg.search.search` (notebook 05) moves the codes of a clip until the decoder draws it best; given the
+# expects is cheaper. `vg.latents.search.search_codes` (notebook 05) moves the codes of a clip until the decoder draws it best; given the
 # prior and a price, it looks for the largest PSNR less the price of the bits. Every encoder of H.264 or AV1 makes this
 # bargain, which is called *rate-distortion optimization*. Here are four validation clips, in three ways.
 
@@ -1004,11 +1007,11 @@ ways = {
 some = true_clips[: min(half, 4)].to(device())
 print(f"{'':28}{'bits a clip':>12}{'PSNR':>8}")
 for name, options in ways.items():
-    codes = search(tokenizer, some, progress=False, **options)
+    codes = search_codes(tokenizer, some, progress=False, **options)
     with torch.no_grad():
-        spent = float(prior.bits(codes).flatten(1).sum(1).mean())
+        spent = float(prior.nll_bits(codes).flatten(1).sum(1).mean())
     drawn = tokenizer.decode(codes, some.shape[2:])
-    print(f"{name:28}{spent:12,.0f}{float(metrics.psnr(drawn, some).mean()):8.2f}")
+    print(f"{name:28}{spent:12,.0f}{float(evaluation.psnr(drawn, some).mean()):8.2f}")
 
 # %% [markdown]
 # Fewer bits for as good a picture, with the same decoder and the same prior. README and log have the numbers of 128 pixels
@@ -1031,8 +1034,10 @@ names = [f"{kind} {a}" for kind, starts in zip(("validation", "training"), begun
 large_truth = torch.cat([large_store.clip(a, a + TOTAL) for starts in begun for a in starts])
 start = time.perf_counter()
 given = large_truth[:, :, :PROMPT].to(device())
-made = generate(large_prior, large, given, TOTAL, seed=0, **knobs(large_prior)).cpu()
-print(f"{len(made)} clips of {TOTAL} frames at 128x128 in {time.perf_counter() - start:.0f} s; {knobs(large_prior)}")
+made = generate(large_prior, large, given, TOTAL, seed=0, **sampling_defaults(large_prior)).cpu()
+print(
+    f"{len(made)} clips of {TOTAL} frames at 128x128 in {time.perf_counter() - start:.0f} s; {sampling_defaults(large_prior)}"
+)
 unguided = generate(large_prior, large, given, TOTAL, seed=0, temperature=1.0, top_p=0.97, progress=False).cpu()
 rows = {}
 for name, ours, plain, film_clip in zip(names, made, unguided, large_truth):
@@ -1048,13 +1053,13 @@ show.strip(rows, every=16, scale=1)
 
 # %%
 # NBVAL_IGNORE_OUTPUT
-laid_out = large_prior.laid_out()
+laid_out = large_prior.labels_with_layouts()
 draws = torch.randperm(len(laid_out), generator=torch.Generator().manual_seed(0))
 chosen = [laid_out[i] for i in draws[: profile().pick(smoke=1, laptop=4, gpu=4)].tolist()]
 begins = large_prior.layouts[torch.tensor(chosen) + 1].view(len(chosen), 1, *large_prior.grid, -1)
 with torch.no_grad():
     drawn = large.reconstruct(begins).clamp(-1, 1).cpu()
-options = {"batch": len(chosen), "scene": chosen, "guidance": 2.0, "progress": False, **knobs(large_prior)}
+options = {"batch": len(chosen), "scene": chosen, "guidance": 2.0, "progress": False, **sampling_defaults(large_prior)}
 told = generate(large_prior, large, frames=NEW, seed=0, **options).cpu()
 names = checkpoints.card("prior-128").facts["scenes"]
 rows = {}
@@ -1071,7 +1076,7 @@ show.strip(rows, every=12, scale=1)
 
 # %%
 # NBVAL_IGNORE_OUTPUT
-if len(large_store.shots) == large_prior.config.scenes:  # the film it was trained on
+if len(large_store.shots) == large_prior.config.num_labels:  # the film it was trained on
     print("bits a token, first tubelet-frame        own label    none   another's")
     for label, other in zip(chosen, chosen[1:] + chosen[:1]):
         begin = large_store.shots[label][0]
@@ -1079,12 +1084,12 @@ if len(large_store.shots) == large_prior.config.scenes:  # the film it was train
         costs = cost_by_label(large_prior, first, label, -1, other)
         print(f"{names[label]:38}" + "".join(f"{value:11.2f}" for value in costs))
 large_bank = Clips(large_store, train_shots, frames=NEW, stride=4)
-near = metrics.nearest_clip(told, large_bank)
+near = evaluation.nearest_clip(told, large_bank)
 print("root mean squared distance to the nearest training clip, grey levels")
 for label, far_away in zip(chosen, distance(told, near).tolist()):
     print(f"{names[label]:38}{far_away:11.1f}")
 unseen = large_truth[: len(begun[0]), :, PROMPT:]
-far_away = float(distance(unseen, metrics.nearest_clip(unseen, large_bank)).mean())
+far_away = float(distance(unseen, evaluation.nearest_clip(unseen, large_bank)).mean())
 print(f"{'validation clips of the film':38}{far_away:11.1f}")
 show.player({f"from a label: {names[n]}": clip for n, clip in zip(chosen[:2], told)}, fps=store.fps)
 
@@ -1119,7 +1124,7 @@ def make(seed, temperature, top_p, history, start, scene):
 lowest_to_highest = {"temperature": (0.3, 1.5), "top_p": (0.5, 1.0), "history": (1.0, 3.0)}
 begin = {"temperature": 1.0, "top_p": 1.0, "history": 1.0} | SAMPLING
 sliders = {name: (*ends, 0.01, float(begin[name] or 1.0)) for name, ends in lowest_to_highest.items()}
-show.explorer(make, seed=(0, 20, 1, 0), **sliders, start=list(starts), scene=labels)
+show.explorer(make, seed=(0, 20, 1, 0), **sliders, start=list(starts), label=labels)
 
 # %% [markdown]
 # ## A live screen
@@ -1165,7 +1170,7 @@ for path in kept:
 # ## Exercises
 #
 # **1. Min-p** (easy, 10 minutes). Another cut: keep the values whose probability is at least `share` times the largest
-# probability. Write it for logits `(..., V)`, as `restrict` is written: `-inf` for what is left out.
+# probability. Write it for logits `(..., V)`, as `filter_logits` is written: `-inf` for what is left out.
 
 
 # %%
@@ -1219,10 +1224,10 @@ def check_future_bits(function):
         return "not yet: future_bits returns None"
     if tuple(got.shape) != (2,):
         return f"wrong shape: {tuple(got.shape)}, expected one number for each of 2 clips"
-    each = prior.bits(clips)
+    each = prior.nll_bits(clips)
     if torch.allclose(got, each.mean((1, 2, 3)), atol=1e-4):
         return "that is the mean over the whole clip: leave the prompt out of the mean"
-    if torch.allclose(got, prior.bits(clips[:, GIVEN:]).mean((1, 2, 3)), atol=1e-4):
+    if torch.allclose(got, prior.nll_bits(clips[:, GIVEN:]).mean((1, 2, 3)), atol=1e-4):
         return "you cut the prompt off before asking: the prior must see it, only the mean must not"
     if torch.allclose(got, each[:, GIVEN:].sum((1, 2, 3)), rtol=1e-4):
         return "that is bits a clip; divide by the number of tokens"
@@ -1237,7 +1242,7 @@ print(check_future_bits(future_bits))
 #
 # ```python
 # def future_bits(tokens, given):
-#     return prior.bits(tokens)[:, given:].mean((1, 2, 3))
+#     return prior.nll_bits(tokens)[:, given:].mean((1, 2, 3))
 # ```
 #
 # Sort the sheet by it: are the clips that the prior finds surprising the ones that you find bad?
@@ -1281,7 +1286,7 @@ print(check_paint(paint))
 #
 # ```python
 # def paint(tokens, known, seed):
-#     draws, state, fresh = torch.Generator().manual_seed(seed), State(), None
+#     draws, state, fresh = torch.Generator().manual_seed(seed), DecodeState(), None
 #     true, mask = prior.digits(tokens), known.flatten(1)  # (1, L, digits), (1, L)
 #     digits = []
 #     for k in range(true.shape[1]):
