@@ -91,14 +91,14 @@ def tokenizer_loss(tokenizer: TubeletTokenizer | VideoAutoencoder, video: Tensor
     PSNR is its logarithm: with the root, a quiet clip weighs about as much as a wild one. Squared errors alone
     would spend nearly all bits on the wild.
     """
-    codes, _, *extra = tokenizer.quantize(video)  # the tubelet tokenizer's FSQ asks for nothing
-    error = (tokenizer.reconstruct(codes, video.shape[2:]) - video).square().flatten(1).mean(1)
-    return (error + 1e-4).sqrt().mean() + sum(extra)
+    quantized = tokenizer.quantize(video)
+    error = (tokenizer.reconstruct(quantized.codes, video.shape[2:]) - video).square().flatten(1).mean(1)
+    return (error + 1e-4).sqrt().mean() + quantized.loss
 
 
 def tubelet_loss(tokenizer: TubeletTokenizer, video: Tensor) -> Tensor:
     """Logarithm of each clip's root mean squared error, averaged: PSNR but for a factor and the sign."""
-    codes, _ = tokenizer.quantize(video)
+    codes = tokenizer.quantize(video).codes
     return _log_error(tokenizer.reconstruct(codes, video.shape[2:]), video)
 
 
@@ -136,8 +136,8 @@ def image_tokenizer_loss(model: VQVAE | VQVAE2, images: Tensor) -> Tensor:
     The logarithm is PSNR but for a factor, so that a plain image weighs as much as a busy one (``tokenizer_loss``
     has the root without the logarithm: nearly the same).
     """
-    codes, _, extra = model.quantize(images)
-    return _log_error(model.reconstruct(codes), images) + extra
+    quantized = model.quantize(images)
+    return _log_error(model.reconstruct(quantized.codes), images) + quantized.loss
 
 
 def prior_batches(windows: Windows, batch: int, labelled: bool = True) -> Draw:

@@ -105,7 +105,7 @@ def autoencoder_facts(model: VQVAE | VQVAE2, images: Images) -> dict:
     """
     truth = images.test.take(range(len(images.test)))
     indices = [_grids(model.encode(part.to(device()))) for part in truth.split(250)]
-    made = torch.cat([model.decode(*part).cpu() for part in indices])
+    made = torch.cat([model.decode(part if isinstance(model, VQVAE2) else part[0]).cpu() for part in indices])
     bits = model.raw_bits(tuple(truth.shape[2:]))
     simple = pca_images(images.train, truth, round(bits / 8), bits=8)
     facts = {
@@ -133,7 +133,7 @@ def train_autoencoder(name: str, model: VQVAE | VQVAE2, recipe: Recipe, to: Path
     few = images.test.take(range(min(1000, len(images.test))))
 
     def evaluate(model: VQVAE | VQVAE2) -> dict[str, float]:
-        made = torch.cat([model.reconstruct(model.quantize(part.to(device()))[0]).cpu() for part in few.split(250)])
+        made = torch.cat([model.reconstruct(model.quantize(part.to(device())).codes).cpu() for part in few.split(250)])
         return {"test PSNR": float(psnr(made, few).mean())}
 
     draw = image_batches(images.train, batch)

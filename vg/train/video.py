@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 
 from vg.data import Clips, FrameStore, split_shots
-from vg.models import VideoAutoencoder, VideoConfig
+from vg.models import QuantizerConfig, VideoAutoencoder, VideoConfig
 from vg.profiles import device
 from vg.recipes import tokenizer_batches, tokenizer_loss
 from vg.train.film import FRAMES, data_card, open_film, tokenizer_facts, validation_psnr
@@ -19,8 +19,8 @@ from vg.train.shipping import fit, run_folder, ship
 from vg.training import Recipe, Trained
 
 CONFIGS = {
-    "video-vqvae-64": VideoConfig(quantizer="vq", codebook=1024),
-    "video-fsqvae-64": VideoConfig(quantizer="fsq", levels=(8, 5, 5, 5)),
+    "video-vqvae-64": VideoConfig(quantizer=QuantizerConfig("vq", codebook_size=1024)),
+    "video-fsqvae-64": VideoConfig(quantizer=QuantizerConfig("fsq", levels=(8, 5, 5, 5))),
 }
 # A codebook belongs to the weights as they are, so there is no average of them; beside FSQ one brought nothing.
 RECIPE = Recipe(steps=2800, lr=2e-3, muon=2e-2, warmup=50, clip=5.0, ema=0.0)
