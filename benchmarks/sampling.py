@@ -21,7 +21,7 @@ from vg.models import Prior
 from vg.sampling import generate_tokens, one_by_one, sampling_defaults
 from vg.threads import one_thread
 
-FRAMES, GIVEN, ROUNDS = 6, 2, 5  # tubelet-frames of a clip, of its prompt; rounds
+FRAMES, GIVEN, ROUNDS = 6, 2, 5  # latent frames of a clip, of its prompt; rounds
 FILM = 384  # tokens a second at 12 frames a second: 256 for every 8 frames
 
 
@@ -93,7 +93,7 @@ def one_clip(name: str) -> None:
 
 
 def long(name: str) -> None:
-    """Ten minutes of film, in tubelet-frames of 8 frames at 12 a second."""
+    """Ten minutes of film, in latent frames of 8 frames at 12 a second."""
     prior = checkpoints.load(name)
     how = {**sampling_defaults(prior), "window": 6}
     from vg.sampling import Options, Sampler

@@ -2,6 +2,7 @@
 
 import json
 import os
+from dataclasses import asdict
 
 import pytest
 import torch
@@ -10,7 +11,7 @@ from safetensors.torch import load_file
 from vg import checkpoints
 from vg.checkpoints import BadCheckpoint
 from vg.hashing import weight_hash
-from vg.models import Prior, PriorConfig, TubeletConfig, TubeletTokenizer
+from vg.models import Prior, PriorConfig, QuantizerConfig, TubeletConfig, TubeletTokenizer
 from vg.training import state_files
 
 
@@ -126,3 +127,27 @@ def test_shipped_checkpoints_load_and_their_cards_say_how_they_came_about(name):
 def test_a_shipped_prior_belongs_to_the_shipped_tokenizer(size):
     facts = checkpoints.card(f"prior-{size}").facts["tokenizer"]
     assert facts["weights"] == weight_hash(checkpoints.load(facts["name"]))
+
+
+FORMER = {
+    "prior-64": {"num_labels": 28, "condition_levels": (), "alibi_multiplier": 4.0, "reach": None},
+    "prior-cifar10": {"num_labels": 10, "condition_depth": 2},
+    "video-vqvae-64": {"quantizer": QuantizerConfig("vq", 1024, 16, (8, 5, 5, 5))},
+    "video-fsqvae-64": {"quantizer": QuantizerConfig("fsq", 1024, 16, (8, 5, 5, 5))},
+    "vqvae-cifar10": {"quantizer": QuantizerConfig("vq", 512)},
+    "vqvae2-cifar10": {
+        "top_quantizer": QuantizerConfig("vq", 4096, levels=(8,) * 4),
+        "quantizer": QuantizerConfig("vq", 64, levels=(8, 8)),
+    },
+}
+
+
+@pytest.mark.parametrize("name", FORMER)
+def test_cards_and_weights_in_former_words_are_read_in_todays(name, tmp_path):
+    model = checkpoints.load(name)
+    for field, value in FORMER[name].items():
+        assert getattr(model.config, field) == value
+    checkpoints.save(name, model, {}, tmp_path)  # and written in today's
+    again = checkpoints.load(name, tmp_path)
+    assert again.config == model.config and weight_hash(again) == weight_hash(model)
+    assert checkpoints.card(name, tmp_path).config == json.loads(json.dumps(asdict(model.config)))

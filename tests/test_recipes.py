@@ -12,6 +12,7 @@ from vg.data import Clips, drawn_cartoon, open_store, save, to_unit
 from vg.evaluation import psnr
 from vg.generate import main as generate_clips
 from vg.latents import Windows
+from vg.models import Quantized
 from vg.recipes import prior_batches, prior_loss, tokenizer_batches, tokenizer_loss, tubelet_loss, zoomed_batches
 
 
@@ -49,7 +50,7 @@ def test_the_tokenizers_loss_is_its_psnr_in_other_units():
     video = torch.rand(3, 1, 4, 8, 8) * 2 - 1
     error = torch.tensor([0.1, 0.2, 0.4]).view(3, 1, 1, 1, 1)
     off = (video - error * torch.where(video > 0, 1, -1)).clamp(-1, 1)
-    stand_in = SimpleNamespace(quantize=lambda v: (off, None), reconstruct=lambda codes, size: codes)
+    stand_in = SimpleNamespace(quantize=lambda v: Quantized(off, None, 0.0), reconstruct=lambda codes, size: codes)
     due = (2 * 10 ** (-psnr(off, video) / 20)).mean()
     assert float(tokenizer_loss(stand_in, video)) == pytest.approx(float(due), rel=1e-2)
 
@@ -73,7 +74,7 @@ def test_the_tubelet_loss_is_psnr_but_for_a_factor():
     video = torch.rand(3, 1, 4, 8, 8) * 2 - 1
     error = torch.tensor([0.1, 0.2, 0.4]).view(3, 1, 1, 1, 1)
     off = (video - error * torch.where(video > 0, 1, -1)).clamp(-1, 1)
-    stand_in = SimpleNamespace(quantize=lambda v: (off, None), reconstruct=lambda codes, size: codes)
+    stand_in = SimpleNamespace(quantize=lambda v: Quantized(off, None, 0.0), reconstruct=lambda codes, size: codes)
     due = math.log(2) - psnr(off, video).mean() * math.log(10) / 20
     assert float(tubelet_loss(stand_in, video)) == pytest.approx(float(due), abs=1e-2)
 

@@ -10,6 +10,7 @@ import torch
 from vg import checkpoints
 from vg.data.images import Images, ImageSet
 from vg.hashing import weight_hash
+from vg.models import QuantizerConfig
 from vg.sampling import sample_images
 from vg.train import images as train
 
@@ -29,9 +30,11 @@ def small(tmp_path, monkeypatch):
     monkeypatch.setenv("VG_RUNS", str(tmp_path / "runs"))
     monkeypatch.setattr(train, "cifar10", lambda: images)
     for name in ("VQVAE_CONFIG", "VQVAE2_CONFIG"):
-        config = replace(getattr(train, name), width=16, encoder_depth=1, decoder_depth=1, codebook=16)
+        config = replace(
+            getattr(train, name), width=16, encoder_depth=1, decoder_depth=1, quantizer=QuantizerConfig("vq", 16)
+        )
         monkeypatch.setattr(train, name, config)
-    monkeypatch.setattr(train, "VQVAE2_CONFIG", replace(train.VQVAE2_CONFIG, top_codebook=16))
+    monkeypatch.setattr(train, "VQVAE2_CONFIG", replace(train.VQVAE2_CONFIG, top_quantizer=QuantizerConfig("vq", 16)))
     for name in ("VQVAE_RECIPE", "VQVAE2_RECIPE", "PRIOR_RECIPE"):
         monkeypatch.setattr(train, name, replace(getattr(train, name), steps=12, warmup=2))
     monkeypatch.setattr(train, "PRIOR_SHAPE", dict(width=32, depth=1, heads=2))

@@ -37,7 +37,8 @@ def test_one_token_a_tubelet_and_back(tubelet, channels):
     assert indices.min() >= 0 and indices.max() < 240
     decoded = model.decode(indices)
     assert decoded.shape == video.shape and decoded.abs().max() <= 1
-    out, again = model(video)
+    out, quantized = model(video)
+    again = quantized.indices
     assert torch.equal(again, indices)
     torch.testing.assert_close(out.clamp(-1, 1), decoded)
 
@@ -47,12 +48,13 @@ def test_no_token_knows_a_later_frame_and_no_frame_a_later_token(tubelet, channe
     model = tokenizer(tubelet, channels)
     video = clip(model, t=4)
     with torch.no_grad():
-        codes, indices = model.quantize(video)
+        quantized = model.quantize(video)
+        codes, indices = quantized.codes, quantized.indices
         out = model.reconstruct(codes)
         for k in range(4):
             changed = video.clone()
             changed[:, :, k * tubelet[0] :] *= -1
-            assert torch.equal(model.quantize(changed)[1][:, :k], indices[:, :k])
+            assert torch.equal(model.quantize(changed).indices[:, :k], indices[:, :k])
             other = codes.clone()
             other[:, k:] *= -1
             moved = (model.reconstruct(other) - out).abs().amax((0, 1, 3, 4)) > 0  # (T,)
@@ -68,7 +70,7 @@ def test_a_token_knows_one_tubelet_frame_back_and_a_frame_one_token_back():
         changed[:, :, :4] *= -1
         moved = (model.vectors(changed) - model.vectors(video)).abs().amax((0, 2, 3, 4)) > 0
         assert moved.tolist() == [True, True, False]
-        codes = model.quantize(video)[0]
+        codes = model.quantize(video).codes
         other = codes.clone()
         other[:, :1] *= -1
         moved = (model.reconstruct(other) - model.reconstruct(codes)).abs().amax((0, 1, 3, 4)) > 0  # (T,)
@@ -218,7 +220,7 @@ PIXELS = (4, 16, 24)  # of 1 x 2 x 3 tokens of detailed()
 
 
 def test_bits_are_the_digits_and_the_choice_of_patches():
-    assert tokenizer().raw_bits((24, 8, 20)) == pytest.approx(30 * math.log2(240))
+    assert tokenizer().raw_bits((12, 16, 40)) == pytest.approx(30 * math.log2(240))
     model = detailed()  # of 2 x 3 tokens of 4 patches 6 are busy, in C(24, 6) ways
     ways = 40**24 * 105**6 * math.comb(24, 6)
     assert model.raw_bits(PIXELS) == pytest.approx(math.log2(ways))

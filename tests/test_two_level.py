@@ -7,7 +7,17 @@ import pytest
 import torch
 
 from vg import checkpoints
-from vg.models import VQVAE, VQVAE2, Prior, PriorConfig, TwoLevelConfig, TwoLevelPrior, VQVAE2Config, VQVAEConfig
+from vg.models import (
+    VQVAE,
+    VQVAE2,
+    Prior,
+    PriorConfig,
+    QuantizerConfig,
+    TwoLevelConfig,
+    TwoLevelPrior,
+    VQVAE2Config,
+    VQVAEConfig,
+)
 from vg.models.transformer import DecodeState
 from vg.recipes import image_prior_batches, image_prior_loss
 from vg.sampling import generate_tokens, sample_images
@@ -179,15 +189,22 @@ def test_the_loss_corrupts_what_is_shown_never_what_is_to_be_predicted_and_forge
 
 def models(two=True):
     torch.manual_seed(0)
-    shape = dict(width=16, encoder_depth=1, decoder_depth=1, code=4)
+    shape = dict(width=16, encoder_depth=1, decoder_depth=1)
     if two:
         config = TwoLevelConfig(
             (32,), (2, 2), (16,), (4, 4), width=32, depth=1, heads=4, condition_depth=1, num_labels=3
         )
-        made = shake(TwoLevelPrior(config)), VQVAE2(VQVAE2Config(**shape, codebook=16, top_codebook=32))
+        made = (
+            shake(TwoLevelPrior(config)),
+            VQVAE2(
+                VQVAE2Config(
+                    **shape, quantizer=QuantizerConfig("vq", 16, 4), top_quantizer=QuantizerConfig("vq", 32, 4)
+                )
+            ),
+        )
     else:
         config = PriorConfig((16,), (4, 4), width=32, depth=1, heads=4, context=0, num_labels=3)
-        made = shake(Prior(config)), VQVAE(VQVAEConfig(**shape, codebook=16))
+        made = shake(Prior(config)), VQVAE(VQVAEConfig(**shape, quantizer=QuantizerConfig("vq", 16, 4)))
     autoencoder = made[1]
     autoencoder.quantize(torch.rand(16, 3, 16, 16))  # so that its codes differ
     return made[0].freeze(), autoencoder.freeze()

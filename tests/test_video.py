@@ -9,7 +9,8 @@ import torch.nn.functional as F
 from vg import checkpoints, latents
 from vg.data import drawn_cartoon, open_store
 from vg.hashing import weight_hash
-from vg.models import VideoAutoencoder, VideoConfig, inflate
+from vg.models import QuantizerConfig, VideoAutoencoder, VideoConfig, inflate
+from vg.models import video as video_module
 from vg.models.video import AxialAttention, split_stride
 from vg.recipes import tokenizer_loss
 
@@ -19,8 +20,10 @@ QUANTIZERS = ["vq", "fsq"]
 
 def autoencoder(stride=(4, 8, 8), quantizer="fsq", seed=0, **changes):
     torch.manual_seed(seed)
-    small = dict(width=16, min_width=8, encoder_depth=1, decoder_depth=1, attention=1, heads=2, code=4, codebook=48)
-    config = VideoConfig(stride, quantizer=quantizer, levels=(8, 6, 5), data_init=False, **small | changes)
+    small = dict(width=16, min_width=8, encoder_depth=1, decoder_depth=1, attention=1, heads=2)
+    options = {key: changes.pop(key) for key in ("decay", "restart", "commitment") if key in changes}
+    chosen = QuantizerConfig(quantizer, 48, 4, (8, 6, 5), data_init=False, **options)
+    config = VideoConfig(stride, quantizer=chosen, **small | changes)
     return VideoAutoencoder(config).eval()
 
 
@@ -50,7 +53,8 @@ def test_one_token_a_stride_and_back(stride, quantizer):
     assert indices.min() >= 0 and indices.max() < math.prod(model.levels)
     decoded = model.decode(indices)
     assert decoded.shape == video.shape and decoded.abs().max() <= 1
-    out, again, loss = model(video)
+    out, quantized = model(video)
+    again, loss = quantized.indices, quantized.loss
     assert torch.equal(again, indices) and loss.shape == () and (loss > 0) == (quantizer == "vq")
     torch.testing.assert_close(out.clamp(-1, 1), decoded)
     assert model.raw_bits(video.shape[2:]) == pytest.approx(18 * math.log2(math.prod(model.levels)))
@@ -75,7 +79,7 @@ def test_no_token_knows_a_later_frame(stride, attention):
 def test_no_frame_knows_a_later_token(stride, attention):
     model = autoencoder(stride, attention=attention)
     with torch.no_grad():
-        codes = model.quantize(clip(model, t=4))[0]
+        codes = model.quantize(clip(model, t=4)).codes
         out = model.reconstruct(codes)
         for k in range(4):
             other = codes.clone()
@@ -137,7 +141,8 @@ def test_gradients_reach_every_weight_and_the_loss_holds_the_quantizers(quantize
     loss.backward()
     assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in model.parameters())
     model.eval()
-    out, _, extra = model(video)
+    out, quantized = model(video)
+    extra = quantized.loss
     error = (out - video).square().flatten(1).mean(1)  # (B,)
     torch.testing.assert_close(tokenizer_loss(model, video), (error + 1e-4).sqrt().mean() + extra)
 
@@ -173,7 +178,7 @@ def test_wrong_input_is_named(quantizer):
         with pytest.raises(ValueError, match=r"expected \(B, 1, T, H, W\)"):
             model.encode(torch.zeros(shape))
     with pytest.raises(ValueError, match="'lfq', expected 'vq' or 'fsq'"):
-        VideoAutoencoder(VideoConfig(quantizer="lfq"))
+        VideoAutoencoder(VideoConfig(quantizer=QuantizerConfig("lfq")))
     for stride in [(4, 8), (4, 0, 8)]:
         with pytest.raises(ValueError, match="each at least 1"):
             VideoAutoencoder(VideoConfig(stride))
@@ -218,3 +223,20 @@ def test_what_cannot_be_inflated_is_named():
         inflate(torch.zeros(1, 1, 3, 3, 3), 3)
     with pytest.raises(IndexError, match="no frame 3 in a kernel of 3"):
         inflate(torch.zeros(1, 1, 3, 3), 3, frame=3)
+
+
+@pytest.mark.parametrize("attention", [0, 1])
+@pytest.mark.parametrize("at_once", [1, 2, 3])
+def test_a_long_video_is_worked_through_in_pieces_with_the_same_result(attention, at_once, monkeypatch):
+    model = autoencoder((2, 4, 4), attention=attention)
+    video = clip(model, t=7)[:, :, :-1]  # and a ragged end
+    seen, inner = [], model.embed.forward
+    monkeypatch.setattr(model.embed, "forward", lambda x: seen.append(x.shape[1]) or inner(x))
+    monkeypatch.setattr(video_module, "PIECE", 2**40)
+    indices = model.encode(video)
+    decoded = model.decode(indices, video.shape[2:])
+    assert len(seen) == 1
+    monkeypatch.setattr(video_module, "PIECE", at_once * video[:, :1, :2].numel())
+    assert torch.equal(model.encode(video), indices)
+    torch.testing.assert_close(model.decode(indices, video.shape[2:]), decoded, atol=1e-5, rtol=0)
+    assert max(seen[1:]) <= at_once * 2 and len(seen) > 2, "more is worked on at once than PIECE says"

@@ -1,28 +1,36 @@
 """Laws of VQ-VAE and VQ-VAE-2: shapes, codes that are the same both ways, gradients everywhere, the top first."""
 
 import math
+from functools import partial
 
 import pytest
 import torch
 
 from vg import checkpoints
 from vg.evaluation import psnr
-from vg.models import VQVAE, VQVAE2, VQVAE2Config, VQVAEConfig
+from vg.models import VQVAE, VQVAE2, QuantizerConfig, VQVAE2Config, VQVAEConfig
 from vg.recipes import image_tokenizer_loss
 
-SMALL = dict(width=16, encoder_depth=1, decoder_depth=1, code=4)
-KINDS = {
-    "VQVAE": lambda **c: VQVAE(VQVAEConfig(**(SMALL | dict(codebook=32, levels=(4, 4)) | c))),
-    "VQVAE2": lambda **c: VQVAE2(
-        VQVAE2Config(**(SMALL | dict(codebook=16, top_codebook=32, levels=(4, 4), top_levels=(5, 5), top_depth=1) | c))
-    ),
-}
+SMALL = dict(width=16, encoder_depth=1, decoder_depth=1)
+
+
+def small(two, kind="vq", **changes):
+    """A small VQ-VAE, of two levels or of one; ``changes`` of its quantizers or of its own configuration."""
+    both = {key: changes.pop(key) for key in ("decay", "commitment", "restart", "data_init") if key in changes}
+    bottom = QuantizerConfig(kind, 16 if two else 32, 4, (4, 4), **both)
+    if not two:
+        return VQVAE(VQVAEConfig(**SMALL | changes, quantizer=bottom))
+    top = QuantizerConfig(kind, 32, 4, (5, 5), **both)
+    return VQVAE2(VQVAE2Config(**SMALL | {"top_depth": 1} | changes, quantizer=bottom, top_quantizer=top))
+
+
+KINDS = {"VQVAE": partial(small, False), "VQVAE2": partial(small, True)}
 BOTH = pytest.mark.parametrize("kind", KINDS)
 
 
-def model(kind, seed=0, **changes):
+def model(kind, seed=0, quantizer="vq", **changes):
     torch.manual_seed(seed)
-    return KINDS[kind](**changes)
+    return KINDS[kind](kind=quantizer, **changes)
 
 
 def images(batch=3, H=16, W=24, channels=3, seed=1):
@@ -40,11 +48,12 @@ def tuples(indices):
 @pytest.mark.parametrize(("H", "W", "channels"), [(16, 16, 3), (8, 40, 1)])
 def test_images_of_any_size_become_grids_and_images_again(kind, quantizer, H, W, channels):
     net, x = model(kind, quantizer=quantizer, channels=channels), images(2, H, W, channels)
-    codes, indices, loss = net.quantize(x)
+    made = net.quantize(x)
+    codes, indices, loss = made.codes, made.indices, made.loss
     assert net.reconstruct(codes).shape == x.shape and loss.shape == ()
     grids = [(2, H // 8, W // 8), (2, H // 4, W // 4)][-len(tuples(indices)) :]
     assert [tuple(part.shape) for part in tuples(indices)] == grids
-    made = net.decode(*tuples(net.encode(x)))
+    made = net.decode(net.encode(x))
     assert made.shape == x.shape and made.abs().max() <= 1 and made.dtype == torch.float32
 
 
@@ -53,10 +62,12 @@ def test_decoding_indices_and_reconstructing_codes_are_one(kind):
     net, x = model(kind), images()
     net.quantize(x)
     net.eval()
-    codes, indices, loss = net.quantize(x)
-    torch.testing.assert_close(net.decode(*tuples(indices)), net.reconstruct(codes).clamp(-1, 1))
+    made = net.quantize(x)
+    codes, indices, loss = made.codes, made.indices, made.loss
+    torch.testing.assert_close(net.decode(indices), net.reconstruct(codes).clamp(-1, 1))
     assert all(torch.equal(a, b) for a, b in zip(tuples(net.encode(x)), tuples(indices)))
-    again, same, also = net(x)
+    again, other = net(x)
+    same, also = other.indices, other.loss
     assert torch.equal(again, net.reconstruct(codes)) and torch.equal(loss, also)
     assert all(torch.equal(a, b) for a, b in zip(tuples(same), tuples(indices)))
 
@@ -67,7 +78,8 @@ def test_gradients_reach_every_weight(kind, changes):
     net, x = model(kind, **changes), images(16)  # more vectors than codes: with one for each, nothing is left to learn
     for weight in net.parameters():
         weight.data += 0.1 * torch.randn_like(weight)
-    codes, _, loss = net.quantize(x)
+    quantized = net.quantize(x)
+    codes, loss = quantized.codes, quantized.loss
     ((net.reconstruct(codes) - x).square().mean() + loss).backward()
     still = {name for name, p in net.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0}
     assert still == set()
@@ -112,9 +124,9 @@ def test_both_levels_have_a_say_in_the_picture():
     top, bottom = torch.zeros(1, 2, 3, dtype=torch.long), torch.zeros(1, 4, 6, dtype=torch.long)
     for weight in net.top_quantizer.codebook, net.quantizer.codebook:
         weight.normal_()
-    plain = net.decode(top, bottom)
-    assert not torch.allclose(plain, net.decode(top + 1, bottom))
-    assert not torch.allclose(plain, net.decode(top, bottom + 1))
+    plain = net.decode((top, bottom))
+    assert not torch.allclose(plain, net.decode((top + 1, bottom)))
+    assert not torch.allclose(plain, net.decode((top, bottom + 1)))
 
 
 @BOTH
@@ -123,7 +135,8 @@ def test_the_loss_is_the_psnr_in_other_units_and_what_the_quantizers_ask_for(kin
     net.quantize(x)
     net.eval().requires_grad_(False)
     net.decoder[-1].linear.weight *= 0.1  # stays within [-1, 1], so that nothing is clipped
-    codes, _, extra = net.quantize(x)
+    quantized = net.quantize(x)
+    codes, extra = quantized.codes, quantized.loss
     due = -math.log(10) / 20 * float(psnr(net.reconstruct(codes).clamp(-1, 1), x).mean()) + math.log(2)
     assert extra > 0
     assert float(image_tokenizer_loss(net, x) - extra) == pytest.approx(due, abs=0.01)
@@ -135,7 +148,8 @@ def test_a_few_steps_on_one_batch_bring_the_error_down(kind):
     optimizer = torch.optim.AdamW(net.parameters(), 3e-3)
     errors = []
     for _ in range(60):
-        codes, _, loss = net.quantize(x)
+        quantized = net.quantize(x)
+        codes, loss = quantized.codes, quantized.loss
         error = (net.reconstruct(codes) - x).square().mean()
         optimizer.zero_grad()
         (error + loss).backward()

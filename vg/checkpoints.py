@@ -14,6 +14,7 @@ import json
 import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError
@@ -26,6 +27,7 @@ from vg.hashing import own_copies
 from vg.models.features import ClipFeatures, FeaturesConfig
 from vg.models.fitting import Misfit, fitted
 from vg.models.frozen import Freezable
+from vg.models.quantizers import QuantizerConfig
 from vg.models.transformer import Prior, PriorConfig
 from vg.models.tubelet import TubeletConfig, TubeletTokenizer
 from vg.models.two_level import TwoLevelConfig, TwoLevelPrior
@@ -54,7 +56,19 @@ _PRIOR_FIELDS = {
     "guide_grid": "condition_grid",
     "guide_depth": "condition_depth",
 }
-FORMER_FIELDS = {"Prior": _PRIOR_FIELDS, "TwoLevelPrior": _PRIOR_FIELDS}
+_QUANTIZER_FIELDS = {  # once beside the others, now in a QuantizerConfig of their own
+    "quantizer": "quantizer.kind",
+    "codebook": "quantizer.codebook_size",
+    "code": "quantizer.code_dim",
+    **{name: f"quantizer.{name}" for name in ("levels", "decay", "commitment", "data_init", "restart")},
+}
+FORMER_FIELDS = {
+    "Prior": _PRIOR_FIELDS,
+    "TwoLevelPrior": _PRIOR_FIELDS,
+    "VideoAutoencoder": _QUANTIZER_FIELDS,
+    "VQVAE": _QUANTIZER_FIELDS,
+    "VQVAE2": _QUANTIZER_FIELDS | {"top_codebook": "top_quantizer.codebook_size", "top_levels": "top_quantizer.levels"},
+}
 _PRIOR_WEIGHTS = {"scene": "label_embedding", "stands": "layout_embedding", "guide": "conditioner"}
 FORMER_WEIGHTS = {"Prior": _PRIOR_WEIGHTS, "TwoLevelPrior": _PRIOR_WEIGHTS}  # parts of a weight's dotted name
 
@@ -122,8 +136,20 @@ def card(name: str, where: str | Path | None = None) -> Checkpoint:
 
 def _current_config(model: str, config: dict) -> dict:
     """A configuration in today's words, whatever version of vg wrote it."""
-    former = FORMER_FIELDS.get(model, {})
-    return {former.get(name, name): value for name, value in config.items()}
+    former, current = FORMER_FIELDS.get(model, {}), {}
+    for name, value in config.items():
+        if name == "quantizer" and isinstance(value, dict):  # written today
+            current[name] = value
+            continue
+        outer, _, inner = former.get(name, name).partition(".")
+        if inner:
+            current.setdefault(outer, {})[inner] = value
+        else:
+            current[outer] = value
+    if model == "VQVAE2" and isinstance(config.get("quantizer"), str):  # both levels had the same options
+        shared = {k: v for k, v in current["quantizer"].items() if k not in ("codebook_size", "levels")}
+        current["top_quantizer"] = shared | current.get("top_quantizer", {})
+    return current
 
 
 def _current_weights(model: str, weights: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -214,13 +240,33 @@ def load(
         raise BadCheckpoint(f"{name}.safetensors holds no weights ({problem}). Restore the checkpoint.") from problem
     if bad := _not_finite(weights):
         raise BadCheckpoint(f"{name} holds weights that are not finite: {', '.join(bad[:3])}. Restore or train it.")
-    options = {k: tuple(v) if isinstance(v, list) else v for k, v in found.config.items()}
     try:
-        model = fitted(lambda: kind(config(**options)), options, weights)
+        model = fitted(lambda: kind(_from_json(config, found.config)), _flat(found.config), weights)
     except Misfit as problem:
         raise BadCheckpoint(f"{name} does not fit this version of {found.model}: {problem}.") from problem
     model.name = name
     return model.to(device) if trainable else model.freeze().to(device)
+
+
+def _from_json(kind: type, values: dict) -> Any:
+    """A configuration from what JSON holds of it: lists are tuples, a quantizer's values are a QuantizerConfig."""
+    made = {}
+    for name, value in values.items():
+        if name.endswith("quantizer") and isinstance(value, dict):
+            value = _from_json(QuantizerConfig, value)
+        made[name] = tuple(value) if isinstance(value, list) else value
+    return kind(**made)
+
+
+def _flat(values: dict) -> dict[str, object]:
+    """All values of a configuration, also those of configurations in it, by name."""
+    flat: dict[str, object] = {}
+    for name, value in values.items():
+        if isinstance(value, dict):
+            flat |= {f"{name}.{inner}": each for inner, each in _flat(value).items()}
+        else:
+            flat[name] = tuple(value) if isinstance(value, list) else value
+    return flat
 
 
 def _pair(name: str, where: Path) -> tuple[Checkpoint, bytes]:

@@ -399,12 +399,12 @@ show.player({"raw": raw.clip(a, b)[0], "restored": restored.clip(a, b)[0]}, fps=
 # What does that buy? The tokenizer of notebook 05 cuts the film into *tubelets* of 8 frames, 4 rows and 4 columns. A
 # tubelet stands still if it differs by less than 3 grey levels on average from the one before at the same place. Where
 # tubelets stand still, one token can repeat the last, and a token that is expected costs almost nothing. (How many do
-# repeat, notebook 06 counts.) All tubelets of the same eight frames are a *tubelet-frame*. On a toy clip of two
-# tubelet-frames by hand, then vectorised:
+# repeat, notebook 06 counts.) All tubelets of the same eight frames are a *latent frame*. On a toy clip of two
+# latent frames by hand, then vectorised:
 
 # %%
 tubelet = (8, 4, 4)
-toy = torch.zeros(16, 8, 4)  # T H W: two tubelet-frames of two rows and one column
+toy = torch.zeros(16, 8, 4)  # T H W: two latent frames of two rows and one column
 toy[8:, 4:] = 10  # the lower half changes
 by_hand = []
 for row in range(2):

@@ -368,7 +368,9 @@ print("latents", tuple(z.shape), " pixels", tuple(pixel_mean.shape), tuple(pixel
 distortion = -discretized_logistic(batch, pixel_mean, pixel_log_scale).flatten(1).sum(1)  # nats, sums over the image
 price = 0.5 * (mean**2 + log_variance.exp() - 1 - log_variance).sum(1)  # nats, sums over the latents
 bits_by_hand = (distortion + price) / dims / math.log(2)
-print("vg agrees:", torch.allclose(model.bits(batch, torch.Generator().manual_seed(0)), bits_by_hand, atol=1e-4))
+print(
+    "vg agrees:", torch.allclose(model.bits_per_dim(batch, torch.Generator().manual_seed(0)), bits_by_hand, atol=1e-4)
+)
 
 # %% [markdown]
 # ## Training
@@ -388,7 +390,7 @@ def measure(model, truth=test, seed=0):
     found = []
     for part in (p.to(place) for p in truth.split(250)):
         e, (mean, _) = model.elbo(part, generator), model.encode(part)
-        found.append((e.bits(), e.distortion, e.kl, mean, evaluation.psnr(model.decode(mean), part)))
+        found.append((e.bits_per_dim(), e.distortion, e.kl, mean, evaluation.psnr(model.decode(mean), part)))
     return [torch.cat(column).cpu() for column in zip(*found)]
 
 

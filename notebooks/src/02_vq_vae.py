@@ -558,7 +558,7 @@ indices = own.encode(truth[:4].to(device()))
 print(
     "images", tuple(truth[:4].shape), "-> indices", tuple(indices.shape), "-> images", tuple(own.decode(indices).shape)
 )
-print("bits of an image:", own.bits((32, 32)), "= 64 * log2(512); as bytes of pixels:", 8 * truth[0].numel())
+print("bits of an image:", own.raw_bits((32, 32)), "= 64 * log2(512); as bytes of pixels:", 8 * truth[0].numel())
 
 # %% [markdown]
 # What should it beat? Three ways to spend 576 bits. *Raw patches*, from above. *PCA*: the 72 directions in which
@@ -765,7 +765,7 @@ def look2(model):
 torch.manual_seed(0)
 own2 = VQVAE2(VQVAE2Config(width=width)).to(device())
 top, bottom = own2.encode(truth[:4].to(device()))
-print("top", tuple(top.shape), "bottom", tuple(bottom.shape), "bits of an image:", own2.bits((32, 32)))
+print("top", tuple(top.shape), "bottom", tuple(bottom.shape), "bits of an image:", own2.raw_bits((32, 32)))
 trained2 = train_images(own2, look2, "VQ-VAE-2, 576 bits an image")
 found = trained2.history
 names = [name for name in found if name != "loss"]
@@ -784,7 +784,8 @@ def bottom_given(model, x, top):
 
 
 x = truth[:64].to(device())
-(top, _), (_, bottom), _ = trained2.model.quantize(x)
+quantized = trained2.model.quantize(x)
+(top, _), (_, bottom) = quantized.codes, quantized.indices
 print("by hand equals the model:", torch.equal(bottom_given(trained2.model, x, top), bottom))
 stay = (bottom_given(trained2.model, x, top.roll(1, 0)) == bottom).float().mean()
 print(f"bottom codes that stay when the top is another image's: {100 * stay:.0f} %")
@@ -812,7 +813,7 @@ shipped2 = checkpoints.load("vqvae2-cifar10", device=device())
 @torch.no_grad()
 def take_apart(model, x):
     """Reconstructions of x with one level exchanged or averaged: {name: (B, C, H, W)} on the CPU."""
-    (top, bottom), _, _ = model.quantize(x.to(device()))
+    top, bottom = model.quantize(x.to(device())).codes
     flat_top, flat_bottom = (codes.mean((0, 1, 2)).expand_as(codes) for codes in (top, bottom))
     ways = {
         "both levels": (top, bottom),
@@ -959,7 +960,7 @@ shipped_prior = checkpoints.load("prior-cifar10", device=device())
 rebuilt |= {"VQ-VAE-2, trained here": rebuild(trained2.model, truth), "vqvae2-cifar10": rebuild(shipped2, truth)}
 reached = {name: float(evaluation.psnr(x, truth).mean()) for name, x in rebuilt.items()} | baselines
 bits = prior_bits(shipped_prior, shipped2, truth)
-print(f"vqvae2-cifar10: raw {shipped2.bits((32, 32)):.0f} bits an image, with the prior {bits.sum(0).mean():.0f}")
+print(f"vqvae2-cifar10: raw {shipped2.raw_bits((32, 32)):.0f} bits an image, with the prior {bits.sum(0).mean():.0f}")
 print(f"                top {bits[0].mean():.0f} of 192, bottom {bits[1].mean():.0f} of 384")
 figure, ax = plt.subplots(figsize=(7.5, 4.2))
 for (form, curve), colour in zip(mosaic.items(), COLOURS):
@@ -1036,7 +1037,7 @@ def draw_tokens(generator):
 @torch.no_grad()
 def look_prior(model):
     bits = [
-        model.bits(c[:, None].to(device()), y.to(device())).mean()
+        model.nll_bits(c[:, None].to(device()), y.to(device())).mean()
         for c, y in zip(held[:512].split(128), labels.split(128))
     ]
     return {"test": float(sum(bits) / len(bits))}
@@ -1085,7 +1086,7 @@ top = sampling.generate_tokens(shipped_prior.top, None, 1, seed=0, batch=len(cla
 bottom = sampling.generate_tokens(
     shipped_prior.bottom, None, 1, seed=1_000_003, batch=len(classes), label=classes, condition=top, **options
 )
-by_steps = shipped2.decode(top[:, 0], bottom[:, 0]).cpu()
+by_steps = shipped2.decode((top[:, 0], bottom[:, 0])).cpu()
 new2 = sampling.sample_images(shipped_prior, shipped2, batch=len(classes), seed=0, label=classes, **options).cpu()
 print("top", tuple(top.shape), "bottom", tuple(bottom.shape), "; one call, the same:", torch.equal(by_steps, new2))
 columns = new2.view(len(images.classes), each, *new2.shape[1:])
@@ -1106,7 +1107,7 @@ kept_class = [classes[k] for k in range(0, len(classes), 2 * each) for _ in rang
 other = sampling.generate_tokens(
     shipped_prior.bottom, None, 1, seed=500, batch=30, label=kept_class, condition=kept_top, **options
 )
-varied = shipped2.decode(kept_top[:, 0], other[:, 0]).cpu().view(5, 6, 3, 32, 32)
+varied = shipped2.decode((kept_top[:, 0], other[:, 0])).cpu().view(5, 6, 3, 32, 32)
 with torch.no_grad():
     codes = shipped2.top_quantizer.codes(kept_top[::6, 0])
     everywhere = shipped2.quantizer.codes(bottom).mean((0, 1, 2, 3)).expand(5, 8, 8, -1)

@@ -491,7 +491,7 @@ print("frames after its own four are not seen:", not gradient[32:].any())
 # the weight of a pixel falls off long before the border (Luo et al., 2016: the *effective* receptive field). Below,
 # the field in space, all frames added up, on a logarithmic scale, and in time, all pixels added up. Above an untrained
 # network, below the shipped one. The block of pixels that a token stands for, here 4 frames of 8x8, is its *tubelet*; all
-# tubelets of the same four frames are a *tubelet-frame*. The small square is the token's own 8x8 pixels, the large one the
+# tubelets of the same four frames are a *latent frame*. The small square is the token's own 8x8 pixels, the large one the
 # field by its kernels. Does training widen or narrow what is really used?
 
 # %%
@@ -593,7 +593,7 @@ back, indices, _ = example(clip)
 for name, shape in shapes.items():  # in the order in which the clip went through them
     print(f"{name:18} {shape}")
 print("video", tuple(clip.shape), "-> indices", tuple(indices.shape), "-> video", tuple(back.shape))
-print("bits of the clip:", example.bits((16, 64, 64)), "= 256 * log2(1024); as bytes of pixels:", 8 * clip.numel())
+print("bits of the clip:", example.raw_bits((16, 64, 64)), "= 256 * log2(1024); as bytes of pixels:", 8 * clip.numel())
 for stride in ((2, 8, 8), (8, 4, 8), (1, 8, 4)):
     tiny = VideoAutoencoder(VideoConfig(stride=stride, width=32)).eval()
     for size in ((16, 64, 64), (5, 50, 33), (1, 64, 64)):
@@ -611,7 +611,8 @@ for stride in ((2, 8, 8), (8, 4, 8), (1, 8, 4)):
 
 # %%
 def loss_by_hand(model, video):
-    codes, _, commitment = model.quantize(video)
+    quantized = model.quantize(video)
+    codes, commitment = quantized.codes, quantized.loss
     error = (model.reconstruct(codes, video.shape[2:]) - video).square().flatten(1).mean(1)  # (B,)
     return (error + 1e-4).sqrt().mean() + commitment  # 1e-4: the root of zero has no slope
 
@@ -890,7 +891,7 @@ show.strip({name: video[:, :, top : top + 32, side : side + 32] for name, video 
 # The error of the whole `scene` in the volume. It is longer than a training clip, and encoded as a whole: time is
 # causal. Above, what happens: how much each column changes from frame to frame. Below, where the reconstruction is
 # wrong, in grey levels. Across is the column, down is time, rows are averaged. The curve is the mean over the whole
-# frame; thin vertical lines are the borders of tubelet-frames.
+# frame; thin vertical lines are the borders of latent frames.
 #
 # Do the bright paths of the two pictures agree? A path in the lower one alone is detail that stands still.
 #
@@ -983,9 +984,9 @@ rows = {
     "mean frame": quality(evaluation.mean_frame(truth), math.nan),
     "nearest training clip": quality(evaluation.nearest_clip(truth, bank), math.nan),
     f"trained here, {size} pixels": quality(
-        rebuild(trained.model, own_truth), own.bits(own_truth.shape[2:]), own_truth
+        rebuild(trained.model, own_truth), own.raw_bits(own_truth.shape[2:]), own_truth
     ),
-    "video-vqvae-64": quality(rebuilt, shipped.bits(truth.shape[2:])),
+    "video-vqvae-64": quality(rebuilt, shipped.raw_bits(truth.shape[2:])),
 }
 table(rows, ["bits a clip", "PSNR dB", "SSIM", "moving dB", "still dB"])
 
@@ -1136,7 +1137,7 @@ print(check_reach(reach))
 #
 # **4. Backwards** (medium, 15 minutes). Does a codebook of clips know time? Write `reverse_test(model, video)`: encode
 # the clip, play it backwards, encode again. Return the share of tokens that are *equal* to the forward ones at the
-# place that shows the same frames (tubelet-frame k forwards is tubelet-frame -1 - k backwards), as a float. A
+# place that shows the same frames (latent frame k forwards is latent frame -1 - k backwards), as a float. A
 # tokenizer that only knew pictures would give most tokens a second time.
 
 
@@ -1170,7 +1171,7 @@ def check_reverse(function):
         return "not yet: reverse_test returns None"
     plain = float((Brightness().encode(video.flip(2)) == Brightness().encode(video)).float().mean())
     if abs(float(got) - plain) < 1e-6:
-        return "you compare place by place: backwards, the last tubelet-frame shows what the first one showed"
+        return "you compare place by place: backwards, the last latent frame shows what the first one showed"
     if abs(float(got) - 1) > 1e-6:
         return f"for tokens that know no time all should be equal, got {float(got):.3f}. Is the time axis number 2?"
     tokens, backwards = FirstFrame().encode(video), FirstFrame().encode(video.flip(2)).flip(1)

@@ -39,7 +39,7 @@ from vg.evaluation.codecs import CODECS, available, code, code_clips
 from vg.experiments.batches import tokenizer_batches
 from vg.experiments.losses import tokenizer_loss
 from vg.hashing import weight_hash
-from vg.models import FSQ, FSQ_LEVELS, VideoAutoencoder, VideoConfig
+from vg.models import FSQ, FSQ_LEVELS, QuantizerConfig, VideoAutoencoder, VideoConfig
 from vg.models.quantizers import VQ
 from vg.profiles import device, profile
 from vg.training import Recipe, fit
@@ -434,18 +434,22 @@ plt.show()
 # root of the mean squared error of each clip, and what the quantizer asks for).
 
 # %%
-pair = {"VQ": VideoConfig(quantizer="vq", codebook=1024), "FSQ": VideoConfig(quantizer="fsq", levels=FSQ_LEVELS[10])}
+pair = {
+    "VQ": VideoConfig(quantizer=QuantizerConfig("vq", 1024)),
+    "FSQ": VideoConfig(quantizer=QuantizerConfig("fsq", levels=FSQ_LEVELS[10])),
+}
 torch.manual_seed(0)
 clip = torch.rand(2, 1, 16, 64, 64, generator=torch.Generator().manual_seed(0)) * 2 - 1
 for name, config in pair.items():
     model = VideoAutoencoder(config)
     weights = sum(p.numel() for p in model.encoder.parameters()) + sum(p.numel() for p in model.decoder.parameters())
     model.eval()  # a codebook in training would begin with k-means of these two clips
-    back, indices, extra = model(clip)
+    back, quantized = model(clip)
+    indices, extra = quantized.indices, quantized.loss
     print(f"{name:4} {model.quantizer}")
     print(f"     encoder and decoder {weights:,} weights; {tuple(clip.shape)} -> {tuple(indices.shape)}")
     sides = sum(p.numel() for part in (model.to_code, model.from_code) for p in part.parameters())
-    print(f"     to the code and from it {sides:,} weights; bits of 16 frames: {model.bits((16, 64, 64)):.1f}")
+    print(f"     to the code and from it {sides:,} weights; bits of 16 frames: {model.raw_bits((16, 64, 64)):.1f}")
     kept = sum(value.numel() for value in model.quantizer.state_dict().values())
     print(f"     numbers of the quantizer in a checkpoint: {kept:,}; its loss is 0: {bool(extra == 0)}")
 
@@ -473,8 +477,8 @@ def recipe(steps):
 def build(kind, codes):
     """A small autoencoder: kind "VQ" with a number of codes, or "FSQ" with levels."""
     torch.manual_seed(0)
-    chosen = dict(quantizer="vq", codebook=codes) if kind == "VQ" else dict(quantizer="fsq", levels=codes)
-    return VideoAutoencoder(VideoConfig(width=width, **chosen)).to(device())
+    chosen = QuantizerConfig("vq", codes) if kind == "VQ" else QuantizerConfig("fsq", levels=codes)
+    return VideoAutoencoder(VideoConfig(width=width, quantizer=chosen)).to(device())
 
 
 @torch.no_grad()
@@ -790,7 +794,7 @@ def by_distance(model, index):
     return (codebook - codebook[index]).square().sum(1).argsort()
 
 
-example = VideoAutoencoder(VideoConfig(width=32, quantizer="fsq", levels=(8, 5, 5, 5))).eval()
+example = VideoAutoencoder(VideoConfig(width=32, quantizer=QuantizerConfig("fsq", levels=(8, 5, 5, 5)))).eval()
 row = along_digit(example, torch.tensor(603), 1)
 print("603 along its digit 1:", row.tolist())
 print("digit 1 of these:     ", example.quantizer.digits(row)[:, 1].tolist())
@@ -946,7 +950,7 @@ print("trained on the tokens of these very weights:", known == weight_hash(tubel
 # %% [markdown]
 # Three ways to pay for the same tokens: raw; by how often each code occurs in the training shots, wherever that is
 # (*unigram*, which every tokenizer can have); and by the prior. The prior sees nothing before the clip, so its first
-# tubelet-frame is the expensive one, as the key frame is for a codec.
+# latent frame is the expensive one, as the key frame is for a codec.
 
 # %%
 # NBVAL_IGNORE_OUTPUT
@@ -963,7 +967,7 @@ costs["tubelet-fsq-64"][2] = float(each.flatten(1).sum(1).mean())
 table(costs, ["raw", "unigram", "prior"])
 frames = ", ".join(f"{float(bits):.2f}" for bits in each.mean((0, 2, 3)))
 spread = each.flatten(1).sum(1)
-print(f"\nprior, bits a token in each tubelet-frame: {frames}; raw {tubelets.quantizer.bits_per_code:.2f}")
+print(f"\nprior, bits a token in each latent frame: {frames}; raw {tubelets.quantizer.bits_per_code:.2f}")
 print(f"prior, bits a clip: from {float(spread.min()):.0f} to {float(spread.max()):.0f}; raw it is always the same")
 
 # %% [markdown]

@@ -79,7 +79,7 @@ show.strip({"toy clip": toy}, every=1, scale=4)
 
 # %% [markdown]
 # A tubelet of `(4, 8, 8)` is 4 frames, 8 rows, 8 columns. Cutting is three loops: over time, down, across. All tubelets of
-# the same frames, a grid of `h` x `w`, are a *tubelet-frame*.
+# the same frames, a grid of `h` x `w`, are a *latent frame*.
 #
 #     8 frames   / 4 = 2 tubelets in time      t
 #     16 rows    / 8 = 2 down                  h
@@ -363,7 +363,7 @@ pprint.pp(card.facts, width=110, compact=True)
 
 # %%
 def busiest(video, tubelet):
-    """Place (t, h, w) of the first-tubelet-frame tubelet of (1, C, T, H, W) that changes most over its frames."""
+    """Place (t, h, w) of the first-latent frame tubelet of (1, C, T, H, W) that changes most over its frames."""
     t, h, w = tubelet
     change = video[0, :, 1:t].sub(video[0, :, : t - 1]).abs().mean((0, 1))  # (H, W)
     cells = F.avg_pool2d(change[None, None], (h, w))[0, 0]
@@ -407,7 +407,7 @@ show.grid(torch.cat(pictures), columns=max(shipped.levels), scale=3, labels=labe
 # %%
 # NBVAL_IGNORE_OUTPUT
 span = shipped.tubelet[0]
-later = (1, *place[1:])  # the same place, one tubelet-frame later: now there are frames before it
+later = (1, *place[1:])  # the same place, one latent frame later: now there are frames before it
 reach = {}
 for digit in range(len(shipped.levels)):
     videos = sweep(shipped, tokens, later, digit)
@@ -500,15 +500,15 @@ show.curves({name: run.history["loss"] for name, run in runs.items()}, "with and
 # %%
 long = torch.rand(1, 1, 40, 64, 64, generator=torch.Generator().manual_seed(0)).to(device()) * 2 - 1
 changed = long.clone()
-changed[:, :, 19] *= -1  # frame 19 belongs to tubelet-frame 19 // 8 = 2
-moved = (shipped.encode(long) != shipped.encode(changed))[0].float().mean((1, 2))  # share of tokens, by tubelet-frame
-print("tubelet-frames before the change are untouched:", bool((moved[: 19 // span] == 0).all()))
-print("its own tubelet-frame moves:                   ", bool(moved[19 // span] > 0))
+changed[:, :, 19] *= -1  # frame 19 belongs to latent frame 19 // 8 = 2
+moved = (shipped.encode(long) != shipped.encode(changed))[0].float().mean((1, 2))  # share of tokens, by latent frame
+print("latent frames before the change are untouched:", bool((moved[: 19 // span] == 0).all()))
+print("its own latent frame moves:                   ", bool(moved[19 // span] > 0))
 shares = {f"frames {span * k} to {span * k + span - 1}": float(share) for k, share in enumerate(moved)}
 show.bars(shares, "share of the tokens that move when frame 19 does")
 
 # %% [markdown]
-# Later tubelet-frames may move as well: one block of the encoder, its last, looks one tubelet-frame back. Exercise 3 asks
+# Later latent frames may move as well: one block of the encoder, its last, looks one latent frame back. Exercise 3 asks
 # how far that reaches.
 #
 # Causality has a reward: a film of any length can be encoded and decoded as a stream. A dict, `past`, carries what
@@ -645,7 +645,7 @@ table(rows, ["PSNR dB", "SSIM", "moving dB", "still dB"])
 
 # %% [markdown]
 # The codes themselves. *Bits a clip* is what 512 tokens cost if each is stored as it is. *Usage* and *entropy* are
-# over the whole film. *Stability* is the share of tokens that stay the same from one tubelet-frame to the next where
+# over the whole film. *Stability* is the share of tokens that stay the same from one latent frame to the next where
 # the picture stands still: the transformer will have to predict every change, also those that show nothing. A tubelet
 # counts as still below 3 grey levels of mean change.
 
@@ -738,7 +738,7 @@ print("by hand as vg does it:", torch.equal(numbers, tokenizer_128.patch_indices
 #
 # That is six digits for a patch, where the small tokenizer has three. Not every patch uses them. A wall says less than a
 # wheel; a codec gives its bits to what is busy, and a tokenizer can do so too and keep its grid. Every patch has two
-# digits, of 8 and 5 levels. The fifth of a tubelet-frame's patches whose pixels vary most have four more, the *details*.
+# digits, of 8 and 5 levels. The fifth of a latent frame's patches whose pixels vary most have four more, the *details*.
 # Five levels have a middle, and its code is 0. The details of all other patches stay there: "nothing more to say".
 # Papers on image codecs call such a choice an *importance map*.
 #
@@ -747,12 +747,12 @@ print("by hand as vg does it:", torch.equal(numbers, tokenizer_128.patch_indices
 
 # %%
 cells = rearrange(large_truth, "b c (t p) (h q) (w r) -> b t h w (c p q r)", p=8, q=4, r=4)
-spread = cells.var(-1).flatten(2)  # (B, t, patches of a tubelet-frame)
+spread = cells.var(-1).flatten(2)  # (B, t, patches of a latent frame)
 count = round(tokenizer_128.config.detail_share * spread.shape[-1])
 busiest = torch.zeros_like(spread, dtype=torch.bool).scatter(-1, spread.topk(count).indices, True)
 busiest = busiest.view(by_patch.shape[:-1])
 details = by_patch[..., len(tokenizer_128.config.levels) :]
-print(f"{count} of {spread.shape[-1]} patches of a tubelet-frame have details")
+print(f"{count} of {spread.shape[-1]} patches of a latent frame have details")
 print("all others stay in the middle:", bool((details[~busiest] == 2).all()))
 used = (details[busiest] != 2).any(-1).float().mean()
 print("most of those that have them use them:", bool(used > 0.9))
@@ -777,7 +777,7 @@ print(f"digits everywhere  {2 * patches * math.log2(8 * 5):8,.0f} bits a clip")
 print(f"details            {2 * count * math.log2(5**4):8,.0f}")
 print(f"which patches      {2 * math.log2(math.comb(patches, count)):8,.0f}")
 print(f"together           {2 * a_tubelet_frame:8,.0f}   three digits everywhere {2 * patches * math.log2(240):8,.0f}")
-print("as vg counts them: ", math.isclose(2 * a_tubelet_frame, tokenizer_128.bits(*large_tokens.shape[1:])))
+print("as vg counts them: ", math.isclose(2 * a_tubelet_frame, tokenizer_128.raw_bits(large_truth.shape[2:])))
 
 # %% [markdown]
 # Does it help? Two small tokenizers at 64 pixels, as above: the one with hidden layers from before, three digits
@@ -790,7 +790,7 @@ detailed = fit(detailed, tubelet_loss, draw, short).model
 pair = {"three digits everywhere": runs["hidden layers"].model, "details for a fifth": detailed}
 grid = tokens.shape[1:]
 table(
-    {name: [model.bits(*grid), *quality(rebuild(model, truth))] for name, model in pair.items()},
+    {name: [model.raw_bits(truth.shape[2:]), *quality(rebuild(model, truth))] for name, model in pair.items()},
     ["bits a clip", "PSNR dB", "SSIM", "moving dB", "still dB"],
 )
 
@@ -819,7 +819,7 @@ rows = {
     "tubelet-fsq-128, searched": quality(large_found, large_truth),
 }
 print(
-    f"{len(large_truth)} clips; {tokenizer_128.bits(*large_tokens.shape[1:]):,.0f} bits a clip of 16 frames at 128x128"
+    f"{len(large_truth)} clips; {tokenizer_128.raw_bits(large_truth.shape[2:]):,.0f} bits a clip of 16 frames at 128x128"
 )
 table(rows, ["PSNR dB", "SSIM", "moving dB", "still dB"])
 pick = [0, len(large_truth) // 2]
@@ -1013,8 +1013,8 @@ print(check_neighbours(neighbours))
 # </details>
 #
 # **3. How far back a frame sees** (medium, 10 minutes). In the shipped tokenizer two blocks look at their own and one
-# earlier tubelet-frame (`time_kernel=2`): the last of the encoder, and the first of the decoder. A tubelet-frame is 8 frames. From how many
-# frames of the original, those of its own tubelet-frame included, can a decoded frame know anything? Set `answer`.
+# earlier latent frame (`time_kernel=2`): the last of the encoder, and the first of the decoder. A latent frame is 8 frames. From how many
+# frames of the original, those of its own latent frame included, can a decoded frame know anything? Set `answer`.
 
 # %%
 answer = None  # a number of frames
@@ -1024,17 +1024,17 @@ def check_reach(frames):
     if frames is None:
         return "not yet: answer is None"
     if frames == 8:
-        return "8 is the tubelet-frame itself: the two blocks add earlier ones"
+        return "8 is the latent frame itself: the two blocks add earlier ones"
     if frames in (2, 3):
-        return f"{frames} counts tubelet-frames: each of them is 8 frames"
+        return f"{frames} counts latent frames: each of them is 8 frames"
     if frames == 16:
         return "16 is what a token sees: the decoder's block looks one token back, and that token has looked back too"
     if frames == 56:
-        return "56 would be all six blocks: four of them see their own tubelet-frame alone"
+        return "56 would be all six blocks: four of them see their own latent frame alone"
     return (
         "right"
         if frames == 24
-        else f"{frames} is not it: own tubelet-frame + one for each block that looks back, times 8"
+        else f"{frames} is not it: own latent frame + one for each block that looks back, times 8"
     )
 
 
@@ -1044,14 +1044,14 @@ print(check_reach(answer))
 # <details><summary>Solution</summary>
 #
 # ```python
-# answer = 8 * (1 + 2 * (2 - 1))  # 24: the bars above show the encoder's half, where frame 19 moved two tubelet-frames
+# answer = 8 * (1 + 2 * (2 - 1))  # 24: the bars above show the encoder's half, where frame 19 moved two latent frames
 # ```
 #
 # </details>
 #
 # **4. Stability by digits** (medium, 15 minutes). A token that changes one of three digits by one step is counted as
 # changed outright. Write `same_digits(indices, quantizer)`: the share of *digits* of `indices (B, t, h, w)` equal to
-# those one tubelet-frame before. `quantizer.digits` gives `(B, t, h, w, digits)`.
+# those one latent frame before. `quantizer.digits` gives `(B, t, h, w, digits)`.
 
 
 # %%
@@ -1071,7 +1071,7 @@ def check_digits(function):
     if abs(got) < 1e-6:
         return "got 0: you compare whole tokens. Turn indices into digits first"
     if abs(got - 7 / 15) < 1e-6 or abs(got - 10 / 15) < 1e-6:
-        return "the first tubelet-frame has none before it: 4 comparisons of 3 digits, not 5"
+        return "the first latent frame has none before it: 4 comparisons of 3 digits, not 5"
     return f"got {got:.4f}, expected 7 of 12 digits ({7 / 12:.4f})"
 
 

@@ -59,8 +59,8 @@ codes = math.prod(tokenizer.levels)
 print(store)
 print(f"tubelet {tokenizer.tubelet}, levels {tokenizer.levels}: {codes:,} codes, {math.log2(codes):.1f} bits a token")
 span, rows, columns = tokenizer.tubelet
-grid = (64 // rows, 64 // columns)  # (h, w): a tubelet-frame is all tokens of the same 8 frames
-length = 4  # tubelet-frames in a window
+grid = (64 // rows, 64 // columns)  # (h, w): a latent frame is all tokens of the same 8 frames
+length = 4  # latent frames in a window
 print(f"a window: {length * span} frames, {length} x {grid[0]} x {grid[1]} = {length * grid[0] * grid[1]} tokens")
 
 # %% [markdown]
@@ -113,7 +113,7 @@ print(f"for {steps:,} steps of {batch} windows: {steps * batch * slow / 60:.1f} 
 # NBVAL_IGNORE_OUTPUT
 scratch = tempfile.TemporaryDirectory()
 folder = Path(scratch.name)
-whole = sum((stop - start) // span for start, stop in store.shots)  # tubelet-frames, no ragged tails
+whole = sum((stop - start) // span for start, stop in store.shots)  # latent frames, no ragged tails
 tokens = torch.cat(
     [
         tokenizer.encode(store.clip(start, start + (stop - start) // span * span).to(device()))[0].cpu()
@@ -136,7 +136,7 @@ for name, array in kinds.items():
     sizes[name] = (folder / "x.safetensors").stat().st_size
 sizes["indices, uint16, packed by zlib"] = len(zlib.compress(kinds["indices, uint16"].tobytes(), 9))
 del kinds
-print(f"{whole:,} tubelet-frames of {grid[0]}x{grid[1]} tokens")
+print(f"{whole:,} latent frames of {grid[0]}x{grid[1]} tokens")
 for name, size in sizes.items():
     print(f"{name:<38}{size / 1e6:9.2f} MB   {size / sizes['indices, uint16']:7.1f} x")
 show.bars({name: math.log10(size) for name, size in sizes.items()}, title="bytes on disk", unit="log10 of bytes")
@@ -269,7 +269,7 @@ for phase in range(8):
     axes.barh(phase, 21, color="#ececec", height=0.7)
     for k in range((21 - phase) // 8):
         axes.barh(phase, 8, left=phase + 8 * k, color="#2f6f9f", edgecolor="white", height=0.7)
-        axes.text(phase + 8 * k + 4, phase, f"tubelet-frame {k}", ha="center", va="center", color="white", fontsize=7)
+        axes.text(phase + 8 * k + 4, phase, f"latent frame {k}", ha="center", va="center", color="white", fontsize=7)
 axes.invert_yaxis()
 axes.set(title="a shot of 21 frames in eight phases", xlabel="frame", ylabel="phase", yticks=range(8))
 axes.grid(visible=False)
@@ -375,12 +375,12 @@ whole_shot = torch.from_numpy(indices)
 print(f"in pieces, with the past:    {(streamed == whole_shot).float().mean():.2%} of the tokens as in one go")
 print(f"in pieces, without the past: {(forgetful == whole_shot).float().mean():.2%}")
 firsts = (forgetful == whole_shot)[2::2].float().mean()
-print(f"  of the first tubelet-frame of each later piece: {firsts:.2%}")
+print(f"  of the first latent frame of each later piece: {firsts:.2%}")
 
 # %% [markdown]
 # (Should the first line fall a token short of 100%: sums of floats in another order may differ in the last bit, and a
 # value that lies on the edge between two levels then falls to the other side.) The same for decoding, whole, and two
-# tubelet-frames at a time:
+# latent frames at a time:
 
 # %%
 whole_video = tokenizer.decode(whole_shot[None].to(device())).cpu()
@@ -392,7 +392,7 @@ print(torch.allclose(torch.cat(streamed, dim=2), whole_video, atol=1e-3))
 # ## Never across a cut
 #
 # A stream ends where its shot ends. What if it did not? Encode two neighbouring shots as one stream, and the second alone. The
-# first tubelet-frame after the cut now depends on a scene that has nothing to do with it.
+# first latent frame after the cut now depends on a scene that has nothing to do with it.
 
 # %%
 # NBVAL_IGNORE_OUTPUT
@@ -402,12 +402,12 @@ begin, end = cut - 2 * span, cut + (stop - cut) // span * span
 across = tokenizer.encode(store.clip(begin, end).to(device()))[0, 2:].cpu()
 alone = tokenizer.encode(store.clip(cut, end).to(device()))[0].cpu()
 differs = (across != alone).flatten(1).float().mean(1)
-print("tokens that differ, by tubelet-frame after the cut:", [f"{float(share):.0%}" for share in differs[:6]])
+print("tokens that differ, by latent frame after the cut:", [f"{float(share):.0%}" for share in differs[:6]])
 
 # %%
 inside = [store.shots[e.shot][0] <= e.start < e.stop <= store.shots[e.shot][1] for e in cache.entries]
 print("every entry lies within its shot:", all(inside))
-print("every entry has as many tubelet-frames as it says:", all(len(cache.indices(e)) == e.t for e in cache.entries))
+print("every entry has as many latent frames as it says:", all(len(cache.indices(e)) == e.t for e in cache.entries))
 
 # %% [markdown]
 # ## Back to pixels
@@ -437,7 +437,7 @@ show.player(three, fps=store.fps, scale=3)
 train, val = split_shots(store.shots, share=profile().pick(smoke=0.35, laptop=0.1, gpu=0.1))
 truth, made = [], []
 for e in plain[0].values():
-    pairs = [(k, e.start + k * span) for k in range(0, e.t - 1, 2)]  # two tubelet-frames each
+    pairs = [(k, e.start + k * span) for k in range(0, e.t - 1, 2)]  # two latent frames each
     held_out = [(k, at) for k, at in pairs if any(low <= at and at + 2 * span <= high for low, high in val)]
     if held_out:
         video = tokenizer.decode(cache.indices(e)[None].to(device())).cpu()
@@ -507,7 +507,7 @@ shares = {
 show.bars(shares, title="tokens that repeat the one before", unit="share")
 
 # %% [markdown]
-# The first bar is also a baseline: so often is a transformer right that only copies the last tubelet-frame.
+# The first bar is also a baseline: so often is a transformer right that only copies the last latent frame.
 #
 # ## Stopped, and gone on
 #
@@ -653,7 +653,7 @@ print("the right one opens it:", np.array_equal(opened.tokens, cache.tokens))
 # %% [markdown]
 # ## Windows for the transformer
 #
-# Training wants windows of a fixed length. `cache.windows(frames)` is every stretch of so many tubelet-frames within one
+# Training wants windows of a fixed length. `cache.windows(frames)` is every stretch of so many latent frames within one
 # shot, in all views. Training takes the training shots in all views. For validation one view is enough, with
 # windows side by side, so that no frame counts twice. How many there must be can be counted by hand:
 

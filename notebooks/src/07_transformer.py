@@ -51,13 +51,13 @@ print(source.describe())
 # ## The tokens
 #
 # One integer stands for a *tubelet*: a few frames of a small patch. All tubelets of the same few frames make a
-# *tubelet-frame*, a grid of `h` x `w` tokens. The cache holds every shot as such grids; it is written now if an earlier
+# *latent frame*, a grid of `h` x `w` tokens. The cache holds every shot as such grids; it is written now if an earlier
 # notebook has not done so. Shots are split into training and validation as in notebook 00, whole shots only.
 #
-# A *window* is a stretch of tubelet-frames that lies within one shot. It should reach
-# well beyond the few tubelet-frames that the tokenizer remembers: the rest is the transformer's to know. Training draws windows from all
+# A *window* is a stretch of latent frames that lies within one shot. It should reach
+# well beyond the few latent frames that the tokenizer remembers: the rest is the transformer's to know. Training draws windows from all
 # phases of a shot and from its mirror image; validation takes the unmirrored film in one phase, in windows one
-# tubelet-frame apart: they overlap.
+# latent frame apart: they overlap.
 
 # %%
 # NBVAL_IGNORE_OUTPUT
@@ -68,15 +68,15 @@ tokenizer = checkpoints.load("tubelet-fsq-64", device=device())
 cache = open_cache(store, tokenizer)
 span, (h, w), levels = cache.tubelet[0], cache.grid, cache.levels
 frame, codes = h * w, math.prod(levels)
-window = profile().pick(smoke=2, laptop=4, gpu=4)  # tubelet-frames
+window = profile().pick(smoke=2, laptop=4, gpu=4)  # latent frames
 windows = cache.windows(window, shots=train)
 held = cache.windows(window, shots=val, views=[(0, False)])
 truth = held.take(torch.arange(len(held)))  # (B, t, h, w): what everything is measured on
 known = windows.take(torch.arange(0, len(windows), 7))  # where the baselines count
 print(store)
 print(cache)
-print(f"{span} frames, {h}x{w} tokens a tubelet-frame, levels {levels}: {codes:,} codes, {math.log2(codes):.2f} bits")
-print(f"a window: {window} tubelet-frames = {window * span} frames = {window * frame} tokens")
+print(f"{span} frames, {h}x{w} tokens a latent frame, levels {levels}: {codes:,} codes, {math.log2(codes):.2f} bits")
+print(f"a window: {window} latent frames = {window * span} frames = {window * frame} tokens")
 print(f"{len(windows)} training windows from {len(train)} shots, {len(held)} validation windows from {len(val)}")
 
 # %% [markdown]
@@ -303,20 +303,20 @@ show.bias_figure(bias_by_hand(slopes, 48), [f"slope 1/{1 / s:.0f}" for s in slop
 # ## Two scales
 #
 # What can each head see, in our stream? Say that a head sees as far as its bias is above -3, where a key counts a
-# twentieth of what it would count next door. The stream is flattened: **the same place one tubelet-frame back lies
+# twentieth of what it would count next door. The stream is flattened: **the same place one latent frame back lies
 # h * w positions away.** A head whose sight ends before that knows at most the neighbours to the left and above, and
 # nothing of what stood here a moment ago.
 #
 # `two_scale_slopes` gives the first half of the heads the plain slopes of N / 2 heads, and the second half the same
-# divided by h * w, so that to them a tubelet-frame is what a token is to the others. The prior multiplies the second half
+# divided by h * w, so that to them a latent frame is what a token is to the others. The prior multiplies the second half
 # by four, so that it fades faster in time.
 #
-# The matrices are three tubelet-frames long. The curves show the same as a function of distance.
+# The matrices are three latent frames long. The curves show the same as a function of distance.
 
 # %%
 # NBVAL_IGNORE_OUTPUT
 families = {"plain": alibi_slopes(4), "two scales": two_scale_slopes(4, frame, multiplier=4.0)}
-print(f"{'':>12} head    slope  sees tokens  tubelet-frames  weight of the same place one back")
+print(f"{'':>12} head    slope  sees tokens  latent frames  weight of the same place one back")
 for name, family in families.items():
     for n, slope in enumerate(family.tolist()):
         reach = 3 / slope
@@ -331,14 +331,14 @@ distance = torch.arange(0, 6 * frame)
 for axes, (name, family) in zip(panels, families.items()):
     for n, slope in enumerate(family):
         axes.plot(distance / frame, torch.exp(-slope * distance), label=f"head {n}")
-    axes.set(title=name, xlabel="distance in tubelet-frames")
+    axes.set(title=name, xlabel="distance in latent frames")
     axes.legend()
 panels[0].set_ylabel("weight left")
 plt.show()
 
 # %% [markdown]
 # Is the second scale needed? The table says for how long a shot: with four plain heads the farthest sees as many
-# tubelet-frames as its row says, and beyond them only the second scale does. Whether that saves bits is measured below.
+# latent frames as its row says, and beyond them only the second scale does. Whether that saves bits is measured below.
 #
 # ## A layer
 #
@@ -430,14 +430,14 @@ print("all codes add up to 1:", torch.allclose(torch.exp2(-bits).sum(), torch.on
 # %% [markdown]
 # ## Much of the next frame is this one
 #
-# Backgrounds stand still. How many tokens are equal to the one at the same place one tubelet-frame back?
+# Backgrounds stand still. How many tokens are equal to the one at the same place one latent frame back?
 
 # %%
 # NBVAL_IGNORE_OUTPUT
 same = known[:, 1:] == known[:, :-1]  # (n, t - 1, h, w)
 by_digit = (FSQ(levels).digits(known[:, 1:]) == FSQ(levels).digits(known[:, :-1])).float().mean((0, 1, 2, 3))
 chance = float((known == known[torch.randperm(len(known))]).float().mean())
-print(f"equal to the token one tubelet-frame back: {float(same.float().mean()):.1%} of the tokens")
+print(f"equal to the token one latent frame back: {float(same.float().mean()):.1%} of the tokens")
 print("and of the digits:", ", ".join(f"{float(share):.1%}" for share in by_digit))
 print(f"equal to the token at the same place of any other window: {chance:.1%}")
 
@@ -445,13 +445,13 @@ print(f"equal to the token at the same place of any other window: {chance:.1%}")
 # Attention could find this, with a head that has learnt to look exactly h * w back. But why should it have to? The
 # prior gets it at the input. The input that predicts token `k` is a sum of
 #
-#     the token before it, the ones above and above right      from this tubelet-frame
+#     the token before it, the ones above and above right      from this latent frame
 #     place                                                    a learnt vector for each of the h * w places
-#     context                                                  what stood here, and around, one tubelet-frame ago and earlier
+#     context                                                  what stood here, and around, one latent frame ago and earlier
 #
-# The context begins as the embedding of the token at this place, one tubelet-frame ago. A small convolutional network,
+# The context begins as the embedding of the token at this place, one latent frame ago. A small convolutional network,
 # `Prior.contexts`, adds what stood around it and before; it may have no blocks, and then the token is all there is. It
-# looks at whole tubelet-frames, and what it says about a place is handed to the *same place of the next tubelet-frame*.
+# looks at whole latent frames, and what it says about a place is handed to the *same place of the next latent frame*.
 # Within a frame it is not causal at all: the vector at the first place knows the last. Is the whole still causal?
 
 # %%
@@ -467,7 +467,7 @@ for backend in available_backends("cpu"):
 
 # %% [markdown]
 # `own=1` is the stricter question: state `k` predicts token `k`, so it must not know that token either. It is causal
-# because of the shift by a whole tubelet-frame: when the first token of a frame is to be predicted, every token that
+# because of the shift by a whole latent frame: when the first token of a frame is to be predicted, every token that
 # its context has looked at is there.
 #
 # All parts are there now. Put together by hand: inputs, layers, norm, head.
@@ -479,7 +479,7 @@ with torch.no_grad():
     for layer in small.layers:
         x = layer_by_hand(x, layer, small.slopes)
     bits = small.head.nll_bits(small.norm(x), toy).view(indices.shape)
-    print("the whole prior by hand as vg's:", torch.allclose(bits, small.bits(indices), atol=1e-4))
+    print("the whole prior by hand as vg's:", torch.allclose(bits, small.nll_bits(indices), atol=1e-4))
 
 # %% [markdown]
 # ## Keys and values are kept
@@ -526,7 +526,7 @@ print(
 #
 # Three baselines, each a way to predict without learning anything: all codes equally likely; codes as often as they
 # occur in the training shots (*unigram*); and *copy*: with the probability counted in the training shots the token of one
-# tubelet-frame back again, else any code as often as it occurs. A model that does not beat copying has learnt
+# latent frame back again, else any code as often as it occurs. A model that does not beat copying has learnt
 # that the film stands still. `measure` gives the same for a model.
 
 
@@ -584,7 +584,7 @@ print(f"{sum(p.numel() for p in prior.parameters()) / 1e6:.1f} million weights, 
 
 # %%
 # NBVAL_IGNORE_OUTPUT
-short = profile().pick(smoke=2, laptop=3, gpu=3)  # tubelet-frames
+short = profile().pick(smoke=2, laptop=3, gpu=3)  # latent frames
 short_width, short_depth = profile().pick(smoke=(32, 1), laptop=(128, 4), gpu=(128, 4))
 steps = profile().pick(smoke=2, laptop=120, gpu=1500)
 short_windows = cache.windows(short, shots=train)
@@ -628,13 +628,13 @@ show.curves(
 )
 
 # %% [markdown]
-# Read the curves in pairs. *No context* against its twin with context: what the convolutions over earlier tubelet-frames
-# save. (The token at the same place one tubelet-frame back is still added to the input in both.) *Plain* against *two
+# Read the curves in pairs. *No context* against its twin with context: what the convolutions over earlier latent frames
+# save. (The token at the same place one latent frame back is still added to the input in both.) *Plain* against *two
 # scales* without context: what far-seeing heads save beyond that token. The same pair with context: is there anything left
 # for them to save? With so few steps a tenth of a bit between two runs is within what another seed would change; ask for
 # more steps before you believe it.
 #
-# In the run stored here the two scales save nothing. The table above says why: these windows are three tubelet-frames
+# In the run stored here the two scales save nothing. The table above says why: these windows are three latent frames
 # long, and one of the four plain heads sees as far. The course keeps them, since they cost nothing, for longer windows
 # and larger grids.
 #
@@ -647,13 +647,13 @@ show.curves(
 # they are drawn, so that no view is seen twice.) To your eye all that is one film. To the prior a few
 # pixels to the side are other tokens. Its labels say more than one vector can, too (notebook 08). The card of the shipped
 # weights says how they came about, and what they reached on the shots that were held out: in windows of 32 frames, and in
-# whole shots, where the first tubelet-frame, which has nothing to go on, is a smaller part.
+# whole shots, where the first latent frame, which has nothing to go on, is a smaller part.
 
 # %%
 # NBVAL_IGNORE_OUTPUT
 shipped = checkpoints.load("prior-64", device=device())
 card = checkpoints.card("prior-64")
-print({name: card.config[name] for name in ("width", "depth", "heads", "context", "positions", "scenes")})
+print({name: card.config[name] for name in ("width", "depth", "heads", "context", "positions", "num_labels")})
 print(f"{sum(p.numel() for p in shipped.parameters()) / 1e6:.1f} million weights")
 for name in ("seconds", "batch", "window_in_tubelet_frames"):
     print(f"{name}: {card.facts.get(name, 'not on the card')}")
@@ -667,9 +667,9 @@ for part, points in card.facts["validation_bits"].items():
 show.curves(parts, "the two parts of its training", y="bits a token, validation")
 
 # %% [markdown]
-# Now the same measure for everyone: bits a token on the validation windows. The first tubelet-frame of a window has
+# Now the same measure for everyone: bits a token on the validation windows. The first latent frame of a window has
 # nothing before it, and copying cannot help there; so the second column leaves it out. The
-# curves then follow the bits through the window: its first tubelet-frame is the scene itself, drawn from nothing; later
+# curves then follow the bits through the window: its first latent frame is the scene itself, drawn from nothing; later
 # ones are changes.
 
 # %%
@@ -681,7 +681,7 @@ everyone = {
     "trained above": measure(trained.model, truth),
     "shipped": measure(shipped, truth),
 }
-print(f"{'':>14}  bits a token  after the first tubelet-frame  share of the raw bits")
+print(f"{'':>14}  bits a token  after the first latent frame  share of the raw bits")
 for name, bits in everyone.items():
     mean, later = float(bits.mean()), float(bits[:, 1:].mean())
     print(f"{name:>14} {mean:13.2f} {later:30.2f} {mean / math.log2(codes):22.1%}")
@@ -692,11 +692,11 @@ show.bars(learnt, "validation shots", "bits a token", baselines=means)
 # %%
 # NBVAL_IGNORE_OUTPUT
 by_frame = {name: bits.mean((0, 2, 3)).tolist() for name, bits in everyone.items() if name != "uniform"}
-show.curves(by_frame, "bits by place in the window", x="tubelet-frame of the window", y="bits a token")
+show.curves(by_frame, "bits by place in the window", x="latent frame of the window", y="bits a token")
 
 # %% [markdown]
-# And where in the picture? Left, how often a place holds the token of one tubelet-frame back. Right, what the shipped
-# prior pays there, first tubelet-frames left out. Are the dear places the ones that change? Then the same for one clip, in time: what surprises the prior lights up.
+# And where in the picture? Left, how often a place holds the token of one latent frame back. Right, what the shipped
+# prior pays there, first latent frames left out. Are the dear places the ones that change? Then the same for one clip, in time: what surprises the prior lights up.
 
 # %%
 # NBVAL_IGNORE_OUTPUT
@@ -726,7 +726,7 @@ show.player({"a validation shot": clip, "surprise": surprise[None, :, : clip.sha
 # ALiBi was invented so that a model can read on beyond the length it was trained on. Does it, here? The test: take
 # long windows of validation shots, and show each model one, two and, where shots are long enough, four times its training
 # length of them. To be
-# fair, look at **the same tokens each time**: those of the last tubelet-frame, with more and more past before them. A
+# fair, look at **the same tokens each time**: those of the last latent frame, with more and more past before them. A
 # model that can use more past pays less; one that is thrown off by positions it has never seen pays more.
 #
 # The learned positions exist up to four times the length, but beyond the first quarter they were never trained. All of
@@ -756,7 +756,7 @@ long_short, long_shipped = long_windows(short), long_windows(trained_on)
 contest = {name: (runs[name].model, long_short, short) for name in ("two scales", "plain", "learned")}
 contest["shipped"] = (shipped, long_shipped, trained_on)
 by_length = {}
-print(f"{'':>12}  times the training length: bits of the last tubelet-frame (of the whole window)")
+print(f"{'':>12}  times the training length: bits of the last latent frame (of the whole window)")
 for name, (model, indices, base) in contest.items():
     bits = {n // base: measure(model, indices[:, -n:]) for n in lengths_of(base)}
     by_length[name] = bits
@@ -774,7 +774,7 @@ for name, by_times in by_length.items():
 for n in lengths_of(short):
     right_panel.axvline(n + 0.5, color="#8a8a8a", linestyle=":", linewidth=1.2)
 left.set(title="the same tokens, with more past", xlabel="times the training length", ylabel="bits a token")
-right_panel.set(title="along the longest windows", xlabel="tubelet-frame of the window")
+right_panel.set(title="along the longest windows", xlabel="latent frame of the window")
 left.legend()
 plt.show()
 
@@ -817,7 +817,7 @@ for name, seen in {"raw": raw, "as it is used": store}.items():
     indices = val_tokens(seen)
     stay = float((indices[:, 1:] == indices[:, :-1]).float().mean())
     bits = measure(shipped, indices)[:, 1:].mean()
-    print(f"{name:>14}: {stay:.1%} of the tokens stay, {float(bits):.2f} bits a token after the first tubelet-frame")
+    print(f"{name:>14}: {stay:.1%} of the tokens stay, {float(bits):.2f} bits a token after the first latent frame")
 
 # %% [markdown]
 # ## Scenes
@@ -835,11 +835,11 @@ wrong_scene = torch.where(scene == scene[0], scene[-1], scene[0])
 for name, label in {"not told": None, "told": scene, "told the wrong one": wrong_scene}.items():
     bits = measure(trained.model, seen, label)
     print(
-        f"{name:>18}: first tubelet-frame {float(bits[:, 0].mean()):.2f} bits a token, later {float(bits[:, 1:].mean()):.2f}"
+        f"{name:>18}: first latent frame {float(bits[:, 0].mean()):.2f} bits a token, later {float(bits[:, 1:].mean()):.2f}"
     )
 
 # %% [markdown]
-# A label should help most where there is nothing else to go by: in the first tubelet-frame. Later the tokens
+# A label should help most where there is nothing else to go by: in the first latent frame. Later the tokens
 # themselves say which scene it is. After so short a training the differences may be small. One vector for a whole scene
 # cannot say what stands where; notebook 08 has a label that can.
 #
@@ -985,8 +985,8 @@ print(check_leak_test(my_leak_test))
 # </details>
 #
 # ### 4. The bits of copying (medium, 15 minutes)
-# With probability `p` the token is the one at the same place one tubelet-frame back, otherwise any of `codes` codes, all
-# equally likely. Return the bits of each token of `indices` (B, t, h, w) from the second tubelet-frame on: (B, t - 1, h, w).
+# With probability `p` the token is the one at the same place one latent frame back, otherwise any of `codes` codes, all
+# equally likely. Return the bits of each token of `indices` (B, t, h, w) from the second latent frame on: (B, t - 1, h, w).
 
 
 # %%
@@ -1002,7 +1002,7 @@ def check_copy_bits(function):
         return "not yet: my_copy_bits returns None"
     made = torch.as_tensor(made).float()
     if made.shape != right.shape:
-        return f"got {tuple(made.shape)}, expected {tuple(right.shape)}: the first tubelet-frame has nothing to copy"
+        return f"got {tuple(made.shape)}, expected {tuple(right.shape)}: the first latent frame has nothing to copy"
     if torch.allclose(made, right, atol=1e-5):
         return "right"
     if torch.allclose(made[0, 0], torch.ones(1, 1), atol=1e-5):
@@ -1030,11 +1030,11 @@ print(check_copy_bits(my_copy_bits))
 # - Causal attention is a weighted average of the past. Loops, `einsum` and every kernel give the same numbers.
 # - Whether a model reads the future is a matter of a test, not of the loss: change token `k`, nothing before it may move.
 # - A layer is attention and an MLP, each added to what came in. The prior is inputs, layers, a last norm and a head.
-# - ALiBi fades keys with distance. In a flattened video one tubelet-frame back is h * w positions away; half of the heads
-#   count distance in tubelet-frames.
+# - ALiBi fades keys with distance. In a flattened video one latent frame back is h * w positions away; half of the heads
+#   count distance in latent frames.
 # - Digits predicted one after another give every code an exact probability, at the price of a few dozen outputs.
-# - Much of the next tubelet-frame, more than half of the digits, is the last one: hand it to the network at the input,
-#   shifted by a whole tubelet-frame, and it stays causal.
+# - Much of the next latent frame, more than half of the digits, is the last one: hand it to the network at the input,
+#   shifted by a whole latent frame, and it stays causal.
 # - A prior is judged in bits a token on shots that it has not seen, beside uniform, unigram and copying.
 # - More past than in training: compare the same tokens, and tell "not harmed" from "of use".
 #

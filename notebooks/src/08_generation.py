@@ -70,8 +70,8 @@ span, grid, window = tokenizer.tubelet[0], prior.grid, prior_card.facts["window_
 # %%
 # NBVAL_IGNORE_OUTPUT
 print(f"a token: {tokenizer.tubelet} frames, rows, columns; one of {math.prod(prior.levels):,} codes, {prior.levels}")
-print(f"a tubelet-frame: {grid[0]} x {grid[1]} = {prior.tokens_per_frame} tokens for {span} frames")
-print(f"trained on windows of {window} tubelet-frames, {window * span} frames; {prior.config.num_labels} scene labels")
+print(f"a latent frame: {grid[0]} x {grid[1]} = {prior.tokens_per_frame} tokens for {span} frames")
+print(f"trained on windows of {window} latent frames, {window * span} frames; {prior.config.num_labels} scene labels")
 for name, value in prior_card.facts["metrics"].items():
     if name != "generated":  # measured further down, on the same clips
         print(f"    {name:42} {value}")
@@ -81,7 +81,7 @@ for name, value in prior_card.facts["metrics"].items():
 # prior have learned from; validation shots neither has seen. A continuation of a training shot can be memory. A
 # continuation of a validation shot cannot, so wherever one is shown below, the other stands beside it.
 #
-# The cell ends with a few amounts for the whole notebook. A prompt has 16 frames, two tubelet-frames; a continued clip has
+# The cell ends with a few amounts for the whole notebook. A prompt has 16 frames, two latent frames; a continued clip has
 # `TOTAL` frames, the prompt included. `SAMPLING` are the knobs used wherever nothing else is said, those of
 # `vg.sampling.sampling_defaults`, which were settled by measurement for each of the two priors: set your own in this cell and run again.
 
@@ -97,7 +97,7 @@ print(f"{len(train_shots)} training shots, {len(val_shots)} validation shots")
 if not same_film:
     print("The prior was trained on another film: to it, every shot here is a validation shot.")
 
-GIVEN = 2  # tubelet-frames of a prompt
+GIVEN = 2  # latent frames of a prompt
 PROMPT = GIVEN * span  # frames of a prompt
 TOTAL = profile().pick(smoke=PROMPT + span, laptop=48, gpu=48)
 NEW = TOTAL - PROMPT
@@ -234,7 +234,7 @@ plt.show()
 # ## The past as a guide
 #
 # One more knob. The prior learned from windows that begin anywhere in a shot. So it knows two answers to every question:
-# what comes here after all that was, and what would come here if this tubelet-frame were the first. The second knows
+# what comes here after all that was, and what would come here if this latent frame were the first. The second knows
 # cartoons in general; only the first has seen this clip. *History guidance* (arXiv:2502.06764; for text,
 # arXiv:2305.14739) goes from the second towards the first, and beyond it:
 #
@@ -242,13 +242,13 @@ plt.show()
 #
 # At 1 that is the prior itself. Above 1, whatever the past makes likelier becomes likelier still: the ear that was there
 # a moment ago, and also the step that follows a step. Here is one digit in the middle of a video: the token at place 100
-# of the third tubelet-frame.
+# of the third latent frame.
 
 # %%
 # NBVAL_IGNORE_OUTPUT
 digits = prior.digits(tokenizer.encode(val_clip[:, :, : PROMPT + span].to(device())))  # (1, L, digits)
 place = 100
-first = GIVEN * prior.tokens_per_frame  # the third tubelet-frame begins here
+first = GIVEN * prior.tokens_per_frame  # the third latent frame begins here
 with torch.no_grad():
     with_past = prior.head.logits[0](prior.hidden(digits)[0, first + place])
     without = prior.head.logits[0](prior.hidden(digits[:, first:])[0, place])
@@ -264,8 +264,8 @@ plt.show()
 # ## The whole loop
 #
 # All that is missing is the loop. `DecodeState` keeps keys and values of the tokens so far, so each step computes one
-# position only. A second state is emptied before every tubelet-frame, so it never sees earlier ones. `roll` also notes how
-# long each tubelet-frame takes. It must give the very tokens that `vg.sampling.generate_tokens` gives.
+# position only. A second state is emptied before every latent frame, so it never sees earlier ones. `roll` also notes how
+# long each latent frame takes. It must give the very tokens that `vg.sampling.generate_tokens` gives.
 
 
 # %%
@@ -285,7 +285,7 @@ def chooser(noise, temperature=1.0, top_k=None, top_p=None, history=1.0):
 
 
 def roll(tokens, frames, seed, window=None, history=1.0, **options):
-    """Continue tokens (1, t, h, w) to ``frames`` tubelet-frames; also the seconds that each new one took."""
+    """Continue tokens (1, t, h, w) to ``frames`` latent frames; also the seconds that each new one took."""
     draws, state, forgetful = torch.Generator().manual_seed(seed), DecodeState(), DecodeState()
     fresh = digits = prior.digits(tokens)  # (1, L, digits)
     reach, seconds, start = window and window * prior.tokens_per_frame, [], time.perf_counter()
@@ -320,18 +320,18 @@ print("the prompt is still there:", torch.equal(rolled[:, :GIVEN], tokens))
 # operations; with more rows it takes only a little longer. So most steps can be saved, and not one token changes.
 #
 # The noise of every token is drawn beforehand. So a token is a *function* of the tokens before it: give it the same past, and
-# it comes out the same. Now **guess** the next `width` tokens, at first those one tubelet-frame back. **Read** past and guesses in
+# it comes out the same. Now **guess** the next `width` tokens, at first those one latent frame back. **Read** past and guesses in
 # one pass, as in training. **Draw** each token again, with its own noise. The first one is right, for all that it depends on was
 # known. If it equals its guess, the second one is right as well, and so on, up to and including the first that differs
 # from its guess. Keep these. The ones behind it saw a wrong past: they are the next guesses, and usually better ones.
 #
-# This is speculative Jacobi decoding (arXiv:2410.01699, with shared noise arXiv:2510.24211). By hand, for one tubelet-frame:
+# This is speculative Jacobi decoding (arXiv:2410.01699, with shared noise arXiv:2510.24211). By hand, for one latent frame:
 
 
 # %%
 @torch.no_grad()
 def draw_frame(tokens, seed, width, history=1.0, **options):
-    """The tubelet-frame after tokens (1, t, h, w): its digits (h * w, digits), and how many tokens each pass kept."""
+    """The latent frame after tokens (1, t, h, w): its digits (h * w, digits), and how many tokens each pass kept."""
     past = prior.digits(tokens)  # (1, L, digits)
     shape = prior.tokens_per_frame, len(prior.levels), max(prior.levels)
     noise = torch.rand(shape, generator=torch.Generator().manual_seed(seed)).to(device())
@@ -383,7 +383,7 @@ plt.show()
 # A token is kept only if every token before it is final, so it was drawn from the very past that the plain loop would have had,
 # with the same noise. The width decides how many are *tried* a pass. A pass with 64 rows costs a few times what one with a
 # single row does, since the weights are fetched once for all of them, and it keeps more tokens than that. A prior that could not be
-# guessed at all would keep one token a pass and gain nothing: the first tubelet-frame of a video, which has none before it, is nearly so.
+# guessed at all would keep one token a pass and gain nothing: the first latent frame of a video, which has none before it, is nearly so.
 #
 # </details>
 #
@@ -527,7 +527,7 @@ show.strip(futures, every=6, scale=1)
 # about to write. In training only the film as it is had labels, the number of its shot, and in four of five windows; its
 # views from nearer, backwards and in a mirror came without, for there things stand elsewhere.
 #
-# By hand on a toy: three places, one digit of five values (codes -1, -0.5, 0, 0.5, 1), two tubelet-frames.
+# By hand on a toy: three places, one digit of five values (codes -1, -0.5, 0, 0.5, 1), two latent frames.
 
 # %%
 toy_prior = Prior(PriorConfig(levels=(5,), grid=(1, 3), width=8, depth=1, heads=2, num_labels=2, layouts=True))
@@ -557,7 +557,7 @@ if max(scenes) >= prior.config.num_labels:
 
 def cost_by_label(model, clip, *labels):
     """Bits a token of tokens (1, t, h, w), told each of the labels; -1 is none."""
-    return [float(model.bits(clip, torch.tensor([label], device=device())).mean()) for label in labels]
+    return [float(model.nll_bits(clip, torch.tensor([label], device=device())).mean()) for label in labels]
 
 
 for mine, other in (scenes, scenes[::-1]):
@@ -611,26 +611,26 @@ for scene in scenes[:amount]:
 #
 # ## Longer than any training clip
 #
-# The prior was trained on windows of a few tubelet-frames. ALiBi has no last position, so nothing stops the loop there.
+# The prior was trained on windows of a few latent frames. ALiBi has no last position, so nothing stops the loop there.
 # Two things do change. Each new token attends to all before it, so a token takes longer and longer, unless `window` bounds
 # how far back it looks: older keys and values are then dropped. And whatever goes wrong stays in the past that
 # everything after it reads. Four times the training window, with the bound and without: seconds for each
-# tubelet-frame, frames, and motion beside the film's mean. Does it die down, does it boil over, or does it hold?
+# latent frame, frames, and motion beside the film's mean. Does it die down, does it boil over, or does it hold?
 
 # %%
 # NBVAL_IGNORE_OUTPUT
-length = profile().pick(smoke=GIVEN + 2, laptop=4 * window, gpu=4 * window)  # tubelet-frames
+length = profile().pick(smoke=GIVEN + 2, laptop=4 * window, gpu=4 * window)  # latent frames
 bounded, seconds_bounded = roll(tokens, length, seed=0, window=window, **SAMPLING)
 unbounded, seconds_unbounded = roll(tokens, length, seed=0, **SAMPLING)
 timing = {
-    f"looks back {window} tubelet-frames": list(enumerate(seconds_bounded, GIVEN)),
+    f"looks back {window} latent frames": list(enumerate(seconds_bounded, GIVEN)),
     "looks back to the start": list(enumerate(seconds_unbounded, GIVEN)),
 }
 rate = (length - GIVEN) * prior.tokens_per_frame / sum(seconds_bounded)
 print(
     f"{length * span} frames, {length * span / store.fps:.0f} seconds of film; {rate:.0f} tokens a second with the bound"
 )
-display(show.curves(timing, "time of each tubelet-frame", x="tubelet-frame", y="seconds"))
+display(show.curves(timing, "time of each latent frame", x="latent frame", y="seconds"))
 
 long = {"looks back a window": tokenizer.decode(bounded)[0].cpu(), "to the start": tokenizer.decode(unbounded)[0].cpu()}
 display(show.strip({name: marked(clip, PROMPT) for name, clip in long.items()}, every=2 * span, scale=1))
@@ -639,11 +639,11 @@ ahead = {}
 for name, clip in long.items():
     change = (clip[:, 1:] - clip[:, :-1]).abs().mean((0, 2, 3)) * 127.5  # (T - 1,)
     ahead[name] = [float(part.mean()) for part in change.split(span)]
-show.curves(ahead, "motion in a long video", x="tubelet-frame", y="grey levels a frame", baselines=film_moves)
+show.curves(ahead, "motion in a long video", x="latent frame", y="grey levels a frame", baselines=film_moves)
 
 # %% [markdown]
 # In the run stored here motion dies down, with the bound and without: from what the tokenizer passes of the film's to about
-# a quarter of that after 16 seconds. Standing still is what each tubelet-frame that stands still makes likelier.
+# a quarter of that after 16 seconds. Standing still is what each latent frame that stands still makes likelier.
 #
 # ## The knobs on one prompt
 #
@@ -656,7 +656,7 @@ show.curves(ahead, "motion in a long video", x="tubelet-frame", y="grey levels a
 # %%
 # NBVAL_IGNORE_OUTPUT
 def bits_by_frame(indices):
-    """Mean bits a token in each tubelet-frame, (t,), as the prior sees it."""
+    """Mean bits a token in each latent frame, (t,), as the prior sees it."""
     return torch.cat([prior.nll_bits(part) for part in indices.split(4)]).mean((0, 2, 3)).cpu()
 
 
@@ -751,16 +751,16 @@ for k, values in enumerate(zip(*columns)):
 #     free-running       true  true  mine  mine  ?        each draw sees the draws before it
 #
 # So put them side by side, with the same noise and the same knobs. Teacher forcing needs no loop: one pass gives all hidden
-# states. (With history above 1, a second pass, each tubelet-frame alone, gives the states without a past.)
+# states. (With history above 1, a second pass, each latent frame alone, gives the states without a past.)
 
 
 # %%
 @torch.no_grad()
 def teacher_forced(truth, given, seed, **options):
-    """Each token after ``given`` tubelet-frames drawn from the prior given the true past: (B, t, h, w)."""
+    """Each token after ``given`` latent frames drawn from the prior given the true past: (B, t, h, w)."""
     skip, shape = given * prior.tokens_per_frame, (len(prior.levels), max(prior.levels))
     hidden = torch.cat([prior.hidden(prior.digits(part))[:, skip:] for part in truth.split(4)])  # (B, L, D)
-    if options.get("history", 1.0) != 1.0:  # and what is said of each tubelet-frame without its past
+    if options.get("history", 1.0) != 1.0:  # and what is said of each latent frame without its past
         alone = [prior.hidden(prior.digits(truth[:, k : k + 1])) for k in range(given, truth.shape[1])]
         hidden = torch.cat([hidden, torch.cat(alone, dim=1)])
     noise = []
@@ -795,31 +795,31 @@ show.player(side_by_side, fps=store.fps, scale=2)
 # tokens do not know of each other, so it may look rough where the model hesitates.) The free-running one is the real
 # thing. The fourth is the baseline that any moving continuation has to be measured against: the last frame, copied.
 #
-# How errors grow: the mean absolute difference from the film in each tubelet-frame, over all clips of the sheet. The
+# How errors grow: the mean absolute difference from the film in each latent frame, over all clips of the sheet. The
 # tokenizer's own error is the floor. If free-running lies above the copied frame, that need not be bad: a figure that moves
 # differently from the film is farther from it than one that stands still. But it must not run away.
 
 
 # %%
 def error_by_frame(video):
-    """Distance from the film in each new tubelet-frame: [(frame, grey levels), ...]."""
+    """Distance from the film in each new latent frame: [(frame, grey levels), ...]."""
     error = (video - true_clips).abs().mean((0, 1, 3, 4))[PROMPT:] * 127.5  # (NEW,)
     return [(PROMPT + span * k + span // 2, float(part.mean())) for k, part in enumerate(error.split(span))]
 
 
 made = {"free-running": free, "teacher-forced": forced, "last frame, copied": copied, "tokenizer alone": smooth}
 errors = {name: error_by_frame(video) for name, video in made.items()}
-print("tubelet-frames compared:", {len(points) for points in errors.values()} == {NEW // span})
+print("latent frames compared:", {len(points) for points in errors.values()} == {NEW // span})
 
 show.curves(errors, "distance from the film", x="frame", y="grey levels")
 
 # %% [markdown]
 # The same in tokens: the share that equals the film's. A code has several digits, and a neighbouring code draws nearly the
-# same, so digits are counted too. *Copied* repeats the last tubelet-frame of the prompt. If it matches more often than
+# same, so digits are counted too. *Copied* repeats the last latent frame of the prompt. If it matches more often than
 # what is drawn, that does not make it the better prediction: a draw hits the film's token only as often as that token is
 # probable, and most of what might happen next does not. How good the probabilities are, bits say (notebook 07).
 #
-# And as the prior sees it: what do its own tokens cost, tubelet-frame by tubelet-frame, beside the film's? A line that falls
+# And as the prior sees it: what do its own tokens cost, latent frame by latent frame, beside the film's? A line that falls
 # tells of a video that becomes ever simpler; one that climbs away from the film's, of one that leaves what the prior
 # knows. (With a temperature below 1 or top-p some bits are saved from the start: that gap is the knobs' doing.)
 
@@ -841,7 +841,7 @@ for name, indices in made.items():
     print(f"{name + ', digits':26}" + "".join(f"{float(x):13.3f}" for x in parts))
 
 cost = {"free-running": bits_by_frame(free_tokens).tolist(), "the film's tokens": bits_by_frame(true_tokens).tolist()}
-show.curves(cost, "what the tokens cost", x="tubelet-frame (the first two are the prompt)", y="bits a token")
+show.curves(cost, "what the tokens cost", x="latent frame (the first two are the prompt)", y="bits a token")
 
 # %% [markdown]
 # ### Why: a past with mistakes in it
@@ -1019,7 +1019,7 @@ for name, options in ways.items():
 #
 # ## At 128 pixels
 #
-# The larger pair has four patches in each token (notebook 05), so a tubelet-frame is 256 tokens here too; but each has 24
+# The larger pair has four patches in each token (notebook 05), so a latent frame is 256 tokens here too; but each has 24
 # digits instead of three, and where the past guides it is read twice, so a token takes longer. The prompts are the
 # beginnings of two validation shots and two training shots: the first of each that are long enough. In the first row of
 # three the past guides; the second is the prior as it is, at temperature 1 and top-p 0.97 (each with the temperature and
@@ -1059,7 +1059,7 @@ chosen = [laid_out[i] for i in draws[: profile().pick(smoke=1, laptop=4, gpu=4)]
 begins = large_prior.layouts[torch.tensor(chosen) + 1].view(len(chosen), 1, *large_prior.grid, -1)
 with torch.no_grad():
     drawn = large.reconstruct(begins).clamp(-1, 1).cpu()
-options = {"batch": len(chosen), "scene": chosen, "guidance": 2.0, "progress": False, **sampling_defaults(large_prior)}
+options = {"batch": len(chosen), "label": chosen, "guidance": 2.0, "progress": False, **sampling_defaults(large_prior)}
 told = generate(large_prior, large, frames=NEW, seed=0, **options).cpu()
 names = checkpoints.card("prior-128").facts["scenes"]
 rows = {}
@@ -1069,7 +1069,7 @@ for label, layout, clip in zip(chosen, drawn, told):
 show.strip(rows, every=12, scale=1)
 
 # %% [markdown]
-# What is the label worth? Bits a token of the first tubelet-frame, which has no past to go on: with the shot's own label,
+# What is the label worth? Bits a token of the first latent frame, which has no past to go on: with the shot's own label,
 # with none, and with another's. The shots are training shots, for only they have a layout. So this is memory, not
 # foresight: from a label the prior plays a place that it knows. Compare the clips with the nearest training clips, as
 # above, beside the distance of real unseen clips: the place is the film's, and how much of the motion is new?
@@ -1077,7 +1077,7 @@ show.strip(rows, every=12, scale=1)
 # %%
 # NBVAL_IGNORE_OUTPUT
 if len(large_store.shots) == large_prior.config.num_labels:  # the film it was trained on
-    print("bits a token, first tubelet-frame        own label    none   another's")
+    print("bits a token, first latent frame        own label    none   another's")
     for label, other in zip(chosen, chosen[1:] + chosen[:1]):
         begin = large_store.shots[label][0]
         first = large.encode(large_store.clip(begin, begin + span).to(device()))
@@ -1114,7 +1114,7 @@ wanted = profile().pick(smoke=PROMPT + span, laptop=32, gpu=32)  # frames
 
 def make(seed, temperature, top_p, history, start, scene):
     scene = None if scene < 0 else scene
-    options = {"temperature": temperature, "top_p": top_p, "history": history, "scene": scene, "progress": False}
+    options = {"temperature": temperature, "top_p": top_p, "history": history, "label": scene, "progress": False}
     begun = starts[start]
     clip = generate(prior, tokenizer, begun, frames=wanted, seed=seed, **options)
     given = 0 if begun is None else -(-begun.shape[2] // span) * span  # a still fills its tubelets
@@ -1129,7 +1129,7 @@ show.explorer(make, seed=(0, 20, 1, 0), **sliders, start=list(starts), label=lab
 # %% [markdown]
 # ## A live screen
 #
-# Drawing is faster than playing, so there need be no waiting. Press play: the next tubelet-frame is drawn while this one is
+# Drawing is faster than playing, so there need be no waiting. Press play: the next latent frame is drawn while this one is
 # shown, without an end. What you change takes effect at the next one. The line at the bottom says how fast it draws. The screen stops
 # with its button, when the cell is run again, or with the kernel's interrupt. (On a static page there is only its first frame.)
 
@@ -1157,7 +1157,7 @@ for path in kept:
 #
 # - *Blur.* Is the first new frame as sharp as the last given one? Part of any blur is the tokenizer's: compare
 #   "tokenizer alone" in the figure of distances.
-# - *Freezing.* Does motion die down after some tubelet-frames? Standing still is the safest bet wherever backgrounds fill
+# - *Freezing.* Does motion die down after some latent frames? Standing still is the safest bet wherever backgrounds fill
 #   most of the picture, and a low temperature or a small top-p makes it safer still.
 # - *Dissolving.* Do limbs or faces melt when they move fast? A tubelet of eight frames has little room for fast motion.
 # - *Seams.* Do edges break where two tubelets meet, in space or every eighth frame?
@@ -1209,7 +1209,7 @@ print(check_min_p(min_p))
 # </details>
 #
 # **2. How surprising is a future?** (10 minutes). Write `future_bits(tokens, given)`: the mean bits a token of what comes after
-# the first `given` tubelet-frames, one number for each clip of `(B, t, h, w)`.
+# the first `given` latent frames, one number for each clip of `(B, t, h, w)`.
 
 
 # %%
@@ -1232,7 +1232,7 @@ def check_future_bits(function):
     if torch.allclose(got, each[:, GIVEN:].sum((1, 2, 3)), rtol=1e-4):
         return "that is bits a clip; divide by the number of tokens"
     right = torch.allclose(got, each[:, GIVEN:].mean((1, 2, 3)), atol=1e-4)
-    return "right" if right else "another number: is it the mean over t, h and w of the tubelet-frames from given on?"
+    return "right" if right else "another number: is it the mean over t, h and w of the latent frames from given on?"
 
 
 print(check_future_bits(future_bits))

@@ -57,7 +57,7 @@ def new_clips(
     for k, part in enumerate(tqdm(given.split(16), desc="generating", unit="batch")):
         how = {"seed": 16 * k, "progress": False, **options}
         if part.ndim == 1:
-            how |= {"batch": len(part), "scene": part.tolist()}
+            how |= {"batch": len(part), "label": part.tolist()}
             made.append(generate(prior, tokenizer, None, frames, **how).cpu())
         else:
             video = generate(prior, tokenizer, part, part.shape[2] + frames, **how)

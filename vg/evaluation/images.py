@@ -47,8 +47,8 @@ def autoencoder_facts(model: VQVAE | VQVAE2, images: Images) -> dict:
     """
     truth = images.test.take(range(len(images.test)))
     indices = [_grids(model.encode(part.to(device()))) for part in truth.split(250)]
-    made = torch.cat([model.decode(*part).cpu() for part in indices])
-    bits = model.bits(tuple(truth.shape[2:]))
+    made = torch.cat([model.decode(part if isinstance(model, VQVAE2) else part[0]).cpu() for part in indices])
+    bits = model.raw_bits(tuple(truth.shape[2:]))
     simple = pca_images(images.train, truth, round(bits / 8), bits=8)
     facts = {
         "images": len(truth),

@@ -63,7 +63,7 @@ def tokenizer_facts(
     codes, stable = _codes(tokenizer, store)
     size = math.prod(tokenizer.patch_levels if grouped else tokenizer.levels)
     tokens = tokenizer.encode(truth[:1].to(where))
-    bits = tokenizer.bits(*tokens.shape[1:]) if grouped else tokens.numel() * tokenizer.quantizer.bits_per_code
+    bits = tokenizer.raw_bits(tuple(truth.shape[2:]))
     facts = {
         "clips": len(truth),
         "measured_on": "grey" if truth.shape[1] == 1 else "R, G and B alike",

@@ -54,9 +54,9 @@ def train_images(run: Run) -> Part:
     def evaluate(model: nn.Module) -> dict[str, float]:
         if isinstance(model, VAE):
             generator = torch.Generator().manual_seed(0)
-            bits = torch.cat([model.bits(part.to(device()), generator).cpu() for part in few])
+            bits = torch.cat([model.bits_per_dim(part.to(device()), generator).cpu() for part in few])
             return {"test bits per dim": float(bits.mean())}
-        made = [model.reconstruct(model.quantize(part.to(device()))[0]).cpu() for part in few]
+        made = [model.reconstruct(model.quantize(part.to(device())).codes).cpu() for part in few]
         return {"test PSNR": float(psnr(torch.cat(made), torch.cat(few)).mean())}
 
     trained = run.fit(model.to(device()), loss, image_batches(images.train, experiment.batch), recipe, evaluate)
@@ -79,7 +79,7 @@ def _train_prior(run: Run, images: Images) -> Part:
     few = [part[: FEW // 2].long().to(device()) for part in (*held, images.test.labels)]
 
     def evaluate(model: TwoLevelPrior) -> dict[str, float]:
-        above, below = model.bits(*few)
+        above, below = model.nll_bits(*few)
         return {"top bits": float(above.mean()), "bottom bits": float(below.mean())}
 
     batches = image_prior_batches(top, bottom, images.train.labels, experiment.batch)

@@ -36,14 +36,14 @@ def tokenizer_loss(tokenizer: TubeletTokenizer | VideoAutoencoder, video: Tensor
     PSNR is its logarithm: with the root, a quiet clip weighs about as much as a wild one. Squared errors alone
     would spend nearly all bits on the wild.
     """
-    codes, _, *extra = tokenizer.quantize(video)  # the tubelet tokenizer's FSQ asks for nothing
-    error = squared_error(tokenizer.reconstruct(codes, video.shape[2:]), video)
-    return (error + 1e-4).sqrt().mean() + sum(extra)
+    quantized = tokenizer.quantize(video)
+    error = squared_error(tokenizer.reconstruct(quantized.codes, video.shape[2:]), video)
+    return (error + 1e-4).sqrt().mean() + quantized.loss
 
 
 def tubelet_loss(tokenizer: TubeletTokenizer, video: Tensor) -> Tensor:
     """Logarithm of each clip's root mean squared error, averaged: PSNR but for a factor and the sign."""
-    codes, _ = tokenizer.quantize(video)
+    codes = tokenizer.quantize(video).codes
     return _log_error(tokenizer.reconstruct(codes, video.shape[2:]), video)
 
 
@@ -58,7 +58,7 @@ def vae_loss(beta: float = 1.0) -> Loss:
     Both parts are sums over the image before they are divided by its size. With a mean over pixels and a sum over
     latents, as is often written, ``beta`` would be in effect as large as the image has numbers, and the latents empty.
     """
-    return lambda model, images: model.bits(images, beta=beta).mean()
+    return lambda model, images: model.bits_per_dim(images, beta=beta).mean()
 
 
 def image_tokenizer_loss(model: VQVAE | VQVAE2, images: Tensor) -> Tensor:
@@ -67,9 +67,9 @@ def image_tokenizer_loss(model: VQVAE | VQVAE2, images: Tensor) -> Tensor:
     The logarithm is PSNR but for a factor, so that a plain image weighs as much as a busy one (``tokenizer_loss``
     has the root without the logarithm: nearly the same).
     """
-    codes, _, extra = model.quantize(images)
-    error = (model.reconstruct(codes) - images).square().flatten(1).mean(1)
-    return (error + 2e-4).log().mean() / 2 + extra
+    quantized = model.quantize(images)
+    error = (model.reconstruct(quantized.codes) - images).square().flatten(1).mean(1)
+    return (error + 2e-4).log().mean() / 2 + quantized.loss
 
 
 def prior_loss(token_noise: float = 0.1, drop_label: float = 0.5) -> Loss:
@@ -105,7 +105,7 @@ def image_prior_loss(token_noise: float = 0.0, drop_label: float = 0.1) -> Loss:
 
     def loss(prior: TwoLevelPrior, batch: Tensor) -> Tensor:
         B, device = len(batch), batch.device
-        top, bottom, scene = batch.split([prior.top.frame, prior.bottom.frame, 1], dim=1)
+        top, bottom, scene = batch.split([prior.top.tokens_per_frame, prior.bottom.tokens_per_frame, 1], dim=1)
         truth = top.view(B, *prior.top.grid), bottom.view(B, *prior.bottom.grid)
         share = token_noise * torch.rand(B, 1, 1, device=device)
         shown = []

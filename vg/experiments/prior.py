@@ -86,8 +86,8 @@ def adapted(prior: Prior, cache: LatentCache) -> Prior:
     place = weights["place"].view(1, *old.grid, old.width).movedim(-1, 1)  # 1 D h w
     weights["place"] = F.interpolate(place, size=cache.grid, mode="bilinear").flatten(2)[0].T.contiguous()
     with torch.no_grad():  # the row of an unknown label; the others are as new
-        made.scene.weight[:1] = weights["scene.weight"][:1] if old.scenes else 0
-    weights = {name: value for name, value in weights.items() if name not in ("scene.weight", "layouts")}
+        made.label_embedding.weight[:1] = weights["label_embedding.weight"][:1] if old.num_labels else 0
+    weights = {name: value for name, value in weights.items() if name not in ("label_embedding.weight", "layouts")}
     made.load_state_dict(weights, strict=False)
     return made
 
@@ -108,7 +108,7 @@ def train_prior(run: Run) -> Part:
     held = validation_windows(cache, footage.val)
 
     def evaluate(model: Prior) -> dict[str, float]:
-        bits = [model.bits(some.to(device())) for some in held.split(4)]
+        bits = [model.nll_bits(some.to(device())) for some in held.split(4)]
         return {"validation bits a token": float(torch.cat(bits).mean())}
 
     fresh = fresh_views(footage.large, footage.train, tokenizer, footage.size, part.batch, window)

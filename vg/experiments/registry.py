@@ -13,7 +13,7 @@ from vg.experiments.config import (
     Sampling,
     TokenizerPart,
 )
-from vg.models import TubeletConfig, VAEConfig, VideoConfig, VQVAE2Config, VQVAEConfig
+from vg.models import QuantizerConfig, TubeletConfig, VAEConfig, VideoConfig, VQVAE2Config, VQVAEConfig
 from vg.training import Recipe
 
 SMALL = FilmData(size=(64, 64), colour=False)
@@ -56,11 +56,13 @@ _all = [
         Sampling(temperature=0.95, top_p=0.99, history=1.5, measured=None),
     ),
     # Both have about 1,000 codes for tokens of 4x8x8, the same networks, batches and steps, so that they compare.
-    _film("video-vqvae-64", "tokenizer", tokenizer=replace(CONV, model=VideoConfig(quantizer="vq", codebook=1024))),
+    _film(
+        "video-vqvae-64", "tokenizer", tokenizer=replace(CONV, model=VideoConfig(quantizer=QuantizerConfig("vq", 1024)))
+    ),
     _film(
         "video-fsqvae-64",
         "tokenizer",
-        tokenizer=replace(CONV, model=VideoConfig(quantizer="fsq", levels=(8, 5, 5, 5))),
+        tokenizer=replace(CONV, model=VideoConfig(quantizer=QuantizerConfig("fsq", levels=(8, 5, 5, 5)))),
     ),
     _film("film-features", "features"),
     ImageExperiment("vae-cifar10", VAEConfig(), replace(IMAGES, steps=1600, ema=0.998)),

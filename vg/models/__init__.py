@@ -3,7 +3,8 @@
 from vg.models.alibi import alibi_bias, alibi_slopes, two_scale_slopes
 from vg.models.attention_backends import attention, available_backends
 from vg.models.features import ClipFeatures, FeaturesConfig
-from vg.models.quantizers import FSQ, FSQ_LEVELS, VQ
+from vg.models.quantizers import FSQ, FSQ_LEVELS, VQ, QuantizerConfig
+from vg.models.tokenizer import Quantized, Tokenizer
 from vg.models.transformer import Prior, PriorConfig
 from vg.models.tubelet import TubeletConfig, TubeletTokenizer
 from vg.models.two_level import TwoLevelConfig, TwoLevelPrior
@@ -22,6 +23,9 @@ __all__ = [
     "FeaturesConfig",
     "Prior",
     "PriorConfig",
+    "Quantized",
+    "QuantizerConfig",
+    "Tokenizer",
     "TubeletConfig",
     "TubeletTokenizer",
     "TwoLevelConfig",

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 import torch.distributed as dist
@@ -290,21 +291,41 @@ def _from_first_process(x: Tensor) -> None:
         dist.broadcast(x, src=0)
 
 
-def quantizer_of(config, codebook: int | None = None, levels: Sequence[int] | None = None) -> FSQ | VQ:
-    """The quantizer that a model's configuration asks for.
+@dataclass(frozen=True)
+class QuantizerConfig:
+    """Which quantizer a model has.
 
-    Args:
-        config: with ``quantizer`` ("vq" or "fsq"), ``codebook``, ``code``, ``levels`` and the options of ``VQ``.
-        codebook, levels: instead of the configuration's, where a model has two quantizers.
-
-    Raises:
-        ValueError: if ``quantizer`` is neither.
+    Attributes:
+        kind: ``vq`` or ``fsq``.
+        codebook_size: K, codes of a VQ.
+        code_dim: length of a VQ's code; short ones are all used sooner (Yu et al., 2022, arXiv:2110.04627, sec. 3.2).
+        levels: levels of an FSQ.
+        decay: of the VQ's running averages; None for the codebook loss.
+        commitment: weight of the VQ's commitment loss.
+        data_init: whether the codebook begins with k-means of the first batch.
+        restart: whether dead codes are moved.
     """
-    if config.quantizer == "fsq":
-        return FSQ(levels or config.levels)
-    if config.quantizer == "vq":
-        options = dict(decay=config.decay, commitment=config.commitment)
-        return VQ(
-            codebook or config.codebook, config.code, data_init=config.data_init, restart=config.restart, **options
-        )
-    raise ValueError(f"{type(config).__name__}: quantizer is {config.quantizer!r}, expected 'vq' or 'fsq'.")
+
+    kind: str = "vq"
+    codebook_size: int = 512
+    code_dim: int = 16
+    levels: tuple[int, ...] = (8, 8, 8)
+    decay: float | None = 0.99
+    commitment: float = 0.25
+    data_init: bool = True
+    restart: bool = True
+
+    def build(self) -> "FSQ | VQ":
+        """The quantizer.
+
+        Raises:
+            ValueError: if ``kind`` is neither.
+        """
+        if self.kind == "fsq":
+            return FSQ(self.levels)
+        if self.kind == "vq":
+            return VQ(
+                self.codebook_size, self.code_dim, decay=self.decay, commitment=self.commitment,
+                data_init=self.data_init, restart=self.restart,
+            )  # fmt: skip
+        raise ValueError(f"QuantizerConfig: kind is {self.kind!r}, expected 'vq' or 'fsq'.")

@@ -11,6 +11,7 @@ from torch import Tensor
 from vg.models.blocks import MLP, Block, Past, pad_to
 from vg.models.frozen import Freezable
 from vg.models.quantizers import FSQ
+from vg.models.tokenizer import Quantized
 
 PIECE = 2**14  # patches that are encoded or decoded at once, where there are no gradients: 64 frames of 16x16
 
@@ -98,10 +99,10 @@ class TubeletTokenizer(Freezable):
         self.to_pixels = nn.Sequential(nn.LayerNorm(d), nn.Linear(d, pixels))
         self.to(memory_format=torch.channels_last_3d)
 
-    def forward(self, video: Tensor) -> tuple[Tensor, Tensor]:
-        """Encode and decode: ``(B, C, T, H, W)`` -> reconstruction of that shape, indices ``(B, t, h, w)``."""
-        codes, indices = self.quantize(video)
-        return self.reconstruct(codes, video.shape[2:]), indices
+    def forward(self, video: Tensor) -> tuple[Tensor, Quantized[Tensor]]:
+        """Encode and decode: ``(B, C, T, H, W)`` -> reconstruction of that shape, and ``quantize`` of the video."""
+        quantized = self.quantize(video)
+        return self.reconstruct(quantized.codes, tuple(video.shape[2:])), quantized
 
     @torch.no_grad()
     def encode(self, video: Tensor, past: Past | None = None) -> Tensor:
@@ -118,7 +119,7 @@ class TubeletTokenizer(Freezable):
         self._check(video)
         past = {} if past is None else past
         pieces = video.split(_at_once(video[:, 0, 0].numel() / math.prod(self.patch[1:])) * self.tubelet[0], dim=2)
-        return torch.cat([self.quantize(piece, past)[1] for piece in pieces], dim=1)
+        return torch.cat([self.quantize(piece, past).indices for piece in pieces], dim=1)
 
     @torch.no_grad()
     def decode(self, indices: Tensor, size: tuple[int, int, int] | None = None, past: Past | None = None) -> Tensor:
@@ -143,9 +144,11 @@ class TubeletTokenizer(Freezable):
         video = torch.cat(parts, dim=2)
         return video if size is None else video[:, :, : size[0], : size[1], : size[2]]
 
-    def quantize(self, video: Tensor, past: Past | None = None) -> tuple[Tensor, Tensor]:
-        """``(B, C, T, H, W)`` -> codes ``(B, t, h, w, digits)`` with gradients, indices ``(B, t, h, w)``."""
-        return self.quantizer(self.vectors(video, past))
+    def quantize(self, video: Tensor, past: Past | None = None) -> Quantized[Tensor]:
+        """``(B, C, T, H, W)`` -> codes ``(B, t, h, w, digits)`` with gradients, indices ``(B, t, h, w)``, no loss."""
+        z = self.vectors(video, past)
+        codes, indices = self.quantizer(z)
+        return Quantized(codes, indices, self.quantizer.loss(z, codes, indices))
 
     def vectors(self, video: Tensor, past: Past | None = None) -> Tensor:
         """What FSQ is given to round: ``(B, C, T, H, W)`` -> ``(B, t, h, w, digits)``, any real values."""

@@ -1,7 +1,7 @@
 """The video autoencoder: a clip as a volume that strided causal convolutions make smaller, then VQ or FSQ."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 import torch.nn as nn
@@ -13,7 +13,10 @@ from vg.models.alibi import alibi_slopes
 from vg.models.attention_backends import attention
 from vg.models.blocks import MLP, Block, CausalTimeConv, Past, pad_to
 from vg.models.frozen import Freezable
-from vg.models.quantizers import quantizer_of
+from vg.models.quantizers import QuantizerConfig
+from vg.models.tokenizer import Quantized
+
+PIECE = 2**18  # pixels of all clips that are encoded or decoded at once, without gradients: 64 frames of 64x64
 
 Factors = tuple[int, int, int]
 """By how much time, height and width become smaller."""
@@ -36,12 +39,7 @@ class VideoConfig:
         time_kernel: frames that a block sees, its own and earlier ones.
         attention: axial attention blocks on the token grid, on both sides; 0 for none.
         heads: of each attention.
-        quantizer: ``vq`` or ``fsq``. FSQ gets a hidden layer on either side: what a codebook learns, they have to.
-        codebook: K, codes of a VQ.
-        code: length of a VQ's code; short ones are all used sooner (Yu et al., 2022, arXiv:2110.04627, section 3.2).
-        levels: levels of an FSQ.
-        decay: of the VQ's running averages; None for the codebook loss.
-        commitment, data_init, restart: of the VQ.
+        quantizer: VQ or FSQ, and its options. FSQ gets an ``MLP`` on either side: what a codebook learns, they have to.
     """
 
     stride: Factors = (4, 8, 8)
@@ -55,14 +53,7 @@ class VideoConfig:
     time_kernel: int = 3
     attention: int = 0
     heads: int = 4
-    quantizer: str = "vq"
-    codebook: int = 1024
-    code: int = 16
-    levels: tuple[int, ...] = (8, 5, 5, 5)
-    decay: float | None = 0.99
-    commitment: float = 0.25
-    data_init: bool = True
-    restart: bool = True
+    quantizer: QuantizerConfig = field(default_factory=lambda: QuantizerConfig(codebook_size=1024, levels=(8, 5, 5, 5)))
 
 
 class Down(nn.Module):
@@ -170,14 +161,14 @@ class VideoAutoencoder(Freezable):
         self.config = config
         self.tubelet = tuple(config.stride)
         self.patch, self.stages = split_stride(config.stride, config.patch)
-        self.quantizer = quantizer_of(config)
+        self.quantizer = config.quantizer.build()
         self.levels, code = self.quantizer.levels, self.quantizer.channels
         widths = [max(config.min_width, config.width >> k) for k in range(len(self.stages), 0, -1)]
         widths.append(config.width)  # of the grid of patches, ..., of the grid of tokens
         d, pixels = config.width, config.channels * math.prod(self.patch)
         self.embed = nn.Linear(pixels, widths[0])
         self.encoder = nn.ModuleList(_encoder(config, widths, self.stages))
-        bends = config.quantizer == "fsq"
+        bends = config.quantizer.kind == "fsq"
         self.to_code = nn.Sequential(nn.LayerNorm(d), *(MLP(d, d, code) if bends else [nn.Linear(d, code)]))
         self.from_code = MLP(code, d, d) if bends else nn.Linear(code, d)
         self.decoder = nn.ModuleList(_decoder(config, widths, self.stages))
@@ -185,23 +176,31 @@ class VideoAutoencoder(Freezable):
         self.to_pixels = nn.Conv3d(widths[0], pixels, (1, 3, 3), padding=(0, 1, 1))
         self.to(memory_format=torch.channels_last_3d)
 
-    def forward(self, video: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Encode and decode: ``(B, C, T, H, W)`` -> video of that shape, indices ``(B, t, h, w)``, quantizer's loss."""
-        codes, indices, loss = self.quantize(video)
-        return self.reconstruct(codes, video.shape[2:]), indices, loss
+    def forward(self, video: Tensor) -> tuple[Tensor, Quantized[Tensor]]:
+        """Encode and decode: ``(B, C, T, H, W)`` -> reconstruction of that shape, and ``quantize`` of the video."""
+        quantized = self.quantize(video)
+        return self.reconstruct(quantized.codes, tuple(video.shape[2:])), quantized
 
     @torch.no_grad()
     def encode(self, video: Tensor, past: Past | None = None) -> Tensor:
         """Video ``(B, C, T, H, W)`` in [-1, 1] -> indices ``(B, t, h, w)`` int64.
 
-        A size that the stride does not divide is padded by repeating the last frame, row or column.
+        A size that the stride does not divide is padded by repeating the last frame, row or column. A long video is
+        worked through in pieces, so that it takes little more memory than its own.
 
         Args:
             video: the clip.
             past: an empty dict to begin a stream with, the same dict for each further piece. The length of all
                 pieces but the last must be a multiple of the stride in time.
+
+        Raises:
+            ValueError: if the shape is another.
         """
-        return self.quantize(video, past)[1]
+        self._check(video)
+        past = {} if past is None else past
+        span = self.tubelet[0]
+        pieces = video.split(max(1, PIECE // (video[:, 0, 0].numel() * span)) * span, dim=2)
+        return torch.cat([self.quantize(piece, past).indices for piece in pieces], dim=1)
 
     @torch.no_grad()
     def decode(self, indices: Tensor, size: tuple[int, int, int] | None = None, past: Past | None = None) -> Tensor:
@@ -212,18 +211,19 @@ class VideoAutoencoder(Freezable):
             size: (T, H, W) to crop to, where the encoder had padded; default all that the tokens cover.
             past: as in ``encode``.
         """
-        return self.reconstruct(self.quantizer.codes(indices), size, past).clamp(-1, 1)
+        past = {} if past is None else past
+        pieces = indices.split(max(1, PIECE // (indices[:, :1].numel() * math.prod(self.tubelet))), dim=1)
+        parts = [self.reconstruct(self.quantizer.codes(piece), None, past).clamp(-1, 1) for piece in pieces]
+        video = torch.cat(parts, dim=2)
+        return video if size is None else video[:, :, : size[0], : size[1], : size[2]]
 
-    def quantize(self, video: Tensor, past: Past | None = None) -> tuple[Tensor, Tensor, Tensor]:
+    def quantize(self, video: Tensor, past: Past | None = None) -> Quantized[Tensor]:
         """``(B, C, T, H, W)`` -> codes ``(B, t, h, w, code)`` with gradients, indices ``(B, t, h, w)``, their loss.
 
         Raises:
             ValueError: if the shape is another.
         """
-        if video.ndim != 5 or video.shape[1] != self.config.channels or 0 in video.shape:
-            raise ValueError(
-                f"VideoAutoencoder: got {tuple(video.shape)}, expected (B, {self.config.channels}, T, H, W)."
-            )
+        self._check(video)
         p, q, r = self.patch
         x = rearrange(pad_to(video, self.tubelet), "b c (t p) (h q) (w r) -> b t h w (c p q r)", p=p, q=q, r=r)
         x = self.embed(x)
@@ -231,7 +231,13 @@ class VideoAutoencoder(Freezable):
             x = layer(x, past)
         z = self.to_code(x)
         codes, indices = self.quantizer(z)
-        return codes, indices, self.quantizer.loss(z, codes, indices)
+        return Quantized(codes, indices, self.quantizer.loss(z, codes, indices))
+
+    def _check(self, video: Tensor) -> None:
+        if video.ndim != 5 or video.shape[1] != self.config.channels or 0 in video.shape:
+            raise ValueError(
+                f"VideoAutoencoder: got {tuple(video.shape)}, expected (B, {self.config.channels}, T, H, W)."
+            )
 
     def reconstruct(self, codes: Tensor, size: tuple[int, int, int] | None = None, past: Past | None = None) -> Tensor:
         """Codes ``(B, t, h, w, code)`` -> video ``(B, C, T, H, W)``, not clamped, with gradients."""

@@ -1,7 +1,7 @@
 """VQ-VAE and VQ-VAE-2: an image as one grid of integers, or as two, the coarse one conditioning the fine one."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 import torch.nn as nn
@@ -10,7 +10,8 @@ from einops import rearrange
 from torch import Tensor
 
 from vg.models.frozen import Freezable
-from vg.models.quantizers import FSQ, VQ, quantizer_of
+from vg.models.quantizers import FSQ, VQ, QuantizerConfig
+from vg.models.tokenizer import Quantized
 
 
 @dataclass(frozen=True)
@@ -24,12 +25,7 @@ class VQVAEConfig:
         encoder_depth: residual blocks before the quantizer, on the token grid.
         decoder_depth: residual blocks after it, on the token grid; drawing is harder than describing, so more.
         fine_depth: residual blocks on a grid twice as fine, ``width // 2`` wide, before the pixels.
-        quantizer: ``vq`` or ``fsq``.
-        codebook: K, codes of a VQ.
-        code: length of a VQ's code; short ones are all used sooner (Yu et al., 2022, arXiv:2110.04627, section 3.2).
-        levels: levels of an FSQ.
-        decay: of the VQ's running averages; None for the codebook loss.
-        commitment, data_init, restart: of the VQ.
+        quantizer: VQ or FSQ, and its options.
     """
 
     channels: int = 3
@@ -38,14 +34,7 @@ class VQVAEConfig:
     encoder_depth: int = 2
     decoder_depth: int = 3
     fine_depth: int = 1
-    quantizer: str = "vq"
-    codebook: int = 512
-    code: int = 16
-    levels: tuple[int, ...] = (8, 8, 8)
-    decay: float | None = 0.99
-    commitment: float = 0.25
-    data_init: bool = True
-    restart: bool = True
+    quantizer: QuantizerConfig = field(default_factory=lambda: QuantizerConfig())
 
 
 @dataclass(frozen=True)
@@ -55,8 +44,7 @@ class VQVAE2Config:
     Attributes:
         stride: pixels along a side that a bottom token stands for; a top token stands for twice as many.
         top_depth: residual blocks on the top grid, before its quantizer and again after it.
-        top_codebook, top_levels: codes of the top quantizer, a VQ or an FSQ.
-        codebook, levels: codes of the bottom quantizer.
+        top_quantizer, quantizer: of the top tokens and of the bottom tokens, VQ or FSQ.
     """
 
     channels: int = 3
@@ -66,16 +54,10 @@ class VQVAE2Config:
     top_depth: int = 1
     decoder_depth: int = 3
     fine_depth: int = 1
-    quantizer: str = "vq"
-    top_codebook: int = 4096
-    top_levels: tuple[int, ...] = (8, 8, 8, 8)
-    codebook: int = 64
-    code: int = 16
-    levels: tuple[int, ...] = (8, 8)
-    decay: float | None = 0.99
-    commitment: float = 0.25
-    data_init: bool = True
-    restart: bool = True
+    top_quantizer: QuantizerConfig = field(
+        default_factory=lambda: QuantizerConfig(codebook_size=4096, levels=(8, 8, 8, 8))
+    )
+    quantizer: QuantizerConfig = field(default_factory=lambda: QuantizerConfig(codebook_size=64, levels=(8, 8)))
 
 
 class ImageBlock(nn.Module):
@@ -129,7 +111,7 @@ class VQVAE(Freezable):
     def __init__(self, config: VQVAEConfig = VQVAEConfig()):
         super().__init__()
         self.config, self.stride = config, config.stride
-        self.quantizer = quantizer_of(config)
+        self.quantizer = config.quantizer.build()
         self.levels = self.quantizer.levels
         d = config.width
         self.encoder = nn.Sequential(Patchify(config.channels, d, config.stride), *_blocks(d, config.encoder_depth))
@@ -139,10 +121,10 @@ class VQVAE(Freezable):
         self.inner = _inner(self)
         self.to(memory_format=torch.channels_last)
 
-    def forward(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Encode and decode: (B, C, H, W) -> reconstruction of that shape, indices (B, h, w), the quantizer's loss."""
-        codes, indices, loss = self.quantize(images)
-        return self.reconstruct(codes), indices, loss
+    def forward(self, images: Tensor) -> tuple[Tensor, Quantized[Tensor]]:
+        """Encode and decode: (B, C, H, W) -> reconstruction of that shape, and ``quantize`` of the images."""
+        quantized = self.quantize(images)
+        return self.reconstruct(quantized.codes), quantized
 
     @torch.no_grad()
     def encode(self, images: Tensor) -> Tensor:
@@ -151,19 +133,19 @@ class VQVAE(Freezable):
         Raises:
             ValueError: if the shape is another, or the stride does not divide H and W.
         """
-        return self.quantize(images)[1]
+        return self.quantize(images).indices
 
     @torch.no_grad()
     def decode(self, indices: Tensor) -> Tensor:
         """Indices (B, h, w) int64 -> images (B, C, H, W) in [-1, 1]."""
         return self.reconstruct(self.quantizer.codes(indices)).clamp(-1, 1)
 
-    def quantize(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """(B, C, H, W) -> codes (B, h, w, code) with gradients, indices (B, h, w), the quantizer's loss (a scalar)."""
+    def quantize(self, images: Tensor) -> Quantized[Tensor]:
+        """(B, C, H, W) -> codes (B, h, w, code) with gradients, indices (B, h, w), the quantizer's loss."""
         _check(self, images, self.stride)
         z = self.to_code(self.encoder(images.permute(0, 2, 3, 1)))
         codes, indices = self.quantizer(z)
-        return codes, indices, self.quantizer.loss(z, codes, indices)
+        return Quantized(codes, indices, self.quantizer.loss(z, codes, indices))
 
     def reconstruct(self, codes: Tensor) -> Tensor:
         """Codes (B, h, w, code) -> images (B, C, H, W), not clamped, with gradients."""
@@ -191,8 +173,8 @@ class VQVAE2(Freezable):
     def __init__(self, config: VQVAE2Config = VQVAE2Config()):
         super().__init__()
         self.config, self.stride = config, config.stride
-        self.top_quantizer = quantizer_of(config, config.top_codebook, config.top_levels)
-        self.quantizer = quantizer_of(config)
+        self.top_quantizer = config.top_quantizer.build()
+        self.quantizer = config.quantizer.build()
         self.levels = (self.top_quantizer.levels, self.quantizer.levels)
         d = config.width
         self.encoder = nn.Sequential(Patchify(config.channels, d, config.stride), *_blocks(d, config.encoder_depth))
@@ -207,10 +189,10 @@ class VQVAE2(Freezable):
         self.inner = _inner(self)
         self.to(memory_format=torch.channels_last)
 
-    def forward(self, images: Tensor) -> tuple[Tensor, tuple[Tensor, Tensor], Tensor]:
-        """Encode and decode: (B, C, H, W) -> reconstruction, indices (top, bottom), the quantizers' loss."""
-        codes, indices, loss = self.quantize(images)
-        return self.reconstruct(codes), indices, loss
+    def forward(self, images: Tensor) -> tuple[Tensor, Quantized[tuple[Tensor, Tensor]]]:
+        """Encode and decode: (B, C, H, W) -> reconstruction of that shape, and ``quantize`` of the images."""
+        quantized = self.quantize(images)
+        return self.reconstruct(quantized.codes), quantized
 
     @torch.no_grad()
     def encode(self, images: Tensor) -> tuple[Tensor, Tensor]:
@@ -219,15 +201,16 @@ class VQVAE2(Freezable):
         Raises:
             ValueError: if the shape is another, or twice the stride does not divide H and W.
         """
-        return self.quantize(images)[1]
+        return self.quantize(images).indices
 
     @torch.no_grad()
-    def decode(self, top: Tensor, bottom: Tensor) -> Tensor:
+    def decode(self, indices: tuple[Tensor, Tensor]) -> Tensor:
         """Indices, top (B, h / 2, w / 2) and bottom (B, h, w) -> images (B, C, H, W) in [-1, 1]."""
+        top, bottom = indices
         codes = self.top_quantizer.codes(top), self.quantizer.codes(bottom)
         return self.reconstruct(codes).clamp(-1, 1)
 
-    def quantize(self, images: Tensor) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor], Tensor]:
+    def quantize(self, images: Tensor) -> Quantized[tuple[Tensor, Tensor]]:
         """(B, C, H, W) -> codes (top, bottom) with gradients, indices (top, bottom), the quantizers' loss."""
         _check(self, images, 2 * self.stride)
         x = self.encoder(images.permute(0, 2, 3, 1))  # (B, h, w, D)
@@ -236,7 +219,8 @@ class VQVAE2(Freezable):
         loss = self.top_quantizer.loss(z, top, top_indices)
         z = self.to_code(self.join(torch.cat([x, self.top_features(top)], dim=-1)))
         bottom, indices = self.quantizer(z)
-        return (top, bottom), (top_indices, indices), loss + self.quantizer.loss(z, bottom, indices)
+        loss = loss + self.quantizer.loss(z, bottom, indices)
+        return Quantized((top, bottom), (top_indices, indices), loss)
 
     def top_features(self, top: Tensor) -> Tensor:
         """Top codes (B, h / 2, w / 2, code) -> features (B, h, w, D), for the bottom's encoder and for the decoder."""

@@ -52,4 +52,4 @@ def sample_images(
     if not two:
         return autoencoder.decode(tokens[:, 0].to(device))
     bottom = generate_tokens(prior.bottom, None, 1, seed + 1_000_003, condition=tokens, **options)  # other dice
-    return autoencoder.decode(tokens[:, 0].to(device), bottom[:, 0].to(device))
+    return autoencoder.decode((tokens[:, 0].to(device), bottom[:, 0].to(device)))
