@@ -756,7 +756,7 @@ def look2(model):
     made = torch.cat([part[0].cpu() for part in parts])
     found = {"PSNR": float(evaluation.psnr(made, truth[:512]).mean())}
     for k, (name, quantizer) in enumerate((("top", model.top_quantizer), ("bottom", model.quantizer))):
-        indices = torch.cat([part[1][k].cpu() for part in parts])
+        indices = torch.cat([part[1].indices[k].cpu() for part in parts])
         found[f"{name} usage %"] = 100 * evaluation.usage(indices, quantizer.size)
         found[f"{name} perpl."] = evaluation.perplexity(indices, quantizer.size)
     return found

@@ -589,7 +589,8 @@ shapes = {}
 for name, part in parts.items():
     part.register_forward_hook(lambda module, given, out, name=name: shapes.update({name: tuple(out.shape)}))
 clip = torch.zeros(1, 1, 16, 64, 64)
-back, indices, _ = example(clip)
+back, quantized = example(clip)
+indices = quantized.indices
 for name, shape in shapes.items():  # in the order in which the clip went through them
     print(f"{name:18} {shape}")
 print("video", tuple(clip.shape), "-> indices", tuple(indices.shape), "-> video", tuple(back.shape))
