@@ -8,7 +8,7 @@ start(() => {
     if (head.value) slope.value = Math.log2(heads[head.value - 1].slope);
     show();
   });
-  const slope = slider("slope", { min: -12, max: 0, step: "any", value: Math.log2(heads[data.start].slope), text }, () => { head.value = 0; show(); });
+  const slope = slider("slope", { min: -15, max: 0, step: "any", value: Math.log2(heads[data.start].slope), text }, () => { head.value = 0; show(); });
   const place = slider("place of the query", { max: frame - 1, value: data.place, text: (k) => `${Math.floor(k / w)}, ${k % w}` }, () => show());
   const maps = [...Array(span).keys()].map(() => figure(w, h, Math.max(2, Math.round(110 / w))));
   const said = make("p", { class: "said", role: "status" });
