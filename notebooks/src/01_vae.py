@@ -36,6 +36,7 @@ from vg.experiments.losses import vae_loss
 from vg.models import VAE, VAEConfig
 from vg.models.vae import discretized_logistic, kl_to_normal
 from vg.profiles import device, profile
+from vg.show import interactive
 from vg.training import Recipe, fit
 
 show.style()
@@ -560,6 +561,29 @@ explorer = show.live_explorer(
     turn, image=widgets.IntSlider(3, 0, 40), **{f"direction_{k}": (-6.0, 6.0, 0.5) for k in range(6)}
 )
 explorer
+
+# %% [markdown]
+# The next one needs no kernel: it carries its pictures, so it also works on a static page. Three test images, each moved
+# along one of the six directions at a time.
+
+# %%
+# NBVAL_IGNORE_OUTPUT
+chosen, amounts = [3, 1, 7], torch.linspace(-6, 6, 13)
+moved = torch.stack([torch.stack([along(test[n], turned[:, k], amounts) for k in range(6)]) for n in chosen])
+with torch.no_grad():
+    back = shipped(test[chosen].to(device())).cpu()
+interactive.variations(
+    {"image": test[chosen][:, None, None], "back": back[:, None, None], "yours": moved},
+    {
+        "image": [f"{n}, {images.classes[int(images.test.labels[n])]}" for n in chosen],
+        "direction": range(6),
+        "amount": amounts.tolist(),
+    },
+    start={"amount": 6},
+    scale=5,
+    smooth=True,
+    title="test images moved along the directions that change pictures most",
+)
 
 # %% [markdown]
 # ## Posterior collapse, provoked

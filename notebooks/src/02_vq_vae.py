@@ -42,6 +42,7 @@ from vg.experiments.batches import image_batches
 from vg.experiments.losses import image_tokenizer_loss, prior_loss
 from vg.models import FSQ, VQ, VQVAE, VQVAE2, Prior, PriorConfig, VQVAE2Config, VQVAEConfig
 from vg.profiles import device, profile
+from vg.show import interactive
 from vg.training import Recipe, fit
 
 show.style()
@@ -175,6 +176,15 @@ angle = torch.rad2deg(torch.acos(F.cosine_similarity(wish - points, -z_e.grad).c
 distance = (points - code.detach()).norm(dim=1)
 near = distance <= distance.median()
 print(f"between copy and truth: {angle[near].mean():.0f} degrees near the code, {angle[~near].mean():.0f} far from it")
+
+# %% [markdown]
+# Move the codes yourself: drag a cross, or the star (or choose one with the Tab key and use the arrow keys). Cells, errors
+# and copied gradients follow; no kernel is needed. Can you find a place where a code loses all its points? What do the
+# gradients then say about it?
+
+# %%
+# NBVAL_IGNORE_OUTPUT
+interactive.codebook(points, codebook, wish, title="points, and codes to drag: cells and copied gradients follow")
 
 # %% [markdown]
 # The copy is as good as the code is near. So points should stay close to their codes, and the codes should go where the

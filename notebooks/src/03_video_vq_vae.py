@@ -41,6 +41,7 @@ from vg.models import VideoAutoencoder, VideoConfig, inflate
 from vg.models.blocks import CausalTimeConv
 from vg.models.video import AxialAttention
 from vg.profiles import device, profile
+from vg.show import interactive
 from vg.training import Recipe, fit
 
 show.style()
@@ -107,6 +108,14 @@ def cut(row):
 liveliest = int((scene[0, 0, 1:] - scene[0, 0, :-1]).abs().mean((0, 2)).argmax())
 explorer = show.live_explorer(cut, row=IntSlider(liveliest, 0, scene.shape[3] - 1))
 explorer
+
+# %% [markdown]
+# The same without a kernel, for a static page. Drag the sliders or the pictures: the left one for the row, the right one
+# for the frame.
+
+# %%
+# NBVAL_IGNORE_OUTPUT
+interactive.film_slice(scene[0], liveliest, title="a scene, and its slice along one row of pixels")
 
 # %% [markdown]
 # ## A kernel that sees motion

@@ -42,6 +42,7 @@ from vg.hashing import weight_hash
 from vg.models import FSQ, FSQ_LEVELS, QuantizerConfig, VideoAutoencoder, VideoConfig
 from vg.models.quantizers import VQ
 from vg.profiles import device, profile
+from vg.show import interactive
 from vg.training import Recipe, fit
 
 show.style()
@@ -211,6 +212,14 @@ for row, count in zip(axes, (8, 5)):
 axes[0, 0].set_ylabel("share")
 axes[1, 0].set_ylabel("share")
 plt.show()
+
+# %% [markdown]
+# Try it: how many levels, how widely `z` spreads, and one `z` that is rounded (orange). The browser computes it, no kernel
+# is needed. At which width is the perplexity of five levels largest, and of sixteen?
+
+# %%
+# NBVAL_IGNORE_OUTPUT
+interactive.rounding(levels=5, width=0.8, z=0.4, title="levels and width of z: what rounding does")
 
 # %% [markdown]
 # ## A square, a cube
@@ -1048,6 +1057,46 @@ for name in ("tubelet-fsq-64", "video-fsqvae-64"):
 print("numbers: thousandths of a bit a pixel, averaged over the clips")
 display(show.player(shown, fps=store.fps, columns=3, scale=2))
 show.compare(shown, every=3, scale=1, against="original")
+
+# %% [markdown]
+# Bits on a slider, without a kernel: the clip that moves most at several qualities of a codec (H.264 where it is
+# available), beside the tokenizers. Above each picture stand the clip's bits (payload, or raw tokens) and its PSNR.
+
+# %%
+# NBVAL_IGNORE_OUTPUT
+codec = next(iter(settings))
+live_clip = sample[lively : lively + 1]
+by_quality = {}  # bits -> clip
+for quality_number in settings[codec]:
+    video, payload, _ = code_clips(live_clip, codec, quality_number)
+    by_quality[f"{int(payload[0]):,} bits"] = video[0]
+by_tokens = {name: rebuilt[name][picked][lively] for name in shipped}
+
+
+def over_time(videos):
+    """Every second frame of each clip: (n, 8, C, H, W)."""
+    return torch.stack([video[:, ::2].movedim(1, 0) for video in videos])
+
+
+def said(videos, bits):
+    return [f"{b}, {float(evaluation.psnr(video[None], live_clip)):.1f} dB" for b, video in zip(bits, videos)]
+
+
+raw = [f"{costs[name][0]:,.0f} bits" for name in by_tokens]
+interactive.variations(
+    {
+        "original": over_time(live_clip)[None],
+        codec: over_time(by_quality.values())[:, None],
+        "tokens": over_time(by_tokens.values())[None],
+    },
+    {f"{codec}'s bits": range(len(by_quality)), "tokenizer": list(by_tokens), "frame": range(0, 16, 2)},
+    captions={
+        codec: [[[words]] for words in said(by_quality.values(), by_quality)],
+        "tokens": [[[words] for words in said(by_tokens.values(), raw)]],
+    },
+    scale=4,
+    title=f"a clip at several bit rates: {codec} beside the tokenizers",
+)
 
 # %% [markdown]
 # ### What a codec does that we do not, and the other way round

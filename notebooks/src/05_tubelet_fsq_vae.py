@@ -39,6 +39,7 @@ from vg.latents.search import search_codes
 from vg.models import FSQ, FSQ_LEVELS, TubeletConfig, TubeletTokenizer
 from vg.models.blocks import MLP
 from vg.profiles import device, profile
+from vg.show import interactive
 from vg.training import Recipe, fit
 
 show.style()
@@ -397,6 +398,32 @@ for digit, videos in enumerate(swept):
     pictures.append(torch.cat([crops, blank]))
     labels += [f"d{digit}={level}" + "*" * (level == chosen[digit]) for level in range(len(crops))] + [""] * len(blank)
 show.grid(torch.cat(pictures), columns=max(shipped.levels), scale=3, labels=labels)
+
+# %% [markdown]
+# The whole token, without a kernel: set its digits and see the picture that the decoder draws around its tubelet. All
+# codes were decoded beforehand. It begins with the encoder's own digits.
+
+# %%
+# NBVAL_IGNORE_OUTPUT
+every_code = torch.cartesian_prod(*(torch.arange(n) for n in shipped.levels))  # (codes, digits), the last one fastest
+numbers = shipped.quantizer.indices(every_code.to(device()))
+drawn = []
+for part in numbers.split(60):
+    grids = tokens[:, :1].repeat(len(part), 1, 1, 1)  # the decoder looks back only: one latent frame is enough
+    grids[:, *place] = part
+    drawn.append(shipped.decode(grids)[:, :, 4, row : row + 24, column : column + 24].cpu())
+drawn = torch.cat(drawn)
+interactive.variations(
+    {
+        "as it was": clip[:, :, 4, row : row + 24, column : column + 24].cpu()[None, None],
+        "drawn": drawn.unflatten(0, shipped.levels),
+    },
+    {f"digit {k}": range(n) for k, n in enumerate(shipped.levels)},
+    start={f"digit {k}": digit for k, digit in enumerate(chosen)},
+    captions={"drawn": numbers.cpu().view(shipped.levels).numpy().astype(str)},
+    scale=7,
+    title="a token's digits, and the picture that they draw",
+)
 
 # %% [markdown]
 # Read a row from left to right. Does the picture change in small steps, more the further apart the levels are? Then a

@@ -39,6 +39,7 @@ from vg.models import FSQ, Prior, PriorConfig, alibi_bias, alibi_slopes, attenti
 from vg.models.digits import DigitEmbedding, DigitHead
 from vg.models.transformer import DecodeState, TransformerBlock
 from vg.profiles import device, profile
+from vg.show import interactive
 from vg.training import Recipe, fit
 
 show.style()
@@ -335,6 +336,15 @@ for axes, (name, family) in zip(panels, families.items()):
     axes.legend()
 panels[0].set_ylabel("weight left")
 plt.show()
+
+# %% [markdown]
+# Drag a slope, or take that of a head, and see what it leaves of the stream: along the distance, and in the grids of
+# tokens for one query (blue; grey is the future). No kernel is needed.
+
+# %%
+# NBVAL_IGNORE_OUTPUT
+heads = {f"{name}, head {n}": slope for name, family in families.items() for n, slope in enumerate(family.tolist())}
+interactive.slopes(heads, (h, w), span=4, start="two scales, head 2", title="how far a head sees, by its slope")
 
 # %% [markdown]
 # Is the second scale needed? The table says for how long a shot: with four plain heads the farthest sees as many
@@ -719,6 +729,40 @@ surprise = measure(shipped, tokens[None])[0] / math.log2(codes) * 2 - 1  # (t, h
 for axis, times in enumerate(cache.tubelet):
     surprise = surprise.repeat_interleave(times, axis)
 show.player({"a validation shot": clip, "surprise": surprise[None, :, : clip.shape[2], : clip.shape[3]].clamp(-1, 1)})
+
+# %% [markdown]
+# And what does each trained head look at? Input `k` predicts token `k`. Below is its attention to all inputs up to its
+# own, for some tubelets of the last latent frame, painted over the frames (square roots, so that faint ones show; above
+# each picture its share of the attention). Click a picture or drag; no kernel is needed.
+
+
+# %%
+# NBVAL_IGNORE_OUTPUT
+@torch.no_grad()
+def looks(prior, tokens, queries):
+    """Attention (Q, layers, heads, t, h, w) of the inputs at ``queries`` (t, row, column), in tokens (t, h, w)."""
+    digits = prior.digits(tokens[None].to(device()))
+    x, L = prior.inputs(digits, prior.contexts(digits), 0, digits.shape[1]), digits.shape[1]
+    at = [(t * h + i) * w + j for t, i, j in queries]
+    bias, found = alibi_bias(prior.slopes, L, L)[:, at], []
+    for layer in prior.layers:
+        q, k, _ = layer.qkv(layer.norm(x)).view(L, 3, layer.heads, -1).unbind(1)  # (L, N, D / N)
+        scores = torch.einsum("ind,jnd->nij", q[at], k) / math.sqrt(q.shape[-1])
+        found.append((scores + bias).softmax(-1))  # (N, Q, L)
+        x = layer(x, prior.slopes)
+    return torch.stack(found).permute(2, 0, 1, 3).unflatten(-1, tokens.shape).cpu()
+
+
+queries = [(len(tokens) - 1, i, j) for i in (3, 8, 12) for j in (2, 6, 9, 13)]
+middles = [min(k * span + span // 2, clip.shape[1] - 1) for k in range(len(tokens))]
+interactive.attention_maps(
+    looks(shipped, tokens, queries),
+    clip[:, middles],
+    queries,
+    [f"head {n}, slope 1/{1 / slope:,.0f}" for n, slope in enumerate(shipped.slopes.tolist())],
+    start=(5, shipped.config.depth - 1),
+    title="what each head of the prior looks at",
+)
 
 # %% [markdown]
 # ## Longer than trained

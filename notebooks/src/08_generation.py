@@ -43,6 +43,7 @@ from vg.models import Prior, PriorConfig
 from vg.models.transformer import DecodeState
 from vg.profiles import device, profile
 from vg.sampling import filter_logits, generate, generate_tokens, one_by_one, sampling_defaults
+from vg.show import interactive
 
 show.style()
 source = film()
@@ -259,6 +260,18 @@ for k, amount in enumerate((0.0, 1.0, 1.5, 3.0)):
 ax.set(xlabel="value of the first digit", ylabel="probability")
 ax.legend()
 plt.show()
+
+# %% [markdown]
+# All knobs on this token, without a kernel. The bars are what is drawn from, dotted outlines the prior's own
+# probabilities, a cross a value that is left out. Later digits are shown as they are after the film's own digits.
+
+# %%
+# NBVAL_IGNORE_OUTPUT
+true = digits[0, first + place]
+with torch.no_grad():
+    hiddens = prior.hidden(digits)[0, first + place], prior.hidden(digits[:, first:])[0, place]
+    past, alone = ([logits.cpu() for logits in prior.head.given(hidden, true)] for hidden in hiddens)
+interactive.probabilities(past, alone, true.tolist(), SAMPLING, title="one token of the film: what may be drawn")
 
 # %% [markdown]
 # ## The whole loop
