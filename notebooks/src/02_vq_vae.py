@@ -40,7 +40,7 @@ from vg.data import ImageSet, cifar10
 from vg.evaluation.images import encode_images
 from vg.experiments.batches import image_batches
 from vg.experiments.losses import image_tokenizer_loss, prior_loss
-from vg.models import FSQ, VQ, VQVAE, VQVAE2, Prior, PriorConfig, VQVAE2Config, VQVAEConfig
+from vg.models import FSQ, VQ, VQVAE, VQVAE2, Prior, PriorConfig, Quantized, VQVAE2Config, VQVAEConfig
 from vg.profiles import device, profile
 from vg.show import interactive
 from vg.training import Recipe, fit
@@ -416,16 +416,16 @@ class Small(nn.Module):
     def forward(self, x):
         z = self.encoder(x).movedim(1, -1)  # (B, h, w, D)
         codes, indices = self.quantizer(z)
-        return self.decoder(codes.movedim(-1, 1)), indices, self.quantizer.loss(z, codes, indices)
+        return self.decoder(codes.movedim(-1, 1)), Quantized(codes, indices, self.quantizer.loss(z, codes, indices))
 
 
 def small_loss(model, x):
-    made, _, held_together = model(x)
-    return F.mse_loss(made, x) + held_together
+    made, quantized = model(x)
+    return F.mse_loss(made, x) + quantized.loss
 
 
-made, indices, _ = Small(VQ(512, 16))(truth[:4])
-print("images", tuple(made.shape), "indices", tuple(indices.shape))
+made, quantized = Small(VQ(512, 16))(truth[:4])
+print("images", tuple(made.shape), "indices", tuple(quantized.indices.shape))
 
 # %% [markdown]
 # ## Collapse
@@ -461,7 +461,8 @@ print("vg's perplexity agrees:", all(agree))
 def look(model, size=512):
     """PSNR, usage and perplexity of a model of one level on test images."""
     parts = [model(part.to(device())) for part in truth[:512].split(128)]
-    made, indices = (torch.cat([part[k].cpu() for part in parts]) for k in (0, 1))
+    made = torch.cat([reconstruction.cpu() for reconstruction, _ in parts])
+    indices = torch.cat([quantized.indices.cpu() for _, quantized in parts])
     return {
         "PSNR": float(evaluation.psnr(made, truth[:512]).mean()),
         "usage %": 100 * evaluation.usage(indices, size),

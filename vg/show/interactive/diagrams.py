@@ -12,7 +12,7 @@ from PIL import Image
 
 from vg.show.figures import COLOURS, picture_of
 from vg.show.interactive.page import Interactive, interactive
-from vg.show.pixels import _array
+from vg.show.pixels import to_array
 
 
 def _still(figure: Figure) -> Image.Image:
@@ -22,7 +22,7 @@ def _still(figure: Figure) -> Image.Image:
 
 def _numbers(values, what: str, shape: tuple[int | None, ...]) -> list:
     """Nested lists of four decimals, if the shape is right (None: any length) and all are finite."""
-    array = _array(values).astype(float)
+    array = to_array(values).astype(float)
     fits = array.ndim == len(shape) and all(m in (None, n) for n, m in zip(array.shape, shape))
     if not fits or not array.size or not np.isfinite(array).all():
         raise ValueError(f"{what}: expected finite numbers of shape {shape}, got shape {array.shape}")

@@ -8,10 +8,11 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from PIL import Image
 
+from vg.data.pixels import resize, to_pil
 from vg.show.interactive.page import Interactive, interactive
 from vg.show.interactive.sheets import pack
 from vg.show.pictures import check_scale, tiles
-from vg.show.pixels import _array, frames, resize, to_pil
+from vg.show.pixels import frames, to_array
 
 
 def variations(
@@ -45,7 +46,7 @@ def variations(
             raise ValueError(f"start={{{name!r}: {k}}}: the axes are {dict(zip(names, lengths))}")
     described, sheet, stills = [], [], []
     for label, table in pictures.items():
-        table = _array(table)
+        table = to_array(table)
         shape = list(table.shape[:-3])
         _check_shape(f"picture {label!r}", shape, axes)
         one = {"label": label, "first": sum(map(len, sheet)), "shape": shape}
@@ -136,7 +137,7 @@ def attention_maps(
     Raises:
         ValueError: if the shapes disagree, or the output would be over 150 kB.
     """
-    maps, film = _array(weights).astype(np.float64), frames(video)
+    maps, film = to_array(weights).astype(np.float64), frames(video)
     if maps.ndim != 6 or len(maps) != len(queries) or maps.shape[3] != len(film):
         raise ValueError(
             f"weights {maps.shape}: expected (queries, layers, heads, t, h, w) for {len(queries)} queries and "
