@@ -1125,9 +1125,9 @@ labels = {"any": -1} | {f"shot {n}": n for n in scenes}
 wanted = profile().pick(smoke=PROMPT + span, laptop=32, gpu=32)  # frames
 
 
-def make(seed, temperature, top_p, history, start, scene):
-    scene = None if scene < 0 else scene
-    options = {"temperature": temperature, "top_p": top_p, "history": history, "label": scene, "progress": False}
+def make(seed, temperature, top_p, history, start, label):
+    label = None if label < 0 else label
+    options = {"temperature": temperature, "top_p": top_p, "history": history, "label": label, "progress": False}
     begun = starts[start]
     clip = generate(prior, tokenizer, begun, frames=wanted, seed=seed, **options)
     given = 0 if begun is None else -(-begun.shape[2] // span) * span  # a still fills its tubelets

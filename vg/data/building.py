@@ -19,13 +19,13 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from tqdm.auto import tqdm
 
 from vg.data import decode
 from vg.data.restore import corrected, measure, restore
 from vg.data.scale import Size
 from vg.data.shots import Shot, shots_in
 from vg.data.sources import Source
+from vg.progress import tqdm
 from vg.synthetic import draw_cartoon
 from vg.threads import one_thread
 

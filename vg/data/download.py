@@ -20,10 +20,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
 
-from tqdm.auto import tqdm
-
 from vg import atomic
 from vg.data import web
+from vg.progress import tqdm
 
 T = TypeVar("T")
 

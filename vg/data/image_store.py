@@ -19,11 +19,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from tqdm.auto import tqdm
 
 from vg import paths
 from vg.data.sealed import Blocks, Sealed, opened
 from vg.paths import writable
+from vg.progress import tqdm
 
 FORMAT = 1
 SPLITS = ("train", "test")

@@ -17,10 +17,10 @@ from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
 
 import numpy as np
-from tqdm.auto import tqdm
 
 from vg import atomic
 from vg.paths import writable
+from vg.progress import tqdm
 
 T = TypeVar("T")
 CHECKSUMS = "checksums.json"

@@ -2,7 +2,6 @@
 
 import torch
 from torch import Tensor
-from tqdm.auto import tqdm
 
 from vg.data import Clips, FrameStore, split_shots
 from vg.evaluation.baselines import nearest_clip
@@ -10,6 +9,7 @@ from vg.evaluation.frechet import frechet_distance
 from vg.evaluation.metrics import psnr
 from vg.evaluation.tokenizer import FRAMES, reconstruct
 from vg.models import ClipFeatures, Prior, TubeletTokenizer
+from vg.progress import tqdm
 from vg.sampling import generate, sampling_defaults
 
 PROMPT, NEW = 16, 32

@@ -4,13 +4,13 @@ import math
 
 import torch
 from torch import Tensor, nn
-from tqdm.auto import tqdm
 
 from vg.data import Clips, FrameStore, split_shots
 from vg.evaluation.baselines import mean_frame, nearest_clip
 from vg.evaluation.metrics import perplexity, psnr, ssim, stability, usage
 from vg.latents.search import search_codes
 from vg.models import TubeletTokenizer, VideoAutoencoder
+from vg.progress import tqdm
 
 FRAMES = 16  # of a clip
 MOVES = 16 / 127.5  # a pixel moves where it is ever further than 16 grey levels from its mean over the clip

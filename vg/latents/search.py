@@ -4,12 +4,12 @@ import math
 
 import torch
 from torch import Tensor, nn
-from tqdm.auto import tqdm
 
 from vg.models.digits import DigitEmbedding
 from vg.models.frozen import evaluating
 from vg.models.transformer import Prior
 from vg.models.tubelet import TubeletTokenizer
+from vg.progress import tqdm
 
 
 @torch.enable_grad()

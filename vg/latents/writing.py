@@ -13,7 +13,6 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import Tensor, nn
-from tqdm.auto import tqdm
 
 from vg import atomic, paths
 from vg.latents import checks
@@ -34,6 +33,7 @@ from vg.latents.plan import (
 )
 from vg.latents.reading import LatentCache
 from vg.models.frozen import evaluating
+from vg.progress import tqdm
 
 SHARD_FRAMES = 512
 PIECE = 2**23  # pixels that are encoded at once: 2048 frames of 64x64 (as floats, 32 MB)

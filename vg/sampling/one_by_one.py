@@ -2,11 +2,11 @@
 
 import torch
 from torch import Tensor
-from tqdm.auto import tqdm
 
 from vg.interrupts import heeded, without_gradients
 from vg.models.frozen import evaluating
 from vg.models.transformer import Prior
+from vg.progress import tqdm
 from vg.sampling.filters import filter_logits, gumbel
 from vg.sampling.guidance import branches
 from vg.sampling.options import Options, given_digits

@@ -7,12 +7,12 @@ from dataclasses import replace
 import numpy as np
 import torch
 from torch import Tensor
-from tqdm.auto import tqdm
 
 from vg.interrupts import Stop, without_gradients
 from vg.models.frozen import evaluating
 from vg.models.transformer import Prior
 from vg.models.tubelet import TubeletTokenizer
+from vg.progress import tqdm
 from vg.sampling.options import Labels, Options, as_labels, check_levels, given_digits
 from vg.sampling.parallel import Sampler
 from vg.threads import as_they_come, side_by_side

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Protocol
 
 from torch import nn
-from tqdm.auto import tqdm
 
 from vg.interrupts import heeded
+from vg.progress import tqdm
 from vg.training import devices, state_files
 from vg.training.recipe import Recipe
 from vg.training.run import BatchSampler, History, Loss, Run
