@@ -17,8 +17,8 @@ from vg import checkpoints
 from vg.data import film, open_store
 from vg.evaluation import mean_frame, psnr, ssim
 from vg.evaluation.codecs import CODECS, available, code_clips
+from vg.evaluation.tokenizer import held_out
 from vg.latents.search import search_codes
-from vg.train.film import held_out
 
 POINTS = 8  # settings of each codec
 PRICES = {64: (1.5,), 128: (0.5, 0.7)}  # of 1,000 bits, in decibels: about what they are worth to a codec there

@@ -13,10 +13,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vg import checkpoints
+from vg.experiments.losses import prior_loss, tubelet_loss
 from vg.models import Prior, TubeletConfig, TubeletTokenizer
 from vg.models.quantizers import VQ
 from vg.profiles import device, mixed_precision
-from vg.recipes import prior_loss, tubelet_loss
 from vg.train.prior import BATCH, RECIPE, TOLD, WINDOW
 from vg.train.tubelet import RECIPE as TUBELET_RECIPE
 from vg.training import fit
@@ -157,7 +157,7 @@ def measure_prior(name: str, where: torch.device) -> None:
         indices = torch.randint(codes, (BATCH, tokens), generator=generator)
         return torch.cat([indices, torch.randint(config.num_labels, (BATCH, 1), generator=generator)], dim=1)
 
-    loss, rates, steps = prior_loss(drop_scene=1 - TOLD), [], []
+    loss, rates, steps = prior_loss(drop_label=1 - TOLD), [], []
     for _ in range(TURNS + 1):
         rates.append(product_rate(BATCH * tokens, config.width, where))
         steps.append(fit(prior, loss, draw, RECIPE, stop_at=STEPS, progress=False).seconds / STEPS)

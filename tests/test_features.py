@@ -7,9 +7,9 @@ import torch
 
 from vg import checkpoints
 from vg.data import Clips, drawn_cartoon, film, open_store
+from vg.evaluation.generated import describe, frechet_facts, shuffled, windows
 from vg.models import ClipFeatures, FeaturesConfig
 from vg.train import features as training
-from vg.train.generated import describe, frechet_facts, shuffled, windows
 
 
 def network(**changes):

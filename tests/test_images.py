@@ -19,7 +19,7 @@ from PIL import Image
 from torchvision.datasets import CIFAR10
 
 from vg.data import BadImages, cifar, cifar10, download, image_drawings, image_folder, image_store, sources
-from vg.recipes import image_batches
+from vg.experiments.batches import image_batches
 
 CLASSES = cifar.CLASSES
 

@@ -10,10 +10,11 @@ from torchvision.utils import save_image
 from vg import checkpoints
 from vg.data import Clips, drawn_cartoon, open_store, save, to_unit
 from vg.evaluation import psnr
+from vg.experiments.batches import prior_batches, random_views, tokenizer_batches
+from vg.experiments.losses import prior_loss, tokenizer_loss, tubelet_loss
 from vg.generate import main as generate_clips
 from vg.latents import Windows
 from vg.models import Quantized
-from vg.recipes import prior_batches, prior_loss, tokenizer_batches, tokenizer_loss, tubelet_loss, zoomed_batches
 
 
 @pytest.fixture
@@ -103,7 +104,7 @@ def test_the_prior_has_to_predict_true_tokens_and_sees_some_wrong_ones():
     batch = draw(seeded(1))
     assert torch.equal(batch, draw(seeded(1))) and batch.shape == (32, 4 * 6 + 1)
     prior = Watched(labels=True)
-    prior_loss(corrupt=0.3, drop_scene=0.5)(prior, batch)
+    prior_loss(token_noise=0.3, drop_label=0.5)(prior, batch)
     indices, scene, given = prior.seen
     assert torch.equal(indices.flatten(1), batch[:, :-1])
     assert torch.equal(indices.flatten(1), indices[:, :1, 0, 0] + torch.arange(24)), "a stretch of the film"
@@ -112,7 +113,7 @@ def test_the_prior_has_to_predict_true_tokens_and_sees_some_wrong_ones():
     assert 0.1 < wrong.mean() < 0.2 and wrong.min() < 0.06 and wrong.max() < 0.6
     told = scene >= 0
     assert 0.2 < told.float().mean() < 0.8 and torch.equal(scene[told], batch[told, -1])
-    prior_loss(corrupt=0.0, drop_scene=0.0)(prior, batch)
+    prior_loss(token_noise=0.0, drop_label=0.0)(prior, batch)
     assert torch.equal(prior.seen[2], indices) and torch.equal(prior.seen[1], batch[:, -1])
     unlabelled = prior_batches(windows(), batch=32, labelled=False)(seeded(1))
     assert torch.equal(unlabelled[:, :-1], batch[:, :-1]) and bool((unlabelled[:, -1] == -1).all())
@@ -136,7 +137,7 @@ def test_clips_are_generated_from_the_command_line(size, tmp_path, monkeypatch, 
 
 def test_zoomed_batches_are_parts_of_clips_at_the_wanted_size_and_repeat_with_their_seed(store):
     clips = Clips(store, frames=4)
-    draw = zoomed_batches(clips, batch=3, size=8)
+    draw = random_views(clips, batch=3, size=8)
     batches = [draw(seeded(k)) for k in range(4)]
     assert all(b.shape == (3, 1, 4, 8, 8) and b.abs().max() <= 1 for b in batches)
     assert torch.equal(batches[2], draw(seeded(2)))
@@ -150,10 +151,10 @@ def test_a_zoomed_part_without_gain_is_the_resized_crop(store):
         whole.flatten(0, 2)[:, None], size=(8, 8), mode="bilinear", antialias=True, align_corners=False
     ).view(len(whole), 1, 4, 8, 8)
     known = torch.cat([small, small.flip(-1), small.flip(2), small.flip(2, -1)])
-    drawn = zoomed_batches(clips, batch=60, size=8, gain=0.0)(seeded())
+    drawn = random_views(clips, batch=60, size=8, gain=0.0)(seeded())
     near = torch.stack([(known - clip).abs().flatten(1).amax(1).min() for clip in drawn])
     assert 12 <= int((near < 1e-5).sum()) < 40, "a third shows the whole picture, the others a part"
-    full = zoomed_batches(clips, batch=24, size=8, least=1.0, gain=0.0)(seeded())
+    full = random_views(clips, batch=24, size=8, least=1.0, gain=0.0)(seeded())
     assert all((known - clip).abs().flatten(1).amax(1).min() < 1e-5 for clip in full)
 
 
@@ -162,7 +163,7 @@ def test_zoomed_batches_can_be_plain_crops(store):
     whole = clips.take(range(len(clips)))
     crops = [whole[..., y : y + 12, x : x + 12] for y in range(5) for x in range(5)]
     known = torch.cat([way for c in crops for way in (c, c.flip(-1), c.flip(2), c.flip(2, -1))])
-    drawn = zoomed_batches(clips, batch=12, size=12, least=0.75, most=0.75, whole=0, gain=0.0)(seeded())
+    drawn = random_views(clips, batch=12, size=12, least=0.75, most=0.75, whole=0, gain=0.0)(seeded())
     assert all((known - clip).abs().flatten(1).amax(1).min() < 1e-5 for clip in drawn)
 
 

@@ -8,11 +8,11 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from vg.experiments.losses import prior_loss, tubelet_loss
 from vg.models import Prior, PriorConfig, TubeletConfig, TubeletTokenizer
 from vg.models.blocks import CausalTimeConv
 from vg.models.digits import DigitEmbedding
 from vg.models.transformer import _shifted
-from vg.recipes import prior_loss, tubelet_loss
 from vg.training import Recipe, fit, muon
 from vg.training.run import Run
 
@@ -93,7 +93,7 @@ def trained(kind):
     )
     if kind == "layouts":
         prior.learn_layouts(2, torch.randint(60, (1, 3, *GRID), generator=torch.Generator().manual_seed(0)))
-    return fit(prior, prior_loss(drop_scene=0.2), tokens, RECIPE, progress=False)
+    return fit(prior, prior_loss(drop_label=0.2), tokens, RECIPE, progress=False)
 
 
 @pytest.mark.parametrize("kind", ["plain", "layouts", "learned", "tokenizer"])

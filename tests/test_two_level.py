@@ -7,6 +7,8 @@ import pytest
 import torch
 
 from vg import checkpoints
+from vg.experiments.batches import image_prior_batches
+from vg.experiments.losses import image_prior_loss
 from vg.models import (
     VQVAE,
     VQVAE2,
@@ -19,7 +21,6 @@ from vg.models import (
     VQVAEConfig,
 )
 from vg.models.transformer import DecodeState
-from vg.recipes import image_prior_batches, image_prior_loss
 from vg.sampling import generate_tokens, sample_images
 
 SHAPE = dict(levels=(24,), grid=(4, 6), width=32, depth=2, heads=4, context=0, num_labels=3)

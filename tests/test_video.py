@@ -8,11 +8,11 @@ import torch.nn.functional as F
 
 from vg import checkpoints, latents
 from vg.data import drawn_cartoon, open_store
+from vg.experiments.losses import tokenizer_loss
 from vg.hashing import weight_hash
 from vg.models import QuantizerConfig, VideoAutoencoder, VideoConfig, inflate
 from vg.models import video as video_module
 from vg.models.video import AxialAttention, split_stride
-from vg.recipes import tokenizer_loss
 
 STRIDES = [(4, 8, 8), (2, 4, 4), (2, 2, 2), (1, 8, 4), (3, 2, 6), (5, 1, 2), (1, 1, 1)]
 QUANTIZERS = ["vq", "fsq"]

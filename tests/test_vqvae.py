@@ -8,8 +8,8 @@ import torch
 
 from vg import checkpoints
 from vg.evaluation import psnr
+from vg.experiments.losses import image_tokenizer_loss
 from vg.models import VQVAE, VQVAE2, QuantizerConfig, VQVAE2Config, VQVAEConfig
-from vg.recipes import image_tokenizer_loss
 
 SMALL = dict(width=16, encoder_depth=1, decoder_depth=1)
 

@@ -7,7 +7,7 @@ import torch
 from explorer_kinds import ALONE, LOGITS, POINTS, START, all_kinds
 
 from vg.models import FSQ
-from vg.sampling import restrict
+from vg.sampling import filter_logits
 
 KINDS = ("variations", "film_slice", "codebook", "rounding", "slopes", "attention", "probabilities")
 PICTURES = """root => [...root.shadowRoot.querySelectorAll("canvas, svg")].map(
@@ -139,7 +139,7 @@ def test_probabilities_are_those_of_the_sampler(history, temperature, top_k, top
     labels = root.evaluate("r => [...r.shadowRoot.querySelectorAll('svg')].map(c => c.ariaLabel)")
     for past, alone, label in zip(torch.tensor(LOGITS[0])[None], torch.tensor(ALONE[0])[None], labels):
         logits = (alone + history * (past - alone)) / temperature
-        wanted = restrict(logits, top_k, top_p).softmax(-1)
+        wanted = filter_logits(logits, top_k, top_p).softmax(-1)
         shown = [float(part.split(": ")[-1]) for part in label.split(", ")]
         assert all(math.isclose(a, b, abs_tol=6e-4) for a, b in zip(shown, wanted.tolist()))
     assert START["history"] != history

@@ -7,7 +7,7 @@ from vg.data import Clips, FrameStore, split_shots
 from vg.evaluation.baselines import nearest_clip
 from vg.evaluation.frechet import frechet_distance
 from vg.evaluation.metrics import psnr
-from vg.evaluation.tokenizer import FRAMES, reconstruct
+from vg.evaluation.tokenizer import FRAMES, Sides, reconstruct
 from vg.models import ClipFeatures, Prior, TubeletTokenizer
 from vg.progress import tqdm
 from vg.sampling import generate, sampling_defaults
@@ -78,6 +78,7 @@ def generated_facts(
     features: ClipFeatures,
     options: dict | None = None,
     most: int | None = None,
+    sides: Sides | None = None,
 ) -> dict:
     """What a card says of the clips that a prior makes.
 
@@ -89,6 +90,7 @@ def generated_facts(
         store: the film.
         options: of ``generate``; default ``sampling_defaults(prior)``.
         most: stretches at most, from all over the film; default all.
+        sides: (training, validation) shots; default ``split_shots``.
 
     Returns:
         "clips": how many of each set; "knobs": what they were drawn with.
@@ -125,7 +127,7 @@ def generated_facts(
         "knobs": options,
         "frechet": frechet_facts(made, real, features),
         "drift": _drift(prior, tokenizer, store, features, real, options) if most is None else {},
-        "novelty": _novelty(prior, tokenizer, store, made.get("from_labels"), options, min(12, most or 12)),
+        "novelty": _novelty(prior, tokenizer, store, sides, made.get("from_labels"), options, min(12, most or 12)),
     }
 
 
@@ -144,10 +146,16 @@ def _drift(
 
 
 def _novelty(
-    prior: Prior, tokenizer: TubeletTokenizer, store: FrameStore, from_labels: Tensor | None, options: dict, count: int
+    prior: Prior,
+    tokenizer: TubeletTokenizer,
+    store: FrameStore,
+    sides: Sides | None,
+    from_labels: Tensor | None,
+    options: dict,
+    count: int,
 ) -> dict[str, float]:
     """PSNR of the nearest training clip, in clips of ``NEW`` frames."""
-    train, val = split_shots(store.shots)
+    train, val = sides or split_shots(store.shots)
     if not any(stop - start >= NEW for start, stop in train):
         return {}
     bank, found = Clips(store, train, NEW, stride=2), {}

@@ -5,25 +5,27 @@ import math
 import torch
 from torch import Tensor, nn
 
-from vg.data import Clips, FrameStore, split_shots
+from vg.data import Clips, FrameStore, Shot, split_shots
 from vg.evaluation.baselines import mean_frame, nearest_clip
 from vg.evaluation.metrics import perplexity, psnr, ssim, stability, usage
 from vg.latents.search import search_codes
 from vg.models import TubeletTokenizer, VideoAutoencoder
 from vg.progress import tqdm
 
+Sides = tuple[list[Shot], list[Shot]]  # training, validation
 FRAMES = 16  # of a clip
 MOVES = 16 / 127.5  # a pixel moves where it is ever further than 16 grey levels from its mean over the clip
 
 
-def held_out(store: FrameStore, most: int | None = None) -> Tensor:
+def held_out(store: FrameStore, most: int | None = None, sides: Sides | None = None) -> Tensor:
     """The clips that every tokenizer is measured on: of the validation shots, every eighth frame the start of one.
 
     Args:
         store: the film.
         most: so many of them at most, evenly spread; default all.
+        sides: (training, validation) shots; default ``split_shots``.
     """
-    clips = Clips(store, split_shots(store.shots)[1], FRAMES, stride=8)
+    clips = Clips(store, (sides or split_shots(store.shots))[1], FRAMES, stride=8)
     count = len(clips) if most is None else min(most, len(clips))
     return clips.take(len(clips) * k // count for k in range(count))
 
@@ -43,7 +45,11 @@ def psnr_where_it_moves(video: Tensor, truth: Tensor) -> Tensor:
 
 
 def tokenizer_facts(
-    tokenizer: TubeletTokenizer | VideoAutoencoder, store: FrameStore, most: int | None = None, search_steps: int = 0
+    tokenizer: TubeletTokenizer | VideoAutoencoder,
+    store: FrameStore,
+    most: int | None = None,
+    search_steps: int = 0,
+    sides: Sides | None = None,
 ) -> dict:
     """What a tokenizer reaches on the store's validation shots, in clips of 16 frames, beside the baselines.
 
@@ -55,9 +61,10 @@ def tokenizer_facts(
         store: the film.
         most: measure on so many clips at most.
         search_steps: also measure what the decoder draws from codes that were searched for; 0 does not.
+        sides: as of ``held_out``.
     """
-    truth, where = held_out(store, most), next(tokenizer.parameters()).device
-    bank = Clips(store, split_shots(store.shots)[0], FRAMES, stride=4)
+    truth, where = held_out(store, most, sides), next(tokenizer.parameters()).device
+    bank = Clips(store, (sides or split_shots(store.shots))[0], FRAMES, stride=4)
     made, still = reconstruct(tokenizer, truth), mean_frame(truth)
     grouped = isinstance(tokenizer, TubeletTokenizer)
     codes, stable = _codes(tokenizer, store)

@@ -1,17 +1,14 @@
 """The film of an experiment: opened at two sizes, its shots divided, and refused where there is too little."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-import av
-
-from vg.data import FrameStore, Shot, Source, film, open_stores, split_shots, video
+from vg.data import FrameStore, Shot, Source, film, joined, open_stores, seconds_needed, size_of, split_films, traits
+from vg.data import videos as find_videos
 from vg.experiments.config import FilmData
-from vg.models import TubeletTokenizer, VideoAutoencoder
 
 LEAST = 36  # frames of a shot that is held out, and of what trains
-GAP = 12  # frames between the two, where one shot is divided
-COLOURFUL = 6.0  # grey levels between a pixel's channels, on average, from which a film is in colour
 
 
 @dataclass(frozen=True)
@@ -38,6 +35,11 @@ class Footage:
     def channels(self) -> int:
         return self.store.frames.shape[1]
 
+    @property
+    def sides(self) -> tuple[list[Shot], list[Shot]]:
+        """(training, validation)."""
+        return self.train, self.val
+
     def card(self) -> dict:
         """What a checkpoint's card says of its data."""
         return {
@@ -53,68 +55,43 @@ class Footage:
         return range(0, span, max(1, min(span, round(math.prod(self.size) / 64**2))))
 
 
-def open_source(data: FilmData) -> Source:
-    """The film that is asked for, or Steamboat Willie."""
-    if not data.film:
-        return film()
-    if len(data.film) > 1:
-        raise ValueError("give one film")
-    return video(data.film[0])
+def open_sources(data: FilmData) -> list[Source]:
+    """The films that are asked for, or Steamboat Willie."""
+    return find_videos(data.film) if data.film else [film()]
 
 
-def open_footage(data: FilmData, source: Source, multiple: tuple[int, int] = (8, 8)) -> Footage:
-    """Decode what is not there yet, and divide it.
+def open_footage(data: FilmData, sources: Sequence[Source], multiple: tuple[int, int] = (1, 1)) -> Footage:
+    """Look at the films, decode what is not there yet, and divide it.
 
     Args:
-        data: how it is read.
-        source: from ``open_source``.
+        data: how they are read; all at the size that suits the first one's shape.
+        sources: from ``open_sources``.
         multiple: both sides are brought to multiples of these: a token's height and width.
 
     Raises:
         ValueError: if there is too little film; it says how much would do.
     """
-    print(source.describe())
-    height, width, colour = look_at(source)
-    size = data.size if isinstance(data.size, tuple) else sides(data.size, height, width)
-    size = tuple(max(1, round(side / m)) * m for side, m in zip(size, multiple))
-    large = tuple(round(side * data.zoom) for side in size)
-    grey = not (colour if data.colour is None else data.colour)
-    wanted = [{"size": each, "restore": data.restore} for each in (size, large)]
-    store, large = open_stores(source, wanted, fps=data.fps, grey=grey, frames=data.frames)
-    train, val = split_shots(store.shots, shortest=LEAST)
+    looks = [traits(source) for source in sources]
+    for source, look in zip(sources, looks):
+        print(f"{source.describe()}: {look.describe()}")
+    first = looks[0]
+    asked = (first.height, first.width) if isinstance(data.size, int) else data.size
+    short = data.size if isinstance(data.size, int) else min(data.size)
+    size = size_of(short, *asked, multiple=multiple)
+    grey = not (any(look.colour for look in looks) if data.colour is None else data.colour)
+    stores = []
+    for source, look in zip(sources, looks):
+        restore = look.old if data.restore is None else data.restore
+        wanted = [{"size": each, "restore": restore} for each in (size, tuple(round(data.zoom * n) for n in size))]
+        stores.append(open_stores(source, wanted, fps=data.fps, grey=grey, frames=data.frames))
+    small, large = (list(each) for each in zip(*stores))
+    train, val = split_films(small, LEAST)
     if not val:
-        least = (2 * LEAST + GAP) / data.fps
+        store = joined(small)
         longest = max(stop - start for start, stop in store.shots)
         raise ValueError(
             f"{store.name} has {len(store.frames)} frames at {data.fps:g} a second in {len(store.shots)} shots, the "
-            f"longest of {longest}: too little to train on and be measured on. A shot of {least:g} seconds would do "
-            f"({2 * LEAST + GAP} frames), or three shots of {LEAST} frames; or take a higher --fps."
+            f"longest of {longest}: too little to train on and be measured on. {seconds_needed(LEAST, data.fps):g} "
+            f"seconds without a cut would do, or three shots of {LEAST} frames; or take a higher --fps."
         )
-    return Footage(store, large, train, val)
-
-
-def sides(short: int, height: int, width: int) -> tuple[int, int]:
-    """(H, W) of a picture's aspect with the shorter side ``short``."""
-    return round(short * height / min(height, width)), round(short * width / min(height, width))
-
-
-def look_at(source: Source) -> tuple[int, int, bool]:
-    """A film's height and width in pixels, and whether it is in colour: of some frames from all over it."""
-    if source.path is None:
-        return 64, 64, False
-    with av.open(str(source.path)) as file:
-        stream = file.streams.video[0]
-        seen, spread = 0, 0.0
-        for k in range(5):
-            if file.duration:
-                file.seek(int(file.duration * (2 * k + 1) / 10))
-            for frame in file.decode(stream):
-                rgb = frame.to_ndarray(format="rgb24").astype(int)
-                seen, spread = seen + 1, max(spread, (rgb.max(2) - rgb.min(2)).mean())
-                break
-        return stream.height, stream.width, bool(seen and spread > COLOURFUL)
-
-
-def token_size(tokenizer: TubeletTokenizer | VideoAutoencoder) -> tuple[int, int]:
-    """Height and width of a token in pixels."""
-    return tuple(tokenizer.tubelet[1:])
+    return Footage(joined(small), joined(large), train, val)

@@ -121,7 +121,7 @@ def train_prior(run: Run) -> Part:
         if features:
             sampling = run.experiment.sampling
             found["generated"] = generated_facts(
-                model, tokenizer, footage.store, features, sampling.options(), sampling.measured
+                model, tokenizer, footage.store, features, sampling.options(), sampling.measured, footage.sides
             )
         return found
 

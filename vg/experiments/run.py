@@ -9,8 +9,9 @@ from pathlib import Path
 from torch import nn
 
 from vg import checkpoints, paths, training
+from vg.data import Source
 from vg.experiments.config import Experiment, ImageExperiment, digest, scaled, to_json
-from vg.experiments.film import Footage, open_footage, open_source
+from vg.experiments.film import Footage, open_footage, open_sources
 from vg.models.frozen import Freezable
 from vg.profiles import device
 from vg.training import BatchSampler, History, Loss, Recipe, Trained, devices
@@ -46,18 +47,18 @@ class Run:
     part: str = ""
 
     @cached_property
-    def source(self):
-        """The film's file, or that of the cartoon."""
-        return open_source(self.experiment.data)
+    def sources(self) -> list[Source]:
+        """The films."""
+        return open_sources(self.experiment.data)
 
     @cached_property
     def name(self) -> str:
-        return self.experiment.name or self.source.name
+        return self.experiment.name or self.sources[0].name
 
     @cached_property
     def folder(self) -> Path:
         """Where everything is kept: named by the experiment and by a hash of all that it is made from."""
-        films = [self.source.sha256] if isinstance(self.experiment, Experiment) else []
+        films = [source.sha256 for source in self.sources] if isinstance(self.experiment, Experiment) else []
         models = {f"{key} {part}": checkpoints.card(*at).sha256 for (key, part), at in self._borrowed().items()}
         return paths.runs_dir() / f"{self.name}-{digest(self.experiment, films, models)}"
 
@@ -67,7 +68,7 @@ class Run:
         multiple = (1, 1)
         if {"tokenizer", "prior"} & {*self.experiment.parts}:
             multiple = _token_size(self)
-        return open_footage(self.experiment.data, self.source, multiple)
+        return open_footage(self.experiment.data, self.sources, multiple)
 
     def recipe(self, recipe: Recipe) -> Recipe:
         """At the experiment's scale and seed."""
@@ -110,7 +111,7 @@ class Run:
         """
         trained = training.fit(
             model, loss, batches, recipe, folder=self.folder / "states" / self.part, evaluate=evaluate,
-            every=max(1, recipe.steps // 20), plot=_Clock(self, recipe.steps),
+            every=max(100, recipe.steps // 20), plot=_Clock(self, recipe.steps),
         )  # fmt: skip
         if trained.stopped:
             raise KeyboardInterrupt

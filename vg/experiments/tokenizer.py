@@ -48,7 +48,7 @@ def train_tokenizer(run: Run) -> Part:
     torch.manual_seed(recipe.seed)
     tokenizer = run.begin_with("tokenizer") or new_tokenizer(part, footage.channels)
     check_fits(tokenizer, footage)
-    truth = held_out(footage.store, MEASURED)
+    truth = held_out(footage.store, MEASURED, footage.sides)
     plain = Clips(footage.store, footage.train, part.frames)
     batches = views_of(footage, part.frames, part.batch) if part.views else tokenizer_batches(plain, part.batch)
     trained = run.fit(
@@ -62,5 +62,7 @@ def train_tokenizer(run: Run) -> Part:
     return Part(
         trained,
         {"data": footage.card(), "validation_psnr": trained.history["validation PSNR"]},
-        lambda model: tokenizer_facts(model, footage.store, measured and 4 * measured, part.search_steps),
+        lambda model: tokenizer_facts(
+            model, footage.store, measured and 4 * measured, part.search_steps, footage.sides
+        ),
     )
