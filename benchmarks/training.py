@@ -13,16 +13,16 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vg import checkpoints
+from vg.experiments.config import PRIOR_RECIPE, TOKENIZER_RECIPE, PriorPart
 from vg.experiments.losses import prior_loss, tubelet_loss
 from vg.models import Prior, TubeletConfig, TubeletTokenizer
 from vg.models.quantizers import VQ
 from vg.profiles import device, mixed_precision
-from vg.train.prior import BATCH, RECIPE, TOLD, WINDOW
-from vg.train.tubelet import RECIPE as TUBELET_RECIPE
 from vg.training import fit
 from vg.training.muon import TOGETHER
 
 TURNS, STEPS = 5, 3
+BATCH, WINDOW, LABEL_SHARE = PriorPart().batch, PriorPart().window, PriorPart().label_share
 CLIPS = (4, 1, 16, 64, 64)  # what the tokenizer of the film at 64 pixels is trained on
 
 
@@ -157,10 +157,10 @@ def measure_prior(name: str, where: torch.device) -> None:
         indices = torch.randint(codes, (BATCH, tokens), generator=generator)
         return torch.cat([indices, torch.randint(config.num_labels, (BATCH, 1), generator=generator)], dim=1)
 
-    loss, rates, steps = prior_loss(drop_label=1 - TOLD), [], []
+    loss, rates, steps = prior_loss(drop_label=1 - LABEL_SHARE), [], []
     for _ in range(TURNS + 1):
         rates.append(product_rate(BATCH * tokens, config.width, where))
-        steps.append(fit(prior, loss, draw, RECIPE, stop_at=STEPS, progress=False).seconds / STEPS)
+        steps.append(fit(prior, loss, draw, PRIOR_RECIPE, stop_at=STEPS, progress=False).seconds / STEPS)
     rates, steps = rates[1:], steps[1:]  # the first warms up
     model, muon = operations(prior)
     with_muon, alone = (
@@ -184,7 +184,7 @@ def measure_tokenizer(where: torch.device) -> None:
 
     ratios = []
     for _ in range(TURNS):
-        own = fit(tokenizer, tubelet_loss, lambda _: video, TUBELET_RECIPE, stop_at=2 * STEPS, progress=False).seconds
+        own = fit(tokenizer, tubelet_loss, lambda _: video, TOKENIZER_RECIPE, stop_at=2 * STEPS, progress=False).seconds
         ratios.append(seconds(peer_step) / (own / (2 * STEPS)))
     print(f"tokenizer: {statistics.median(ratios[1:]):.1f} times the clips a second that VideoGPT's VQ-VAE trains on")
 

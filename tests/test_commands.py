@@ -14,11 +14,11 @@ from faults import damaged
 import vg.generate
 import vg.train
 from vg import atomic, checkpoints
+from vg.experiments import run as experiments_run
 from vg.generate import main as generate_clips
 from vg.models import TubeletConfig, TubeletTokenizer
 from vg.train import main as train_model
-from vg.train import shipping
-from vg.training import Recipe, Trained
+from vg.training import Trained
 
 
 @pytest.fixture(autouse=True)
@@ -80,17 +80,13 @@ def test_numbers_out_of_range_are_refused(wrong, tmp_path, capsys):
 
 
 def test_stopped_commands_say_so_and_nothing_half_trained_ships(tmp_path, monkeypatch, capsys):
-    def stopped(*_, **__):
-        return Trained(TubeletTokenizer(TubeletConfig(width=16)), {}, 1.0, stopped=True)
+    def stopped(model, *_, **__):
+        return Trained(model, {}, 1.0, stopped=True)
 
-    def train(to):
-        trained = shipping.fit(None, None, None, Recipe(steps=1))
-        shipping.ship("small", trained, {}, lambda model: {}, to)
-
-    monkeypatch.setattr(shipping.training, "fit", stopped)
-    monkeypatch.setattr(vg.train, "trainer", lambda name: train)
-    assert train_model(["vae-cifar10", "--to", str(tmp_path)]) == 130
-    assert "goes on where it was" in capsys.readouterr().err and not list(tmp_path.iterdir())
+    monkeypatch.setenv("VG_RUNS", str(tmp_path / "runs"))
+    monkeypatch.setattr(experiments_run.training, "fit", stopped)
+    assert train_model(["vae-cifar10", "--to", str(tmp_path / "to")]) == 130
+    assert "goes on where it was" in capsys.readouterr().err and not list(tmp_path.rglob("*.safetensors"))
 
     def press(*_, **__):
         raise KeyboardInterrupt

@@ -16,7 +16,6 @@ from vg.data import save
 from vg.experiments import REGISTRY, Experiment, FilmData, ImageExperiment
 from vg.experiments import run as running
 from vg.experiments.config import PriorPart, digest, scaled, to_json
-from vg.experiments.film import sides
 from vg.experiments.prior import adapted, scene_names
 from vg.experiments.run import Run, find_pair
 from vg.models import VAEConfig
@@ -240,11 +239,6 @@ def test_models_are_published_under_the_names_that_they_are_known_by(done, film,
     assert run("--film", film, *TINY, "--to", tmp_path / "all") == 0
     assert checkpoints.names(tmp_path / "all") == ["mine-features", "mine-prior", "mine-tokenizer"]
     assert checkpoints.card("mine-prior", tmp_path / "all").facts["tokenizer"]["name"] == "mine-tokenizer"
-
-
-@pytest.mark.parametrize(("height", "width", "due"), [(446, 720, (64, 103)), (720, 446, (103, 64)), (9, 9, (64, 64))])
-def test_the_short_side_is_the_size_that_was_asked_for(height, width, due):
-    assert sides(64, height, width) == due
 
 
 @pytest.mark.parametrize("name", REGISTRY)

@@ -7,9 +7,10 @@ import torch
 
 from vg import checkpoints
 from vg.data import Clips, drawn_cartoon, film, open_store
+from vg.evaluation.features import accuracy, ordered, shot_numbers
 from vg.evaluation.generated import describe, frechet_facts, shuffled, windows
+from vg.experiments.features import degrade, features_loss, jitter
 from vg.models import ClipFeatures, FeaturesConfig
-from vg.train import features as training
 
 
 def network(**changes):
@@ -51,7 +52,7 @@ def test_features_see_the_order_of_frames_and_do_not_mix_clips():
 def test_every_clip_is_named_after_the_shot_that_it_lies_in(store):
     shots = [store.shots[0], store.shots[2], store.shots[1]]
     clips = Clips(store, sorted(shots), 16, stride=3)
-    names = training.shot_numbers(clips, sorted(shots))
+    names = shot_numbers(clips, sorted(shots))
     for start, name in zip(clips.starts, names.tolist()):
         first, stop = sorted(shots)[name]
         assert first <= start and start + 16 <= stop
@@ -60,7 +61,7 @@ def test_every_clip_is_named_after_the_shot_that_it_lies_in(store):
 def test_a_right_answer_lowers_the_loss_and_counts_as_accuracy(store):
     shots = store.shots[:3]
     clips = Clips(store, shots, 16, stride=8)
-    names = training.shot_numbers(clips, shots)
+    names = shot_numbers(clips, shots)
 
     class Knows(torch.nn.Module):  # the shot from the clip itself, of the order nothing
         def __init__(self, right):
@@ -75,9 +76,9 @@ def test_a_right_answer_lowers_the_loss_and_counts_as_accuracy(store):
             name = name if self.right else (name + 1) % 3
             return 20.0 * torch.nn.functional.one_hot(name, 3), torch.zeros(len(video), 4)
 
-    losses = [float(training.features_loss(clips, shots)(Knows(r), torch.arange(6))) for r in (True, False)]
+    losses = [float(features_loss(clips, shots)(Knows(r), torch.arange(6))) for r in (True, False)]
     assert losses[0] == pytest.approx(math.log(4), abs=0.1) and losses[1] > 10
-    found = training.accuracy(Knows(True), clips, shots)
+    found = accuracy(Knows(True), clips, shots)
     assert found == {
         "as filmed": 1,
         "backwards": 0,
@@ -86,19 +87,19 @@ def test_a_right_answer_lowers_the_loss_and_counts_as_accuracy(store):
         "arrow of time": 0.5,
         "shot": 1,
     }
-    assert training.accuracy(Knows(False), clips, shots)["shot"] == 0
+    assert accuracy(Knows(False), clips, shots)["shot"] == 0
 
 
 def test_worn_clips_are_the_same_clips_in_another_light_and_sharpness():
     torch.manual_seed(0)
     video = 0.5 * torch.rand(64, 1, 2, 16, 16).round() - 0.25
-    made = training.worn(video)
+    made = degrade(video)
     assert made.shape == video.shape and made.abs().max() <= 1
     flat, worn = (x.flatten(1) - x.flatten(1).mean(1, keepdim=True) for x in (video, made))
     alike = torch.nn.functional.cosine_similarity(flat, worn)
     assert alike.min() > 0.3 and 16 < int((alike > 0.97).sum()) < 48, "half of them blurred"
     assert (made - video).flatten(1).mean(1).std() > 0.03
-    sharp = training.worn(video, coarsest=1.0, noise=0.0)
+    sharp = degrade(video, coarsest=1.0, noise=0.0)
     assert all(len(clip.unique()) <= 4 for clip in sharp), "two greys stay two greys, but for rounding"
 
 
@@ -107,24 +108,24 @@ def test_shaken_clips_tremble_less_or_more_and_what_moves_far_still_does():
     video = torch.zeros(64, 1, 8, 16, 16)
     video[:, :, 4:, :8] = 1.0  # half of the picture changes by much
     video[:, :, ::2, 8:] = 0.02  # the other half trembles
-    made = training.shaken(video)
+    made = jitter(video)
     assert made.shape == video.shape
-    still = training.shaken(video, shake=0.0)
+    still = jitter(video, shake=0.0)
     trembles = (still[:, :, 1:, 8:] - still[:, :, :-1, 8:]).abs().amax((1, 2, 3, 4))
     assert 16 < int((trembles < 0.019).sum()) < 48, "half of them calmed"
     assert (trembles < 0.021).all() and (trembles < 1e-6).any()
     assert (still[:, :, 4:, :8].mean((1, 2, 3, 4)) - still[:, :, :4, :8].mean((1, 2, 3, 4)) > 0.8).all()
-    calm = training.shaken(video, calm=0.0)
+    calm = jitter(video, calm=0.0)
     assert 16 < int(((calm - video).abs().amax((1, 2, 3, 4)) > 1e-4).sum()) < 48, "half of them shaken"
 
 
 def test_a_clip_in_another_order_has_the_same_frames():
     clip = torch.arange(8.0).view(1, 8, 1, 1).expand(1, 8, 2, 2)
-    assert torch.equal(training.ordered(clip, "as filmed"), clip)
-    assert torch.equal(training.ordered(clip, "backwards"), clip.flip(1))
-    mixed = training.ordered(clip, "shuffled")
+    assert torch.equal(ordered(clip, "as filmed"), clip)
+    assert torch.equal(ordered(clip, "backwards"), clip.flip(1))
+    mixed = ordered(clip, "shuffled")
     assert not torch.equal(mixed, clip) and torch.equal(mixed.sort(1).values, clip)
-    still = training.ordered(clip, "standing still")
+    still = ordered(clip, "standing still")
     assert len(still.unique()) == 1 and still.shape == clip.shape
 
 

@@ -172,7 +172,7 @@ def test_the_loss_corrupts_what_is_shown_never_what_is_to_be_predicted_and_forge
     top, bottom = torch.randint(20, (400, 6)), torch.randint(100, 124, (400, 24))
     batch = torch.cat([top, bottom, torch.ones(400, 1, dtype=torch.long)], dim=1)
     watched = Watched()
-    assert image_prior_loss(corrupt=0.2, drop_scene=0.25)(watched, batch) == 5
+    assert image_prior_loss(token_noise=0.2, drop_label=0.25)(watched, batch) == 5
     true_top, true_bottom, label, given = watched.asked
     assert torch.equal(true_top.flatten(1), top) and torch.equal(true_bottom.flatten(1), bottom)
     for truth, shown in zip((true_top, true_bottom), given):

@@ -1,7 +1,7 @@
 """Laws of the VAE: the KL and the likelihood are what they claim, the bound is a bound, gradients pass the draw."""
 
 import math
-from dataclasses import asdict, replace
+from dataclasses import asdict
 
 import pytest
 import torch
@@ -9,10 +9,13 @@ from torch import distributions as dist
 
 from vg import checkpoints
 from vg.data import image_drawings
+from vg.evaluation import images as measuring
 from vg.evaluation import psnr
+from vg.experiments import ImageExperiment, train
+from vg.experiments import images as training
 from vg.models import VAE, VAEConfig
 from vg.models.vae import Elbo, discretized_logistic, kl_to_normal
-from vg.train import images as training
+from vg.training import Recipe
 
 LEVELS = torch.arange(256) / 127.5 - 1
 
@@ -199,17 +202,17 @@ def test_training_by_name_ships_a_card_with_what_was_measured(tmp_path, monkeypa
     monkeypatch.setenv("VG_RUNS", str(tmp_path / "runs"))
     drawn = image_drawings(train=70, test=20)
     monkeypatch.setattr(training, "cifar10", lambda: drawn)
-    monkeypatch.setattr(training, "pca_images", lambda train, images, count: torch.zeros_like(images))  # slow, not ours
-    monkeypatch.setattr(training, "VAE_RECIPE", replace(training.VAE_RECIPE, steps=2))
-    monkeypatch.setattr(training, "VAE", lambda: vae())
-    training.train_vae(tmp_path)
+    monkeypatch.setattr(
+        measuring, "pca_images", lambda train, images, count: torch.zeros_like(images)
+    )  # slow, not ours
+    train(ImageExperiment("vae-cifar10", vae().config, Recipe(2, muon=2e-2)), tmp_path)
     facts, model = checkpoints.card("vae-cifar10", tmp_path).facts, checkpoints.load("vae-cifar10", tmp_path)
     x = drawn.test.take(range(20))
     metrics = facts["metrics"]
     assert metrics["bits_per_dim"] == pytest.approx(model.bits_per_dim(x, seeded()).mean().item(), abs=1e-4)
     assert metrics["psnr"] == pytest.approx(psnr(model(x), x).mean().item(), abs=0.01)
     assert metrics["images"] == 20 and metrics["latents"] == 6 and 0 <= metrics["active_latents"] <= 6
-    assert facts["recipe"]["steps"] == 2 and facts["data"]["train"] == 70
+    assert facts["experiment"]["recipe"]["steps"] == 2 and facts["data"]["train"] == 70
 
 
 def test_what_cannot_be_is_named():
