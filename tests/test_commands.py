@@ -36,7 +36,8 @@ def told(capsys, command, *arguments) -> str:
 
 
 def test_a_folder_that_cannot_be_is_named_before_anything_is_drawn_or_trained(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(vg.train, "trainer", lambda name: pytest.fail("it began"))
+    monkeypatch.setattr(experiments_run.training, "fit", lambda *_, **__: pytest.fail("it began"))
+    monkeypatch.setenv("VG_RUNS", str(tmp_path / "runs"))
     monkeypatch.setattr(checkpoints, "load", lambda *_: pytest.fail("it began"))
     (tmp_path / "file").write_text("")
     for to in (tmp_path / "file", tmp_path / "file" / "out" / "more"):

@@ -204,7 +204,7 @@ class ImageExperiment:
     """
 
     name: str
-    model: Annotated[ImageModel | ImagePriorSize, arg(name="")]
+    model: ImageModel | ImagePriorSize
     recipe: Recipe
     batch: int = 64
     use: str = ""
