@@ -3,15 +3,19 @@
 What the cells themselves compute is tested by running them: ``pytest tests notebooks --nbval``.
 """
 
+import base64
 import importlib.util
+import io
 import json
 import sys
 from pathlib import Path
 
 import jupytext
 import nbformat
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 NOTEBOOKS = Path(__file__).resolve().parent.parent / "notebooks"
 STEMS = sorted({p.stem for p in [*NOTEBOOKS.glob("[0-9]*.ipynb"), *NOTEBOOKS.glob("src/[0-9]*.py")]})
@@ -208,6 +212,27 @@ def test_a_stored_player_has_its_frames_in_the_animated_picture_alone_and_a_note
         "data-film" in found[1]["text/html"] and "data-sprite" not in found[1]["text/html"] for found in stored[:3]
     )
     assert [found[1]["text/html"].count("<script>") for found in stored[:3]] == [1, 0, 0]
+
+
+def test_still_pictures_keep_their_pixels_in_fewer_bytes_and_animated_ones_their_frames(build):
+    def png(picture: Image.Image, **options: object) -> str:
+        file = io.BytesIO()
+        picture.save(file, "PNG", **options)
+        return base64.b64encode(file.getvalue()).decode()
+
+    rows = np.arange(40, dtype=np.uint8)
+    photo = np.stack(np.broadcast_arrays(6 * rows[:, None], 6 * rows, rows[:, None] ^ rows), -1)
+    few = np.where((rows[:, None] + rows)[..., None] % 3 == 0, np.uint8((200, 30, 7)), np.uint8((0, 255, 9)))
+    clear = np.concatenate([few, np.full((40, 40, 1), 90, np.uint8)], -1)
+    for pixels in (photo, few, clear, np.concatenate([few, np.full((40, 40, 1), 255, np.uint8)], -1), photo[..., 0]):
+        stored = png(Image.fromarray(pixels), compress_level=0)
+        made = build.lighter(stored)
+        again = Image.open(io.BytesIO(base64.b64decode(made)))
+        assert len(made) < len(stored) / 2
+        assert np.array_equal(np.asarray(again.convert("RGBA")), np.asarray(Image.fromarray(pixels).convert("RGBA")))
+    frames = [Image.fromarray(np.roll(photo, k, 0)) for k in range(3)]
+    animated = png(frames[0], save_all=True, append_images=frames[1:], compress_level=0)
+    assert build.lighter(animated) == animated
 
 
 def test_what_the_git_filter_makes_of_a_notebook_does_not_depend_on_who_looked_at_it():
