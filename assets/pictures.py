@@ -16,7 +16,8 @@ from torch import Tensor
 from vg import checkpoints
 from vg.data import Clips, film, open_stores, split_shots, to_uint8
 from vg.data.writers import write_gif
-from vg.generate import GUIDANCE, some_scenes
+from vg.evaluation.reels import some_labels
+from vg.experiments.pair import GUIDANCE
 from vg.sampling import generate, sample_images, sampling_defaults
 
 HERE = Path(__file__).resolve().parent
@@ -80,7 +81,7 @@ def clips() -> None:
     made = {
         "reconstructed": reconstructed(small, store, val),
         "from-nothing": generate(
-            prior, tokenizer, frames=FRAMES, batch=4, label=some_scenes(prior, 4, 0), guidance=GUIDANCE, **how
+            prior, tokenizer, frames=FRAMES, batch=4, label=some_labels(prior, 4, 0), guidance=GUIDANCE, **how
         ),
         "continued": marked(generate(prior, tokenizer, some, FRAMES, **how), PROMPT),
         "long": marked(generate(prior, tokenizer, some[:1], frames=LONG, window=window, **how), PROMPT),

@@ -20,8 +20,8 @@ import torch
 from PIL import Image, features
 
 from vg.data import BadImages, archives, image_files, image_folder, sources, stills, video
+from vg.data.beginning import first_frames
 from vg.data.store import open_store
-from vg.generate import frames_of
 
 FLIPS = int(os.environ.get("VG_FUZZ", "40"))
 STORED = {  # by EXIF orientation: how a camera held that way writes an upright picture (CIPA DC-008, table 6)
@@ -112,7 +112,7 @@ def test_a_still_is_upright_whichever_way_the_camera_was_held(house, form):
         assert seen.shape == (1, 3, 48, 64) and seen.dtype == np.uint8
         assert np.abs(seen[0].transpose(1, 2, 0).astype(int) - upright).mean() < 4, orientation
         if form == "JPEG":
-            given = frames_of(path, 32, 1)
+            given = first_frames(path, 32, 1)
             assert given.shape == (1, 1, 1, 32, 32)
             grey = np.asarray(Image.fromarray(upright).convert("L").resize((32, 32), Image.Resampling.BILINEAR))
             assert np.abs((given.numpy()[0, 0, 0] + 1) * 127.5 - grey).mean() < 4, orientation
@@ -129,7 +129,7 @@ def test_an_ordinary_still_is_what_a_video_of_it_would_be(house, form, bars):
         image = wide
     path = house / f"a.{form.lower()}"
     path.write_bytes(encoded(image, form))
-    still, film = frames_of(path, 32, 1), open_store(video(path), size=32, frames=1).clip(0, 1)
+    still, film = first_frames(path, 32, 1), open_store(video(path), size=32, frames=1).clip(0, 1)
     assert still.shape == film.shape and still.dtype == film.dtype
     assert (still - film).abs().max() * 127.5 <= 2
 
@@ -138,13 +138,13 @@ def test_what_moves_stays_a_video_for_a_prompt_and_gives_its_first_picture_for_a
     images = [photo(i) for i in range(5)]
     path = house / "moving.gif"
     images[0].save(path, save_all=True, append_images=images[1:], duration=100)
-    assert frames_of(path, 32, 4).shape[2] == 4
-    assert torch.equal(frames_of(path, 32, 1), frames_of(path, 32, 1))
+    assert first_frames(path, 32, 4).shape[2] == 4
+    assert torch.equal(first_frames(path, 32, 1), first_frames(path, 32, 1))
     assert stills.pictures_in(path) == 5
     assert stills.pictures_in(laid_out(some(), house / "x") / "a" / "0.png") == 1
     for name in ("phone.mpo", "pages.tif"):  # a picture and its preview, or pages
         photo().save(house / name, save_all=True, append_images=[photo(1)])
-        assert stills.pictures_in(house / name) == 1 and frames_of(house / name, 32, 4).shape[2] == 1
+        assert stills.pictures_in(house / name) == 1 and first_frames(house / name, 32, 4).shape[2] == 1
     (house / "film.mp4").write_bytes(b"\0\0\0\x18ftypisom" + bytes(40))
     assert stills.pictures_in(house / "film.mp4") == stills.pictures_in(house / "none.png") == 0
 
@@ -153,7 +153,7 @@ def test_what_moves_stays_a_video_for_a_prompt_and_gives_its_first_picture_for_a
 def test_a_heic_is_refused_with_what_to_do(house, name, brand):
     (house / name).write_bytes(b"\0\0\0\x18ftyp" + brand + bytes(40))
     with pytest.raises(BadImages, match=r"HEIC.*JPEG or PNG"):
-        frames_of(house / name, 32, 1)
+        first_frames(house / name, 32, 1)
 
 
 # Damage
@@ -442,7 +442,7 @@ def test_a_picture_with_more_pixels_than_pillow_allows_is_an_error(house, pixels
     with pytest.raises(BadImages, match=r"a/9\.png in .*decompression bomb"):
         list(image_files.read(image_files.look(path), 32))
     with pytest.raises(BadImages, match=r"9\.png.*decompression bomb"):
-        frames_of(path / "a" / "9.png", 32, 1)
+        first_frames(path / "a" / "9.png", 32, 1)
 
 
 @pytest.mark.usefixtures("little_memory")

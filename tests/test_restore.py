@@ -10,7 +10,7 @@ import torch.nn.functional as F
 
 from vg.data import restore
 from vg.data.decode import resized
-from vg.data.restore import corrected, measure
+from vg.data.restoration import corrected, measure
 from vg.synthetic import draw_cartoon
 
 SIDE = 128

@@ -12,7 +12,7 @@ import torch
 from vg import sampling
 from vg.models import Prior, PriorConfig, TubeletConfig, TubeletTokenizer
 from vg.sampling import filter_logits, generate, generate_tokens
-from vg.sampling.one_by_one import draw
+from vg.sampling.plain_loop import draw
 
 LEVELS = (5, 4, 3)
 

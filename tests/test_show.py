@@ -21,7 +21,7 @@ from vg import progress, show
 from vg.data import apng
 from vg.show import controls, figures, page, player
 from vg.show.page import VIEW
-from vg.show.player import LIMIT
+from vg.show.players import LIMIT
 from vg.synthetic import draw_cartoon
 
 

@@ -1,4 +1,4 @@
-"""Make new clips from the shipped weights: ``python -m vg.generate``, or ``make generate``.
+"""Make new clips from the shipped weights, or your own: ``python -m vg.generate``, or ``make generate``.
 
 Writes GIF and MP4 under ``out/``. As it comes: some from nothing but a scene's label, drawn at random, some that go on
 from the beginning of a shot (of the film, or of the drawn cartoon where there is no film), some from a still. With
@@ -11,61 +11,17 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-import torch
 from torch import Tensor
 
-from vg import atomic, checkpoints, paths
-from vg.data import FrameStore, film, open_store, save, split_shots, stills, to_unit, video
-from vg.models import Prior
-from vg.sampling import generate_each, sampling_defaults
+from vg import atomic, paths
+from vg.data import save
+from vg.evaluation.reels import beginnings, some_labels
+from vg.experiments.pair import open_pair
+from vg.sampling import generate_each
 
 GIVEN = 16  # frames of a prompt
-GUIDANCE = 2.0  # towards a scene
 MOST_FRAMES = 43_200  # an hour
-
-
-def prompts(store: FrameStore, count: int, frames: int) -> Tensor | None:
-    """The beginnings of some shots, validation shots first: (B, C, T, H, W), or None if no shot is long enough."""
-    train, val = split_shots(store.shots)
-    starts = [start for start, stop in [*val, *train] if stop - start >= frames]
-    clips = [store.clip(start, start + frames) for start in starts[:count]]
-    return torch.cat(clips) if clips else None
-
-
-def frames_of(path: Path, size: int, count: int) -> Tensor:
-    """The first frames of a video, or a picture: (1, 1, up to ``count``, size, size)."""
-    pictures = stills.pictures_in(path)
-    if pictures and 1 in (pictures, count):  # else it moves, as a GIF may
-        return to_unit(stills.squeezed(path, size))[None]
-    store = open_store(video(path), size=size, frames=count)
-    return store.clip(0, len(store.frames))
-
-
-def scene_number(name: str, scenes: list[str]) -> int:
-    """Of a scene of that name.
-
-    Raises:
-        ValueError: if there is none; the message lists those that there are.
-    """
-    if name not in scenes:
-        raise ValueError(f"There is no scene {name!r}. There are: {', '.join(scenes) or 'none with a name'}.")
-    return scenes.index(name)
-
-
-def some_scenes(prior: Prior, count: int, seed: int) -> list[int] | None:
-    """Labels drawn at random, of those that say where things stand; None for a prior that has none."""
-    known = prior.labels_with_layouts()
-    draws = torch.Generator().manual_seed(seed)
-    return [known[i] for i in torch.randint(len(known), (count,), generator=draws)] if known else None
-
-
-def still_of(scene: int, scenes: list[str], size: int) -> Tensor | None:
-    """A frame from the middle of a scene, where the film is at hand."""
-    store = open_store(film(download=False), size=size)
-    if store.name != "film" or len(store.shots) != len(scenes):
-        return None
-    middle = sum(store.shots[scene]) // 2
-    return store.clip(middle, middle + 1)
+SHOWN = 256  # pixels of the shorter side that clips are enlarged to, if they are smaller
 
 
 def between(least: int, most: int) -> Callable[[str], int]:
@@ -82,6 +38,7 @@ def between(least: int, most: int) -> Callable[[str], int]:
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--size", type=int, choices=(64, 128), default=128, help="pixels of a side (128)")
+    parser.add_argument("--model", metavar="FOLDER", help="a generator of your own: what `python -m vg.train` made")
     parser.add_argument(
         "--frames",
         type=between(1, MOST_FRAMES),
@@ -120,32 +77,32 @@ def make(options: argparse.Namespace) -> None:
         OSError, ValueError: if something that was asked for cannot be had; the message says what.
     """
     begin = time.monotonic()
-    tokenizer = checkpoints.load(f"tubelet-fsq-{options.size}")
-    prior = checkpoints.load(f"prior-{options.size}")
-    how = {"frames": options.frames, "seed": options.seed, **sampling_defaults(prior)}
-    how |= {knob: value for knob in how if (value := getattr(options, knob)) is not None}
+    pair = open_pair(options.model or f"prior-{options.size}")
+    how = {"frames": options.frames, "seed": options.seed, **pair.options}
+    how |= {option: value for option in how if (value := getattr(options, option)) is not None}
+    kept = pair.name if options.model else options.size
+    scale = max(1, SHOWN // min(pair.size))
 
-    def write(kind: str, prompt: Tensor | None = None, batch: int = options.count, **more) -> None:
-        for k, clip in generate_each(prior, tokenizer, prompt, batch, **how, **more):
+    def write(kind: str, prompt: Tensor | None = None, batch: int = options.count, **more: object) -> None:
+        for k, clip in generate_each(pair.prior, pair.tokenizer, prompt, batch, **how, **more):
             for suffix in (".gif", ".mp4"):
-                name = f"{kind}-{options.size}-{options.seed + k}{suffix}"
-                path = save(options.to / name, clip, fps=12, scale=256 // options.size)
+                name = f"{kind}-{kept}-{options.seed + k}{suffix}"
+                path = save(options.to / name, clip.cpu(), fps=pair.fps, scale=scale)
                 print(f"{time.monotonic() - begin:5.1f} s  {path}")
 
     if options.prompt:
-        write("continued", frames_of(options.prompt, options.size, GIVEN))
+        write("continued", pair.first_frames(options.prompt, GIVEN))
     if options.still:
-        write("from-a-still", frames_of(options.still, options.size, 1))
+        write("from-a-still", pair.first_frames(options.still, 1))
     if options.scene:
-        scenes = checkpoints.card(f"prior-{options.size}").facts.get("scenes", [])
-        scene = scene_number(options.scene, scenes)
-        told = scene in prior.labels_with_layouts()  # otherwise a label alone makes textures, no place
-        still = None if told else still_of(scene, scenes, options.size)
-        write(options.scene, still, label=scene, guidance=GUIDANCE)
+        label = pair.label(options.scene)
+        known = label in pair.prior.labels_with_layouts()  # otherwise a label alone makes textures, no place
+        write(options.scene, None if known else pair.still(label), label=label, guidance=pair.guidance)
     if not (options.prompt or options.still or options.scene):
-        scenes = some_scenes(prior, options.count, options.seed)
-        write("from-nothing", label=scenes, guidance=GUIDANCE if scenes else 1.0)
-        given = prompts(open_store(film(download=False), size=options.size), options.count, GIVEN)
+        labels = some_labels(pair.prior, options.count, options.seed)
+        write("from-nothing", label=labels, guidance=pair.guidance if labels else 1.0)
+        store = pair.store()
+        given = None if store is None else beginnings(store, options.count, GIVEN)
         if given is not None:
             write("continued", given, len(given))
             write("from-a-still", given[:, :, -1:], len(given))

@@ -21,7 +21,7 @@ import numpy as np
 import torch
 
 from vg.data import decode
-from vg.data.restore import corrected, measure, restore
+from vg.data.restoration import corrected, measure, restore
 from vg.data.scale import Size
 from vg.data.shots import Shot, shots_in
 from vg.data.sources import Source

@@ -57,11 +57,12 @@ def still(path: Path, grey: bool = False) -> np.ndarray:
     return np.ascontiguousarray(pixels.reshape(*pixels.shape[:2], -1).transpose(2, 0, 1)[None])
 
 
-def squeezed(path: Path, size: int) -> torch.Tensor:
-    """A picture file as a frame, as ``open_store`` has frames: grey, without black bars, uint8 (1, 1, size, size)."""
-    pixels = still(path, grey=True)
-    top, bottom, left, right = video._box(pixels[0, 0])
-    return video.resized(torch.from_numpy(pixels[..., top:bottom, left:right]), (size, size))
+def squeezed(path: Path, size: int | tuple[int, int], grey: bool = True) -> torch.Tensor:
+    """A picture file as a frame, as ``open_store`` has frames: without black bars, uint8 (1, 1 or 3, H, W)."""
+    pixels = still(path, grey=grey)
+    top, bottom, left, right = video._box(pixels[0].max(0))
+    size = (size, size) if isinstance(size, int) else size
+    return video.resized(torch.from_numpy(pixels[..., top:bottom, left:right]), size)
 
 
 def pictures_in(path: Path) -> int:

@@ -84,7 +84,7 @@ def open_store(
         size: height and width in pixels, or one number for both; the whole picture is squeezed to it.
         fps: frames a second. Where that is within 2% of every n-th frame of the file, these are taken.
         grey: one channel, else three.
-        restore: take out flicker and sway (``vg.data.restore``); default: what ``source.old`` says.
+        restore: take out flicker and sway (``vg.data.restoration``); default: what ``source.old`` says.
         frames: use the first so many only (the cartoon, which has no end: default 1440).
         partial: of a damaged file, keep what comes before the damage; a warning says how much that is.
 

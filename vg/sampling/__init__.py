@@ -8,9 +8,9 @@ without its past or its label.
 from vg.sampling.filters import filter_logits
 from vg.sampling.guidance import Branch, branches
 from vg.sampling.images import sample_images
-from vg.sampling.one_by_one import one_by_one
 from vg.sampling.options import SAMPLING, Options, sampling_defaults
 from vg.sampling.parallel import Sampler
+from vg.sampling.plain_loop import one_by_one
 from vg.sampling.stream import Stream
 from vg.sampling.video import generate, generate_each, generate_tokens
 

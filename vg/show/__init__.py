@@ -12,9 +12,9 @@ Clips are ``(C, T, H, W)`` and pictures ``(C, H, W)``, float in [-1, 1] or uint8
 
 from vg.show.controls import Explorer, explorer, live_explorer
 from vg.show.figures import LivePlot, bars, bias_figure, curves, style
-from vg.show.live import Live, live
+from vg.show.live_screen import Live, live
 from vg.show.pictures import Picture, compare, grid, image, strip
-from vg.show.player import Player, player
+from vg.show.players import Player, player
 from vg.show.tokens import outline, token_map
 
 __all__ = [

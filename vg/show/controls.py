@@ -21,7 +21,7 @@ from vg.show.figures import picture_of
 from vg.show.kernel import Interrupts
 from vg.show.page import img, show_widget
 from vg.show.pictures import Picture
-from vg.show.player import Player, player
+from vg.show.players import Player, player
 
 KINDS = ("GIF", "MP4")
 DOUBLE = 0.5  # seconds after a click in which another one is the same click

@@ -6,7 +6,7 @@ import av
 import numpy as np
 
 from vg.data.decode import probe
-from vg.data.restore import measure
+from vg.data.restoration import measure
 from vg.data.sources import Source
 from vg.data.video_file import decoder_options, opened
 

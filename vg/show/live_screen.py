@@ -39,7 +39,7 @@ class Live:
 
     Attributes:
         widget: the screen and its controls.
-        controls: ``temperature``, ``top_p``, ``history``, ``scene`` (where the prior has labels) and ``seed``.
+        controls: ``temperature``, ``top_p``, ``history``, ``label`` (where the prior has labels) and ``seed``.
         seen: uint8 frames (H, W, C) that were shown, the last five minutes.
         shown: how many were shown in all.
         said: what the controls asked for and cannot be had, or nothing.
@@ -63,7 +63,7 @@ class Live:
     def _build(self, prior, scenes: dict[str, int] | None, seed: int) -> None:
         slider = {"continuous_update": False, "readout_format": ".2f", "style": {"description_width": "95px"}}
         told = {**sampling_defaults(prior), **self.options}
-        scene = -1 if told.get("scene") is None else told["scene"]
+        label = -1 if told.get("label") is None else told["label"]
         names = {"any": -1, **(scenes or {str(k): k for k in range(prior.config.num_labels)})}
         self.controls = {
             name: widgets.FloatSlider(
@@ -75,13 +75,13 @@ class Live:
             )
             for name, (low, high, step) in RANGES.items()
         } | {
-            "label": widgets.Dropdown(options=names, value=scene, style=slider["style"]),
+            "label": widgets.Dropdown(options=names, value=label, style=slider["style"]),
             "seed": widgets.BoundedIntText(seed, min=0, max=2**31 - 1, style=slider["style"]),
         }
         for name, control in self.controls.items():
             control.description = control.tooltip = name.replace("_", "-")
         if not prior.config.num_labels:
-            self.controls["scene"].disabled = True
+            self.controls["label"].disabled = True
         place = widgets.Layout(margin="0 12px 0 0", flex="0 0 auto", max_width="100%")
         self.screen = widgets.Image(value=self.still, format="png", layout=place)
         self.play = widgets.Button(description="play", button_style="primary", tooltip="play, or pause")

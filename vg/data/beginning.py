@@ -1,0 +1,25 @@
+"""The beginning of whatever file somebody has, a video or a picture, as a prompt."""
+
+from pathlib import Path
+
+from torch import Tensor
+
+from vg.data import stills
+from vg.data.pixels import to_unit
+from vg.data.sources import video
+from vg.data.store import open_store
+
+
+def first_frames(path: Path, size: int | tuple[int, int], count: int, fps: float = 12.0, grey: bool = True) -> Tensor:
+    """The first frames of a video, or a picture, squeezed to ``size``: (1, C, up to ``count``, H, W) in [-1, 1].
+
+    Of a picture that moves, as a GIF may, the first one counts if ``count`` is 1; else it is a video.
+
+    Raises:
+        BadVideo, BadImages: if it is neither.
+    """
+    pictures = stills.pictures_in(path)
+    if pictures and 1 in (pictures, count):
+        return to_unit(stills.squeezed(path, size, grey))[None]
+    store = open_store(video(path), size=size, fps=fps, grey=grey, frames=count)
+    return store.clip(0, len(store.frames))
