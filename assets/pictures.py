@@ -16,8 +16,8 @@ from torch import Tensor
 from vg import checkpoints
 from vg.data import Clips, film, open_stores, split_shots, to_uint8
 from vg.data.writers import write_gif
+from vg.evaluation.pair import GUIDANCE
 from vg.evaluation.reels import some_labels
-from vg.experiments.pair import GUIDANCE
 from vg.sampling import generate, sample_images, sampling_defaults
 
 HERE = Path(__file__).resolve().parent

@@ -35,6 +35,7 @@ autodoc_member_order = "bysource"
 autodoc_typehints = "description"
 autodoc_inherit_docstrings = False  # of torch's classes: what they say is not about ours
 napoleon_google_docstring, napoleon_numpy_docstring = True, False
+napoleon_use_ivar = True  # attributes in a list, not each an object of its own
 
 html_theme = "furo"
 html_title = "Learn video generation"

@@ -13,11 +13,13 @@ from PIL import Image
 
 from vg import atomic, checkpoints, paths
 from vg.data import save
+from vg.evaluation.pair import find_pair, open_pair
 from vg.experiments import REGISTRY, Experiment, FilmData, ImageExperiment
 from vg.experiments import run as running
 from vg.experiments.config import PriorPart, digest, scaled, to_json
 from vg.experiments.prior import adapted, scene_names
-from vg.experiments.run import Run, find_pair
+from vg.experiments.run import Run
+from vg.generate import main as generate_clips
 from vg.models import VAEConfig
 from vg.train import main
 from vg.training import Recipe
@@ -113,6 +115,34 @@ def test_the_reel_is_in_colour_with_the_original_beside(done):
     assert W * rows == H * columns
     left = picture[:, : W // 2]
     assert (np.abs(left[..., 2] - left[..., 0]) > 80).mean() > 0.4, "the original is blue"
+
+
+def test_a_folder_of_an_experiment_makes_clips(done, film, tmp_path, capsys):
+    pair = open_pair(str(done))
+    assert pair.size == (16, 24) and not pair.grey and pair.fps == 12 and len(pair.scenes) == len(pair.store().shots)
+    assert pair.first_frames(film, 5).shape == (1, 3, 5, 16, 24)
+    assert pair.still(0).shape == (1, 3, 1, 16, 24)
+    options = ["--frames", "24", "--count", "1", "--to", str(tmp_path)]
+    assert generate_clips(["--model", str(done), *options]) == 0
+    kinds = ("from-nothing", "continued", "from-a-still")
+    assert {path.name for path in tmp_path.glob("*.gif")} == {f"{kind}-{done.name}-0.gif" for kind in kinds}
+    with Image.open(tmp_path / f"continued-{done.name}-0.gif") as gif:
+        assert gif.size == (24 * 16, 16 * 16) and gif.n_frames == 24
+    with pytest.raises(SystemExit):
+        generate_clips(["--model", str(tmp_path), *options])
+    assert "no prior and no tokenizer yet" in capsys.readouterr().err
+
+
+def test_a_folder_of_films_trains_one_generator_of_which_each_film_is_held_out_in_part(tmp_path, monkeypatch):
+    clips = tmp_path / "clips"
+    for k, name in enumerate(("b.mp4", "a.mp4")):
+        save(clips / name, moving(100 + 10 * k), fps=12)
+    monkeypatch.setattr(running.training, "fit", lambda *_, **__: pytest.fail("it began"))
+    with pytest.raises(pytest.fail.Exception, match="it began"):
+        run("--film", clips, *TINY)
+    footage = Run(Experiment(data=FilmData(film=(clips,), size=16))).footage
+    assert len(footage.store.frames) == 210 and footage.size == (16, 24) and footage.channels == 3
+    assert {start >= 110 for start, _ in footage.val} == {True, False}, "a part of either"
 
 
 def test_the_same_command_again_makes_nothing_anew_and_another_config_has_another_folder(done, film, monkeypatch):

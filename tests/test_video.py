@@ -8,7 +8,7 @@ import torch.nn.functional as F
 
 from vg import checkpoints, latents
 from vg.data import drawn_cartoon, open_store
-from vg.experiments.losses import tokenizer_loss
+from vg.experiments.losses import squared_error, tokenizer_loss
 from vg.hashing import weight_hash
 from vg.models import QuantizerConfig, VideoAutoencoder, VideoConfig, inflate
 from vg.models import video as video_module
@@ -143,7 +143,7 @@ def test_gradients_reach_every_weight_and_the_loss_holds_the_quantizers(quantize
     model.eval()
     out, quantized = model(video)
     extra = quantized.loss
-    error = (out - video).square().flatten(1).mean(1)  # (B,)
+    error = squared_error(out, video)  # (B,)
     torch.testing.assert_close(tokenizer_loss(model, video), (error + 1e-4).sqrt().mean() + extra)
 
 

@@ -15,8 +15,8 @@ from torch import Tensor
 
 from vg import atomic, paths
 from vg.data import save
+from vg.evaluation.pair import open_pair
 from vg.evaluation.reels import beginnings, some_labels
-from vg.experiments.pair import open_pair
 from vg.sampling import generate_each
 
 GIVEN = 16  # frames of a prompt

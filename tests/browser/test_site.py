@@ -4,7 +4,6 @@
 """
 
 import os
-import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -99,25 +98,20 @@ def test_no_page_loads_anything_from_elsewhere(site: Path):
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_pages_open_in_a_browser(address: str, site: Path, scheme: str):
-    sync_api = pytest.importorskip("playwright.sync_api", reason="no Playwright: pip install -e '.[test]'")
-    chromium = shutil.which("chromium") or shutil.which("chromium-browser")
-    if chromium is None:
-        pytest.skip("no Chromium on this machine (on Debian: apt-get install chromium)")
-    with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
-        page = browser.new_page(color_scheme=scheme)
-        said: list[str] = []
-        page.on("console", lambda message: said.append(message.text) if message.type == "error" else None)
-        page.on("pageerror", lambda error: said.append(str(error)))
-        page.on("request", lambda request: said.append(request.url) if address not in request.url[:60] else None)
-        for name in ("index.html", "notebooks/00_start_here.html"):
-            for width in WIDTHS:
-                page.set_viewport_size({"width": width, "height": 900})
-                page.goto(address + name)
-                if name == "index.html":
-                    page.wait_for_url("**/README.html")
-                assert page.locator("h1").first.is_visible()
-                assert page.evaluate("document.documentElement.scrollWidth") <= width, f"{name} is wider than {width}"
-        assert [each for each in said if not each.startswith(("data:", "blob:"))] == []
-        browser.close()
+def test_pages_open_in_a_browser(chromium, address: str, scheme: str):
+    page = chromium.new_page(color_scheme=scheme)
+    said: list[str] = []
+    page.on("console", lambda message: said.append(message.text) if message.type == "error" else None)
+    page.on("response", lambda answer: said.append(f"{answer.status} {answer.url}") if answer.status >= 400 else None)
+    page.on("pageerror", lambda error: said.append(str(error)))
+    page.on("request", lambda request: said.append(request.url) if address not in request.url[:60] else None)
+    for name in ("index.html", "notebooks/00_start_here.html"):
+        for width in WIDTHS:
+            page.set_viewport_size({"width": width, "height": 900})
+            page.goto(address + name)
+            if name == "index.html":
+                page.wait_for_url("**/README.html")
+            assert page.locator("h1").first.is_visible()
+            assert page.evaluate("document.documentElement.scrollWidth") <= width, f"{name} is wider than {width}"
+    assert [each for each in said if not each.startswith(("data:", "blob:"))] == []
+    page.close()

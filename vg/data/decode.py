@@ -187,7 +187,7 @@ def _box(brightest: np.ndarray) -> tuple[int, int, int, int]:
 
 
 def resized(x: Tensor, size: Size) -> Tensor:
-    """Pictures (T, C, H, W), uint8 or floats in [0, 255] -> uint8 (T, C, *size), antialiased."""
+    """Pictures (T, C, H, W), uint8 or floats in [0, 255] -> uint8 ``(T, C, *size)``, antialiased."""
     if tuple(x.shape[-2:]) != tuple(size):
         x = F.interpolate(x.float(), size=tuple(size), mode="bilinear", antialias=True)
     return x.contiguous() if x.dtype == torch.uint8 else x.round().clamp(0, 255).byte()

@@ -154,6 +154,7 @@ class Experiment:
         sampling: how clips are made.
         scale: times the steps of every recipe: 0.1 for a tenth of the time.
         seed: added to every recipe's own.
+        micro_batches: pieces of every step's batch, which processes share: as many batches, each of its own size.
         begin: a finished pair to train on from (fine-tuning): ``tubelet-fsq-64``, or the folder of an experiment.
     """
 
@@ -166,6 +167,7 @@ class Experiment:
     sampling: Sampling = Sampling()
     scale: float = 1.0
     seed: int = 0
+    micro_batches: int = 1
     begin: Annotated[str, arg(name="from")] = ""
 
     def __post_init__(self) -> None:
@@ -200,7 +202,7 @@ class ImageExperiment:
         recipe: how it is trained.
         batch: images in a batch.
         use: for a prior, the finished VQ-VAE-2 whose codes it learns, by name or folder.
-        scale, seed: as of ``Experiment``.
+        scale, seed, micro_batches: as of ``Experiment``.
     """
 
     name: str
@@ -210,6 +212,7 @@ class ImageExperiment:
     use: str = ""
     scale: float = 1.0
     seed: int = 0
+    micro_batches: int = 1
 
     def __post_init__(self) -> None:
         _check(self)
@@ -230,12 +233,18 @@ def scaled(recipe: Recipe, experiment: Experiment | ImageExperiment) -> Recipe:
     """A recipe at the experiment's scale and seed; the warm-up takes a tenth of the steps at most."""
     steps = max(1, round(recipe.steps * experiment.scale))
     warmup = min(recipe.warmup, max(1, steps // 10))
-    return replace(recipe, steps=steps, warmup=warmup, seed=recipe.seed + experiment.seed)
+    return replace(
+        recipe,
+        steps=steps,
+        warmup=warmup,
+        seed=recipe.seed + experiment.seed,
+        micro_batches=recipe.micro_batches * experiment.micro_batches,
+    )
 
 
 def to_json(experiment: Experiment | ImageExperiment) -> dict:
     """All of it, as JSON holds it."""
-    return json.loads(json.dumps(asdict(experiment), default=str))
+    return json.loads(json.dumps(asdict(experiment), default=lambda path: str(path.absolute())))
 
 
 def digest(experiment: Experiment | ImageExperiment, *made_from: object) -> str:

@@ -10,6 +10,7 @@ from torch import nn
 
 from vg import checkpoints, paths, training
 from vg.data import Source
+from vg.evaluation.pair import find_pair
 from vg.experiments.config import Experiment, ImageExperiment, digest, scaled, to_json
 from vg.experiments.film import Footage, open_footage, open_sources
 from vg.models.frozen import Freezable
@@ -139,27 +140,6 @@ class Run:
             pair = find_pair(self.experiment.begin)
             found |= {("begin", part): at for part, at in pair.items() if part in self.experiment.parts}
         return found
-
-
-def find_pair(name: str) -> dict[str, tuple[str, Path]]:
-    """The tokenizer and the prior that belong together: part -> a checkpoint's name and folder.
-
-    Args:
-        name: the folder of an experiment, or one of the shipped pair's names.
-
-    Raises:
-        FileNotFoundError: if there is neither.
-    """
-    if Path(name).is_dir():
-        return {part: (part, Path(name)) for part in ("tokenizer", "prior") if part in checkpoints.names(name)}
-    card = checkpoints.card(name)
-    tokenizer = card.facts["tokenizer"]["name"] if card.model == "Prior" else name
-    found = {"tokenizer": (tokenizer, checkpoints.folder())}
-    for other in checkpoints.names():
-        theirs = checkpoints.card(other)
-        if theirs.model == "Prior" and theirs.facts["tokenizer"]["name"] == tokenizer:
-            found["prior"] = (other, checkpoints.folder())
-    return found
 
 
 def _token_size(run: Run) -> tuple[int, int]:

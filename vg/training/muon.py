@@ -21,7 +21,7 @@ class Muon(torch.optim.Optimizer):
     arXiv:2502.16982, section 2.2); those of a kernel with k places by ``0.2 lr / sqrt(k)``.
 
     Args:
-        parameters: tensors of two dimensions (out, in) or more (out, in, *kernel).
+        parameters: tensors of two dimensions (out, in) or more ``(out, in, *kernel)``.
         lr: learning rate.
         momentum: of the gradient, with Nesterov's look ahead.
         weight_decay: decoupled, as AdamW's.

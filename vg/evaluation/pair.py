@@ -6,9 +6,8 @@ from pathlib import Path
 from torch import Tensor
 
 from vg import checkpoints
-from vg.data import FrameStore, film, open_store, traits, videos
+from vg.data import FrameStore, film, joined, open_store, traits, videos
 from vg.data.beginning import first_frames
-from vg.experiments.run import find_pair
 from vg.models import Prior, TubeletTokenizer
 from vg.profiles import device
 from vg.sampling import sampling_defaults
@@ -28,7 +27,7 @@ class Pair:
         options: of ``vg.sampling.generate``, as the pair is best sampled.
         guidance: towards a label.
         fps: frames a second.
-        films: what it was trained on, where it was not Steamboat Willie.
+        data: how its film was read, as the experiment has it; empty for a shipped pair.
     """
 
     name: str
@@ -38,7 +37,7 @@ class Pair:
     options: dict[str, float]
     guidance: float
     fps: float
-    films: list[str]
+    data: dict
 
     @property
     def size(self) -> tuple[int, int]:
@@ -62,12 +61,15 @@ class Pair:
 
     def store(self) -> FrameStore | None:
         """The film that it was trained on, or of a shipped pair the cartoon that stands for it; None if it is gone."""
-        if not self.films:
-            return open_store(film(download=False), size=self.size, fps=self.fps, grey=self.grey)
-        if not all(Path(each).exists() for each in self.films):
+        how = {"size": self.size, "fps": self.fps, "grey": self.grey, "frames": self.data.get("frames")}
+        films, restore = self.data.get("film", []), self.data.get("restore")
+        if not films:
+            return open_store(film(download=False), restore=restore, **how)
+        if not all(Path(each).exists() for each in films):
             return None
-        source = videos(self.films)[0]
-        return open_store(source, size=self.size, fps=self.fps, grey=self.grey, restore=traits(source).old)
+        sources = videos(films)
+        old = [traits(source).old if restore is None else restore for source in sources]
+        return joined([open_store(source, restore=each, **how) for source, each in zip(sources, old)])
 
     def still(self, label: int) -> Tensor | None:
         """A frame from the middle of a scene, (1, C, 1, H, W), where the film is at hand."""
@@ -107,5 +109,26 @@ def open_pair(name: str) -> Pair:
         options,
         sampling["guidance"] if sampling else GUIDANCE,
         data.get("fps", FPS),
-        data.get("film", []),
+        data,
     )
+
+
+def find_pair(name: str) -> dict[str, tuple[str, Path]]:
+    """The tokenizer and the prior that belong together: part -> a checkpoint's name and folder.
+
+    Args:
+        name: the folder of an experiment, or one of the shipped pair's names.
+
+    Raises:
+        FileNotFoundError: if there is neither.
+    """
+    if Path(name).is_dir():
+        return {part: (part, Path(name)) for part in ("tokenizer", "prior") if part in checkpoints.names(name)}
+    card = checkpoints.card(name)
+    tokenizer = card.facts["tokenizer"]["name"] if card.model == "Prior" else name
+    found = {"tokenizer": (tokenizer, checkpoints.folder())}
+    for other in checkpoints.names():
+        theirs = checkpoints.card(other)
+        if theirs.model == "Prior" and theirs.facts["tokenizer"]["name"] == tokenizer:
+            found["prior"] = (other, checkpoints.folder())
+    return found

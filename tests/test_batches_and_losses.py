@@ -11,7 +11,7 @@ from vg import checkpoints
 from vg.data import Clips, drawn_cartoon, open_store, save, to_unit
 from vg.evaluation import psnr
 from vg.experiments.batches import prior_batches, random_views, tokenizer_batches
-from vg.experiments.losses import prior_loss, tokenizer_loss, tubelet_loss
+from vg.experiments.losses import prior_loss, squared_error, tokenizer_loss, tubelet_loss
 from vg.generate import main as generate_clips
 from vg.latents import Windows
 from vg.models import Quantized
@@ -189,3 +189,18 @@ def test_what_cannot_be_gone_on_from_is_refused_in_one_sentence(tmp_path, monkey
             generate_clips(["--size", "64", *asked, "--to", str(tmp_path / "out")])
         assert stopped.value.code == 2 and told in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
+
+
+def test_colours_weigh_as_eyes_do_and_grey_costs_the_same_in_one_channel_and_in_three():
+    grey = torch.rand(2, 1, 4, 8, 8), torch.rand(2, 1, 4, 8, 8)
+    three = [each.expand(-1, 3, -1, -1, -1) for each in grey]
+    torch.testing.assert_close(squared_error(*three), squared_error(*grey))
+    nothing = torch.zeros(1, 3, 1, 1, 1)
+
+    def of(red: float, green: float, blue: float) -> float:
+        return float(squared_error(torch.tensor([red, green, blue]).view(1, 3, 1, 1, 1), nothing))
+
+    assert of(0, 1, 0) > of(1, 0, 0) > of(0, 0, 1), "green is bright, blue is dark"
+    luma, blue, red = 0.587, -0.587 / 1.772, -0.587 / 1.402  # of green, by ITU-R BT.601
+    assert of(0, 1, 0) == pytest.approx(luma**2 + (blue**2 + red**2) / 6, rel=1e-5)
+    assert of(0.3, 0.3, 0.3) == pytest.approx(0.09, rel=1e-4), "no colour, luma alone"
