@@ -89,7 +89,7 @@ def some(form="PNG", many=4, **options) -> dict[str, bytes]:
 
 def contents(path: Path) -> dict[str, tuple]:
     """Of every picture its side, class and pixels."""
-    found = image_files.look(path)
+    found = image_files.find_pictures(path)
     pixels = {found.pictures[i].name: p.tobytes() for i, p in image_files.read(found, 48)}
     return {p.name: (p.split, found.classes[p.label], pixels[p.name]) for p in found.pictures}
 
@@ -228,8 +228,8 @@ def test_a_tar_with_a_damaged_header_is_not_a_shorter_tar(house):
     for damage in (b"\0" * 512, b"x" + whole[middle + 1 : middle + 512]):
         path.write_bytes(whole[:middle] + damage + whole[middle + 512 :])
         with pytest.raises(BadImages, match=r"a\.tar is no tar that can be read"):
-            image_files.look(path)
-            list(image_files.read(image_files.look(path), 32))
+            image_files.find_pictures(path)
+            list(image_files.read(image_files.find_pictures(path), 32))
 
 
 def test_a_picture_of_a_zip_is_not_left_out_because_its_name_is_damaged(house):
@@ -325,21 +325,21 @@ def test_links_in_a_circle_end(house, links):
 def test_one_class_may_be_a_link_to_another(house):
     path = laid_out(some(), house / "pictures")
     (path / "c").symlink_to(path / "a")
-    assert image_files.look(path).classes == ("a", "b", "c")
+    assert image_files.find_pictures(path).classes == ("a", "b", "c")
 
 
 def test_links_in_archives_are_left_out_and_named(house):
     link = tarfile.TarInfo("a/passwd.png")
     link.type, link.linkname = tarfile.SYMTYPE, "/etc/passwd"
     path = tarred(some(), house / "a.tar", [link])
-    assert image_files.look(path).left_out == "1 link ('a/passwd.png', for instance)"
-    assert len(image_files.look(path).pictures) == 4
+    assert image_files.find_pictures(path).left_out == "1 link ('a/passwd.png', for instance)"
+    assert len(image_files.find_pictures(path).pictures) == 4
     path = zipped(some(), house / "a.zip")
     entry = zipfile.ZipInfo("a/passwd.png")
     entry.create_system, entry.external_attr = 3, 0o120777 << 16
     with zipfile.ZipFile(path, "a") as archive:
         archive.writestr(entry, "/etc/passwd")
-    assert image_files.look(path).left_out == "1 link ('a/passwd.png', for instance)"
+    assert image_files.find_pictures(path).left_out == "1 link ('a/passwd.png', for instance)"
 
 
 # Strangers' archives and pictures
@@ -359,7 +359,7 @@ def refused(path: Path, reason: str) -> None:
     if tracemalloc.is_tracing():
         tracemalloc.reset_peak()  # making the input does not count
     with pytest.raises(BadImages, match=reason) as caught:
-        list(image_files.read(image_files.look(path), 32))
+        list(image_files.read(image_files.find_pictures(path), 32))
     assert path.name in str(caught.value)
 
 
@@ -440,7 +440,7 @@ def test_a_picture_with_more_pixels_than_pillow_allows_is_an_error(house, pixels
     data = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(bytes(99))) + chunk(b"IEND", b"")
     path = laid_out(some() | {"a/9.png": data}, house / "pictures")
     with pytest.raises(BadImages, match=r"a/9\.png in .*decompression bomb"):
-        list(image_files.read(image_files.look(path), 32))
+        list(image_files.read(image_files.find_pictures(path), 32))
     with pytest.raises(BadImages, match=r"9\.png.*decompression bomb"):
         first_frames(path / "a" / "9.png", 32, 1)
 
@@ -451,11 +451,11 @@ def test_a_file_too_large_for_a_picture_is_not_read(house):
     with (path / "a" / "9.png").open("wb") as file:
         file.truncate(1 << 40)  # takes no room
     with pytest.raises(BadImages, match=r"a/9\.png in .*FILE_BYTES"):
-        list(image_files.read(image_files.look(path), 32))
+        list(image_files.read(image_files.find_pictures(path), 32))
 
 
 def test_a_program_in_a_pictures_name_is_not_run(house):
     """Pillow would have Ghostscript draw PostScript, whatever the file is called."""
     path = laid_out(some() | {"a/9.png": b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n"}, house / "pictures")
     with pytest.raises(BadImages, match=r"a/9\.png in .*no picture"):
-        list(image_files.read(image_files.look(path), 32))
+        list(image_files.read(image_files.find_pictures(path), 32))

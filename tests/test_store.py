@@ -521,13 +521,25 @@ def test_a_long_name_fits_and_a_dangling_link_in_the_way_is_replaced(tmp_path, c
     assert open_store(long, 8).folder == store.folder and store.folder.is_dir()
 
 
-def test_a_disk_that_cannot_be_read_is_not_said_to_be_full(tmp_path, cache, monkeypatch):
-    def fail(*arguments, **options):
-        raise OSError(errno.EIO, "Input/output error", "film.mp4")
+def test_a_film_that_cannot_be_read_and_a_cache_that_cannot_be_written_are_told_apart(tmp_path, cache, monkeypatch):
+    source = source_of(save(tmp_path / "a.mp4", numbered(3)))
+    failing = OSError(errno.EIO, "Input/output error")
 
-    monkeypatch.setattr(decode, "probe", fail)
-    with pytest.raises(OSError, match=r"Input/output error: 'film\.mp4'"):
-        open_store(source_of(save(tmp_path / "a.mp4", numbered(3))), 8)
+    def fail(*arguments, **options):
+        raise failing
+
+    with monkeypatch.context() as patch:
+        patch.setattr("vg.data.download.digest", fail)
+        with pytest.raises(BadVideo, match=r"a\.mp4 cannot be read \(Input/output error\)"):
+            open_store(source, 8)
+    source = source_of(source.path)
+    with monkeypatch.context() as patch:
+        patch.setattr("vg.data.building._write_card", fail)
+        with pytest.raises(
+            OSError, match=r"frames cannot be written \(Input/output error\)\. Check its disk, or set VG_CACHE"
+        ):
+            open_store(source, 8)
+    assert len(open_store(source, 8).frames) == 3
 
 
 # --- clips --------------------------------------------------------------------------------------------------

@@ -36,17 +36,18 @@ def _from_environment(variable: str, default: Path) -> Path:
 def writable(folder: Path, variable: str = "VG_CACHE") -> Iterator[None]:
     """An error of the disk, inside, becomes one sentence that names the folder and the variable to set.
 
+    What is read meanwhile must name itself, by an error of its own that is no OSError.
+
     Raises:
         OSError: with that sentence, from the first one.
     """
     try:
         yield
     except OSError as problem:
-        if problem.errno == errno.EIO:
-            raise  # a disk that fails, perhaps that of what is read
+        advice = "Check its disk" if problem.errno == errno.EIO else "Make room there"
         raise OSError(
             f"{folder} cannot be written ({problem.strerror or problem}). "
-            f"Make room there, or set {variable} to another folder."
+            f"{advice}, or set {variable} to another folder."
         ) from problem
 
 

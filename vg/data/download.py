@@ -171,8 +171,8 @@ def answering(files: Iterable[RemoteFile], timeout: float = FIRST_ANSWER) -> lis
     problems = [answer.problem for answer in answers]  # as they are now: a late answer may still come
     good = [answer.file for answer, problem in zip(answers, problems) if problem is None]
     if not good:
-        told = (f"{answer.file.url} cannot be reached ({problem})" for answer, problem in zip(answers, problems))
-        raise Unreachable("; ".join(told))
+        reasons = (f"{answer.file.url} cannot be reached ({problem})" for answer, problem in zip(answers, problems))
+        raise Unreachable("; ".join(reasons))
     return good
 
 
@@ -294,10 +294,10 @@ def _pour(answer: http.client.HTTPResponse, out: BinaryIO, file: RemoteFile, hav
 def _first(answer: http.client.HTTPResponse, file: RemoteFile, have: int) -> int:
     """The place in the file of an answer's first byte. HTTPException if it is an answer to something else."""
     if answer.status == 206:
-        told = re.fullmatch(r"bytes (\d+)-\d+/(\d+|\*)", answer.headers.get("Content-Range") or "")
-        if not told or int(told[1]) != have:
+        stated = re.fullmatch(r"bytes (\d+)-\d+/(\d+|\*)", answer.headers.get("Content-Range") or "")
+        if not stated or int(stated[1]) != have:
             raise http.client.HTTPException("other bytes came than were asked for")
-        length, wrong = told[2], told[2] not in ("*", str(file.size))
+        length, wrong = stated[2], stated[2] not in ("*", str(file.size))
     else:
         length = answer.headers.get("Content-Length") or ""
         # longer is heeded where something has come, which may not be lost to another file

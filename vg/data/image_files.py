@@ -1,6 +1,6 @@
 """Pictures as they lie about: a folder, a zip or a tar of them, sorted into classes by their folders.
 
-``look`` finds out what is there without decoding anything; ``read`` then decodes picture after picture.
+``find_pictures`` finds out what is there without decoding anything; ``read`` then decodes picture after picture.
 Nothing is ever unpacked to disk.
 """
 
@@ -34,7 +34,7 @@ class Picture:
 
 @dataclass(frozen=True)
 class Pictures:
-    """What ``look`` found.
+    """What ``find_pictures`` found.
 
     Attributes:
         path: the folder or archive.
@@ -49,7 +49,7 @@ class Pictures:
     left_out: str = ""
 
 
-def look(path: Path) -> Pictures:
+def find_pictures(path: Path) -> Pictures:
     """The pictures of a folder or an archive, by the first of these layouts that fits.
 
     1. ``train/<class>/...`` and ``test/<class>/...`` (or ``val``); without the second, one of ten is held out;

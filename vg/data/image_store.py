@@ -95,6 +95,8 @@ def stored(name: str, size: int, source: dict, make: Callable[[], Contents], ver
         ) as bar:  # a second: not worth a bar
             _fill(arrays, contents.items, bar)
         with writable(folder.parent):
+            for array in arrays.values():
+                array.flush()
             _finish(work, {"settings": settings, "classes": list(contents.classes)})
 
     return opened(folder, fill, lambda kept: _read(kept, settings))
@@ -133,8 +135,6 @@ def _fill(arrays: dict[str, np.memmap], items: Iterable[Item], bar: tqdm) -> Non
         bar.update(1)
     if any(places.any() for places in missing.values()):
         raise RuntimeError(f"{sum(int(m.sum()) for m in missing.values())} images were announced and did not come.")
-    for array in arrays.values():
-        array.flush()
 
 
 def _reserve(path: Path) -> None:

@@ -121,7 +121,7 @@ def pictures(path: Path, size: int, name: str, note: str, classes: tuple[str, ..
     """The pictures of a folder or archive under a name; with ``classes``, only if it has exactly these."""
 
     def make() -> image_store.Contents:
-        found = image_files.look(path)
+        found = image_files.find_pictures(path)
         if classes and found.classes != classes:
             wrong = sorted(set(found.classes) ^ set(classes))
             raise image_files.BadImages(

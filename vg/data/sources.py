@@ -7,6 +7,7 @@ from pathlib import Path
 
 from vg import paths
 from vg.data import download as net
+from vg.data.video_file import reading
 from vg.profiles import profile
 from vg.synthetic import cartoon
 
@@ -34,7 +35,8 @@ class Source:
     def sha256(self) -> str:
         """Hex digest that changes when the pixels do: of the file, or of the code that draws the cartoon."""
         if self.path is not None:
-            return net.digest(self.path, "sha256")
+            with reading(self.path):
+                return net.digest(self.path, "sha256")
         return cartoon.code_sha256()
 
     def describe(self) -> str:

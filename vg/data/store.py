@@ -89,7 +89,7 @@ def open_store(
         partial: of a damaged file, keep what comes before the damage; a warning says how much that is.
 
     Raises:
-        BadVideo: if the file is none, is damaged, or holds no frames. Nothing is left behind.
+        BadVideo: if the file is none, cannot be read, is damaged, or holds no frames. Nothing is left behind.
         ValueError: for a size, rate or number below 1.
         OSError: if the cache folder cannot be written; the message names it.
     """

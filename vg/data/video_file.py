@@ -8,7 +8,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import av
-from av.stream import Disposition
+from av.container import InputContainer
+from av.stream import Disposition, Stream
+from av.video.stream import VideoStream
 
 MOST_PIXELS = 2**26  # of a picture: 8192x8192
 POINTERS = {"concat", "concatf", "dash", "hls", "imf", "lavfi", "rtsp", "sdp", "webm_dash_manifest"}  # to other files
@@ -29,11 +31,23 @@ def quiet_threads() -> None:
 
 
 @contextmanager
-def opened(path: str | Path) -> Iterator[tuple]:
+def reading(path: str | Path) -> Iterator[None]:
+    """An error of the disk, inside, becomes a ``BadVideo`` that names the file, and not what is written meanwhile."""
+    try:
+        yield
+    except OSError as problem:
+        raise BadVideo(
+            f"{path} cannot be read ({problem.strerror or problem}). See whether it is still there, its disk is sound, "
+            "and you may read it."
+        ) from problem
+
+
+@contextmanager
+def opened(path: str | Path) -> Iterator[tuple[InputContainer, VideoStream]]:
     """A file and its video stream: not its cover art, and of several the one that is marked as default.
 
     Raises:
-        BadVideo: if it cannot be opened, holds no video, or pictures of more than ``MOST_PIXELS``.
+        BadVideo: if it cannot be opened or read, holds no video, or pictures of more than ``MOST_PIXELS``.
     """
     formats = ",".join(sorted(av.formats_available - POINTERS))
     options = {"format_whitelist": formats, "protocol_whitelist": "file", "max_pixels": str(MOST_PIXELS)}
@@ -45,7 +59,7 @@ def opened(path: str | Path) -> Iterator[tuple]:
             f"{path} cannot be read as a video ({getattr(problem, 'strerror', problem)}). Give a video file, such as "
             "an MP4, and if it is one, see whether it was copied whole."
         ) from problem
-    with file:
+    with file, reading(path):
         yield file, _stream(path, file)
 
 
@@ -54,7 +68,7 @@ def decoder_options(careful: bool = False) -> dict[str, str]:
     return {"max_pixels": str(MOST_PIXELS)} | ({"err_detect": "explode"} if careful else {})
 
 
-def packets(file, *streams) -> Iterator[av.Packet]:
+def packets(file: InputContainer, *streams: Stream) -> Iterator[av.Packet]:
     """The packets of some streams, or of all, each ended by an empty one without time stamps."""
     try:
         yield from file.demux(*streams)
@@ -62,7 +76,7 @@ def packets(file, *streams) -> Iterator[av.Packet]:
         return
 
 
-def _stream(path: str | Path, file):
+def _stream(path: str | Path, file: InputContainer) -> VideoStream:
     aside = Disposition.attached_pic | Disposition.timed_thumbnails
     videos = [stream for stream in file.streams.video if not stream.disposition & aside]
     if not videos:
