@@ -140,10 +140,10 @@ def watch(player, count: int = 200) -> list[tuple[int, int]]:
 
     A page without its player, or a picture that nothing was drawn on, gives a grey level of -1.
     """
-    handle = player.element_handle()
-    return handle.evaluate(
-        """(first, count) => new Promise(done => {
-            const seen = [], box = first.parentElement;
+    box = player.locator("xpath=..").element_handle()  # stays where the player is replaced by another
+    return box.evaluate(
+        """(box, count) => new Promise(done => {
+            const seen = [];
             const look = () => {
                 const p = box.querySelector('vg-player'), c = p && p.canvases && p.canvases[p.canvases.length - 1];
                 const [grey, , , solid] = c ? c.getContext('2d').getImageData(32, 48, 1, 1).data : [0, 0, 0, 0];
