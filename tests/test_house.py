@@ -1,5 +1,6 @@
 """The house around the package: what is installed, how the code looks, what the repository may hold."""
 
+import ast
 import re
 import subprocess
 import sys
@@ -79,6 +80,27 @@ def test_a_difference_between_them_is_named(planted, said, project):
     environment = yaml.safe_load((ROOT / "environment.yml").read_text())
     planted(environment["dependencies"])
     assert differences(project, environment, ENVIRONMENTS["environment.yml"]) == [said]
+
+
+# Modules that are called otherwise than their package, that another always brings, or that are optional.
+PACKAGE_OF = {"PIL": "pillow", "IPython": "ipywidgets", "matplotlib_inline": "ipywidgets", "flash_attn": "flash-attn"}
+
+
+def imported(code: str) -> set[str]:
+    """The first names of what a file imports, at its top or inside a function."""
+    nodes = list(ast.walk(ast.parse(code)))
+    names = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
+    names |= {node.module for node in nodes if isinstance(node, ast.ImportFrom) and node.module and not node.level}
+    return {name.split(".")[0] for name in names}
+
+
+def test_what_vg_imports_is_declared(project):
+    """An environment that was made by hand has more than one that is made from pyproject.toml."""
+    named = set(packages([*project["dependencies"], *project["optional-dependencies"]["flash"]]))
+    used = set().union(*(imported(path.read_text(encoding="utf-8")) for path in (ROOT / "vg").rglob("*.py")))
+    used -= {"vg", *sys.stdlib_module_names}
+    assert {PACKAGE_OF.get(name, name) for name in used} <= named
+    assert imported("import a.b\ndef f():\n    from c.d import e") == {"a", "c"}
 
 
 def test_requirements_are_ranges_and_not_pins(project):

@@ -1,13 +1,14 @@
 """Several films as one: found, joined, divided."""
 
 from fractions import Fraction
+from itertools import accumulate, pairwise, permutations
 from pathlib import Path
 
 import numpy as np
 import pytest
 import videos as files
 
-from vg.data import Clips, joined, open_store, split_films, videos
+from vg.data import Clips, FrameStore, joined, open_store, split_films, videos
 
 
 def film(path: Path, seed: int, count: int = 40) -> Path:
@@ -25,7 +26,17 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def test_a_folder_is_its_videos_by_name_and_files_keep_their_order(folder: Path):
+def store(*shots: int, seed: int = 0) -> FrameStore:
+    """A store in memory, of shots of so many frames."""
+    edges = [0, *accumulate(shots)]
+    frames = np.random.default_rng(seed).integers(0, 256, (edges[-1], 1, 2, 2), np.uint8)
+    return FrameStore(frames, 12.0, list(pairwise(edges)), f"film{seed}", f"sha{seed}", f"key{seed}", Path("none"))
+
+
+def test_a_folder_is_its_videos_by_name_and_files_keep_their_order(folder: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("HOME", str(folder))
+    monkeypatch.setenv("USERPROFILE", str(folder))
+    assert videos(["~"]) == videos([folder])
     assert [source.name for source in videos([folder])] == ["a", "b", "c"]
     assert [source.name for source in videos([folder / "c.mkv", folder / "a.mp4"])] == ["c", "a"]
 
@@ -58,6 +69,17 @@ def test_joined_films_are_their_frames_one_after_another_and_no_clip_crosses_fro
     assert len({whole.source_sha256, *(store.source_sha256 for store in stores)}) == 4
 
 
+def test_what_is_joined_is_named_for_all_of_its_parts():
+    a, b, c = (store(10, 5, seed=seed) for seed in range(3))
+    whole = joined([a, b, c])
+    assert (whole.name, whole.key, whole.frames.nbytes) == ("film0-and-2-more", "key0; key1; key2", 3 * a.frames.nbytes)
+    assert whole.shots == [(0, 10), (10, 15), (15, 25), (25, 30), (30, 40), (40, 45)]
+    assert len({joined(list(parts)).source_sha256 for parts in permutations([a, b, c])}) == 6
+    assert joined([a]) is a
+    for k in range(-45, 45):
+        assert np.array_equal(whole.frames[k], [*a.frames, *b.frames, *c.frames][k])
+
+
 def test_films_of_different_sizes_or_rates_are_not_joined(folder: Path):
     a, b, _ = videos([folder])
     with pytest.raises(ValueError, match="sizes"):
@@ -82,3 +104,13 @@ def test_of_films_too_short_to_be_divided_whole_ones_are_held_out(folder: Path):
     train, val = split_films(stores)
     assert train == [(0, 41), (41, 81)] and val == [(81, 123)]
     assert split_films(stores[:1]) == ([(0, 41)], [])
+
+
+def test_films_held_out_are_the_last_long_enough_ones_in_order_and_a_tenth_of_all():
+    assert split_films([store(40)] * 12)[1] == [(400, 440), (440, 480)]
+    assert split_films([store(40), store(40), store(20, 20)]) == ([(0, 40), (80, 100), (100, 120)], [(40, 80)])
+    assert split_films([store(40), store(20)]) == ([(0, 40), (40, 60)], []), "one is left to train on"
+    assert split_films([store(40), store(20)], shortest=20) == ([(0, 40)], [(40, 60)])
+    once, fewer = split_films([store(*[12] * 20), store(40)], shortest=10), split_films([store(*[12] * 20), store(40)])
+    assert any(stop <= 240 for _, stop in once[1]), "shots of a dozen frames are held out if that is allowed"
+    assert fewer[1] == [(240, 280)]

@@ -1,10 +1,14 @@
 """What a film is like, found by looking at a few stretches of it: its shape, its colours, its age."""
 
+import math
+from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import av
 import numpy as np
 
+from vg.data.clock import Clock
 from vg.data.decode import probe
 from vg.data.restoration import measure
 from vg.data.sources import Source
@@ -26,7 +30,7 @@ class Traits:
         colour: whether it has colours; grey film in a colour stream has none.
         old: whether the light flickers as that of old film does, so that it is restored by default.
         chroma: levels of 255 by which the most colourful stretch is off grey.
-        flicker: the median stretch's mean change of brightness, as a share.
+        flicker: the median stretch's mean change of brightness, as a share; 0 if none has ``FRAMES`` frames.
     """
 
     height: int
@@ -57,7 +61,7 @@ def traits(source: Source) -> Traits:
     found = probe(source.path)
     top, bottom, left, right = found.box
     height, width = float(bottom - top), float(right - left)
-    chroma, flicker, aspect = _look(source)
+    chroma, flicker, aspect = _stretches(source.path, found.clock)
     if found.orientation < 5:
         width *= aspect
     else:
@@ -67,19 +71,22 @@ def traits(source: Source) -> Traits:
     return Traits(*shape, colour=chroma >= COLOURFUL, old=old, chroma=round(chroma, 2), flicker=round(flicker, 5))
 
 
-def _look(source: Source) -> tuple[float, float, float]:
+def _stretches(path: Path, clock: Clock) -> tuple[float, float, float]:
     """Chroma, flicker and the shape of a pixel (width by height)."""
-    chroma, flickers = 0.0, []
-    with opened(source.path) as (file, stream):
+    chroma, last = 0.0, -math.inf
+    flickers: list[float] = []
+    with opened(path) as (file, stream):
         stream.codec_context.options = decoder_options()
         aspect = float(stream.sample_aspect_ratio or 1) or 1.0
-        length = file.duration or 0
-        for k in range(STRETCHES if length else 1):
+        start = float((stream.start_time or 0) * (stream.time_base or 0))
+        for k in range(STRETCHES):
+            wanted = start + (clock.end or 0.0) * (k + 0.5) / STRETCHES
             greys: list[np.ndarray] = []
             try:
-                if length:
-                    file.seek((file.start_time or 0) + length * (2 * k + 1) // (2 * STRETCHES))
-                for frame in file.decode(stream):
+                if clock.end:
+                    file.seek(int(wanted * av.time_base))
+                for frame in _not_before(file.decode(stream), wanted, last):
+                    last = max(last, frame.time or 0.0)
                     small = frame.reformat(SIDE, SIDE, format="yuv444p").to_ndarray()  # (3, H, W)
                     if not greys:
                         chroma = max(chroma, float(np.abs(small[1:].astype(int) - 128).mean()))
@@ -94,6 +101,16 @@ def _look(source: Source) -> tuple[float, float, float]:
     return chroma, float(np.median(flickers)) if flickers else 0.0, aspect
 
 
+def _not_before(frames: Iterator[av.VideoFrame], wanted: float, last: float) -> Iterator[av.VideoFrame]:
+    """The frames from a key frame on; if it was looked at already, as key frames are few, those from ``wanted`` on."""
+    first = next(frames, None)
+    if first is None:
+        return
+    if first.time is None or first.time > last:
+        yield first
+    yield from (f for f in frames if f.time is None or first.time is None or first.time > last or f.time >= wanted)
+
+
 def size_of(short: int, height: int, width: int, multiple: tuple[int, int] = (1, 1)) -> tuple[int, int]:
     """Height and width of a picture of ``height`` x ``width`` whose shorter side is brought to ``short``.
 
@@ -104,4 +121,5 @@ def size_of(short: int, height: int, width: int, multiple: tuple[int, int] = (1,
         (64, 104)
     """
     scale = short / min(height, width)
-    return tuple(max(1, round(side * scale / m)) * m for side, m in zip((height, width), multiple))
+    sides = [max(1, round(side * scale / m)) * m for side, m in zip((height, width), multiple)]
+    return sides[0], sides[1]
