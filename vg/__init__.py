@@ -15,6 +15,7 @@ are ``(B, t, h, w)`` int64. ``vg.show`` draws, for notebooks.
 """
 
 import importlib
+from types import ModuleType
 
 __all__ = [
     "atomic",
@@ -33,7 +34,7 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str):
+def __getattr__(name: str) -> ModuleType:
     """Import a part when it is first used: ``import vg`` alone stays quick."""
     if name in __all__:
         return importlib.import_module(f"vg.{name}")

@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from torch import Tensor
 
@@ -83,7 +84,7 @@ def make(options: argparse.Namespace) -> None:
     kept = pair.name if options.model else options.size
     scale = max(1, SHOWN // min(pair.size))
 
-    def write(kind: str, prompt: Tensor | None = None, batch: int = options.count, **more: object) -> None:
+    def write(kind: str, prompt: Tensor | None = None, batch: int = options.count, **more: Any) -> None:
         for k, clip in generate_each(pair.prior, pair.tokenizer, prompt, batch, **how, **more):
             for suffix in (".gif", ".mp4"):
                 name = f"{kind}-{kept}-{options.seed + k}{suffix}"

@@ -10,12 +10,14 @@ import signal
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import ParamSpec, TypeVar
+from types import FrameType
+from typing import Any, ParamSpec, TypeVar
 
 import torch
 
 P = ParamSpec("P")
 R = TypeVar("R")
+Handler = Callable[[int, FrameType | None], Any] | int | None  # what signal.getsignal gives
 
 
 class Stop:
@@ -26,7 +28,7 @@ class Stop:
         answered: whether somebody ended for it and said so.
     """
 
-    def __init__(self, outer):
+    def __init__(self, outer: Handler) -> None:
         self.asked = self.answered = False
         self.ending = False  # things are being put back: nothing is raised in between
         self.outer = outer  # the handler that was there before
@@ -37,12 +39,12 @@ class Stop:
         if isinstance(around := getattr(self.outer, "__self__", None), Stop):
             around.answer()
 
-    def interrupt(self, number, frame) -> None:
+    def interrupt(self, number: int, frame: FrameType | None) -> None:
         """The handler: note the first interrupt, raise the second."""
         if self.asked and not self.ending:
             raise KeyboardInterrupt
         self.asked = True
-        if isinstance(getattr(self.outer, "__self__", None), Stop):
+        if callable(self.outer) and isinstance(getattr(self.outer, "__self__", None), Stop):
             self.outer(number, frame)
 
 
@@ -97,7 +99,7 @@ def without_gradients(function: Callable[P, R]) -> Callable[P, R]:
     return run
 
 
-def _ours(handler) -> bool:
+def _ours(handler: Handler) -> bool:
     return handler is signal.default_int_handler or isinstance(getattr(handler, "__self__", None), Stop)
 
 

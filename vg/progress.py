@@ -5,8 +5,10 @@ shown: ``0%``.
 """
 
 from functools import partial
+from typing import TextIO
 
 from IPython.display import display
+from ipywidgets import HBox
 from tqdm.auto import tqdm as auto
 from tqdm.notebook import tqdm_notebook
 
@@ -19,7 +21,9 @@ class NotebookBar(tqdm_notebook):
     """As ``tqdm.notebook.tqdm``."""
 
     @staticmethod
-    def status_printer(file, total=None, desc=None, ncols=None):
+    def status_printer(
+        file: TextIO | None, total: float | None = None, desc: str | None = None, ncols: int | str | None = None
+    ) -> HBox:
         """The bar's widget, shown so that something else can take its place."""
         container = tqdm_notebook.status_printer(file, total, desc, ncols)
         container._ipython_display_ = partial(_show, container)
@@ -36,7 +40,7 @@ class NotebookBar(tqdm_notebook):
             self.container.close()
 
 
-def _show(container) -> None:
+def _show(container: HBox) -> None:
     container.handle = display(container._repr_mimebundle_(), raw=True, display_id=True)
 
 

@@ -11,7 +11,7 @@ from typing import Annotated
 import tyro
 
 from vg import atomic
-from vg.experiments import REGISTRY, Experiment, train
+from vg.experiments import REGISTRY, Experiment, ImageExperiment, train
 from vg.training import Diverged, devices
 
 PROGRAM = "python -m vg.train"
@@ -29,14 +29,17 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _main(arguments: list[str], first: bool) -> int:
     try:
-        default = Experiment()
+        default: Experiment | ImageExperiment = Experiment()
         if arguments and not arguments[0].startswith("-"):
             if (name := arguments.pop(0)) not in REGISTRY:
                 raise ValueError(f"there is no shipped model {name!r}. There are: {', '.join(REGISTRY)}.")
             default = REGISTRY[name]
         options = tyro.conf.arg(name="")
 
-        def command(experiment: Annotated[type(default), options] = default, to: Path | None = None) -> None:
+        def command(
+            experiment: Annotated[type(default), options] = default,  # type: ignore[valid-type]  # tyro reads it
+            to: Path | None = None,
+        ) -> None:
             print(f"done: {train(experiment, to)}")
 
         names = f"shipped models: {', '.join(REGISTRY)}"

@@ -71,7 +71,7 @@ def pca_images(train: ImageSet, images: Tensor, components: int, bits: int | Non
     if not 1 <= components <= flat.shape[1]:
         raise ValueError(f"pca_images: {components} components of images of {flat.shape[1]} values.")
     parts = [range(first, min(first + 5000, len(train))) for first in range(0, len(train), 5000)]
-    total, square = 0.0, 0.0
+    total, square = torch.zeros(()), torch.zeros(())
     for part in parts:
         x = train.take(part).flatten(1)
         total, square = total + x.sum(0), square + x.T @ x

@@ -14,10 +14,12 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import cast
 
 import av
 import numpy as np
 import torch
+from av.video.codeccontext import VideoCodecContext
 from av.video.reformatter import ColorRange
 from torch import Tensor
 
@@ -192,7 +194,7 @@ def _encode(frames: np.ndarray, how: Codec, quality: int | None) -> list[av.Pack
     frames = np.pad(frames, [(0, 0), (0, frames.shape[1] % 2), (0, frames.shape[2] % 2)], mode="edge")
     T, H, W = frames.shape
     quiet_threads()
-    encoder = av.CodecContext.create(how.encoder, "w")
+    encoder = cast(VideoCodecContext, av.CodecContext.create(how.encoder, "w"))
     encoder.width, encoder.height, encoder.pix_fmt = W, H, "yuv420p"
     encoder.time_base, encoder.framerate = 1 / FPS, FPS
     encoder.color_range = ColorRange.JPEG  # 0 to 255
@@ -210,11 +212,12 @@ def _encode(frames: np.ndarray, how: Codec, quality: int | None) -> list[av.Pack
 def _decode(packets: Sequence[av.Packet], how: Codec, shape: tuple[int, int, int]) -> np.ndarray:
     """Luma as it was coded, uint8 of ``shape`` (T, H, W)."""
     quiet_threads()
-    decoder = av.CodecContext.create(how.decoder, "r")
+    decoder = cast(VideoCodecContext, av.CodecContext.create(how.decoder, "r"))
     decoder.thread_count = 1
     pictures = [picture for packet in [*packets, None] for picture in decoder.decode(packet)]
     T, H, W = shape
     if len(pictures) != T:
         raise RuntimeError(f"{how.encoder} was given {T} frames, but {how.decoder} found {len(pictures)}.")
-    planes = [picture.planes[0] for picture in sorted(pictures, key=lambda picture: picture.pts)]
-    return np.stack([np.frombuffer(p, np.uint8).reshape(-1, p.line_size)[:H, :W] for p in planes])
+    planes = [picture.planes[0] for picture in sorted(pictures, key=lambda picture: cast(int, picture.pts))]
+    rows = [np.frombuffer(p, np.uint8) for p in planes]  # type: ignore[call-overload]  # planes are buffers
+    return np.stack([row.reshape(-1, plane.line_size)[:H, :W] for row, plane in zip(rows, planes)])

@@ -18,7 +18,8 @@ def prior_facts(prior: Prior, tokenizer: TubeletTokenizer, cache: LatentCache, t
 
     The baselines count codes of patches: where a token holds several, they take them for independent of each other.
     """
-    raw = tokenizer.raw_bits([n * p for n, p in zip((1, *cache.grid), tokenizer.tubelet)]) / math.prod(cache.grid)
+    t, h, w = (n * p for n, p in zip((1, *cache.grid), tokenizer.tubelet))
+    raw = tokenizer.raw_bits((t, h, w)) / math.prod(cache.grid)
     codes, patches = math.prod(tokenizer.patch_levels), math.prod(tokenizer.config.group)
     seen = cache.windows(MEASURED, shots=train)
     known = tokenizer.patch_indices(seen.take(torch.arange(0, len(seen), 7)))

@@ -1,7 +1,11 @@
 """The numbers of cards in one table: what was reached, beside the baselines."""
 
+from typing import Any
+
+Row = tuple[str, str, dict[str, str | float]]
+
 # (measure, where its number lies in the card's metrics, and those of its baselines by name)
-ROWS = {
+ROWS: dict[str, list[Row]] = {
     "tokenizer": [
         ("PSNR of reconstructions, dB", "psnr", {"mean frame": "psnr_mean_frame", "nearest training clip":
             "psnr_nearest_training_clip"}),
@@ -49,7 +53,8 @@ def table(metrics: dict[str, dict]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _at(found: dict, path: str) -> float | None:
+def _at(metrics: dict, path: str) -> float | None:
+    found: Any = metrics
     for key in path.split("."):
         found = found.get(key) if isinstance(found, dict) else None
     return found

@@ -56,7 +56,7 @@ def random_views(
         whole: how often it is the whole picture.
         gain: contrast and brightness change by up to this share of the range.
     """
-    size = (size, size) if isinstance(size, int) else tuple(size)
+    size = (size, size) if isinstance(size, int) else (size[0], size[1])
 
     def sample(generator: torch.Generator) -> Tensor:
         made = []

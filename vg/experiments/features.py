@@ -57,7 +57,7 @@ def jitter(video: Tensor, calm: float = 10.2, shake: float = 0.7) -> Tensor:
         C, T, H, W = clip.shape
         place = torch.eye(2, 3).repeat(T, 1, 1)
         place[:, :, 2] = 2 * more / W * torch.randn(T, 2)  # in halves of the picture
-        grid = F.affine_grid(place.to(clip), (T, C, H, W), align_corners=False)
+        grid = F.affine_grid(place.to(clip), [T, C, H, W], align_corners=False)
         clip = F.grid_sample(clip.transpose(0, 1), grid, padding_mode="border", align_corners=False).transpose(0, 1)
         made.append(clip + 0.02 * more * torch.randn(1, T, 1, 1).to(clip))
     return torch.stack(made)
@@ -84,7 +84,7 @@ def features_loss(clips: Clips, shots: list[Shot]) -> Loss:
 
 def train_features(run: Run) -> Part:
     """On the training shots; how often the order is told on validation shots is in the history."""
-    part, footage = run.experiment.features, run.footage
+    part, footage = run.film_experiment.features, run.footage
     recipe = run.recipe(part.recipe)
     clips = Clips(footage.store, footage.train, FRAMES)
     held = Clips(footage.store, footage.val, FRAMES, stride=8)

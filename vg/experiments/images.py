@@ -1,5 +1,7 @@
 """Training the models of CIFAR-10: autoencoders, and a prior over the codes of one."""
 
+from collections.abc import Callable
+
 import torch
 from torch import nn
 
@@ -14,6 +16,7 @@ from vg.experiments.run import Part, Run
 from vg.hashing import weight_hash
 from vg.models import VAE, VQVAE, VQVAE2, TwoLevelConfig, TwoLevelPrior, VAEConfig, VQVAEConfig
 from vg.profiles import device
+from vg.training import Loss
 
 FEW = 1000  # test images that are measured while it trains
 
@@ -39,17 +42,20 @@ def data_card(images: Images) -> dict:
 
 def train_images(run: Run) -> Part:
     """The experiment's model of CIFAR-10, on the training images; how good it is on test images is in its history."""
-    experiment = run.experiment
+    experiment = run.image_experiment
     images, recipe = open_cifar10(), run.recipe(experiment.recipe)
-    if isinstance(experiment.model, ImagePriorSize):
-        return _train_prior(run, images)
+    config = experiment.model
+    if isinstance(config, ImagePriorSize):
+        return _train_prior(run, config, images)
     few = images.test.take(range(min(FEW, len(images.test)))).split(250)
     torch.manual_seed(recipe.seed)
-    if isinstance(experiment.model, VAEConfig):
-        model, loss, facts = VAE(experiment.model), vae_loss(), vae_facts
+    model: VAE | VQVAE | VQVAE2
+    loss: Loss = image_tokenizer_loss
+    facts: Callable[..., dict] = autoencoder_facts
+    if isinstance(config, VAEConfig):
+        model, loss, facts = VAE(config), vae_loss(), vae_facts
     else:
-        kind = VQVAE if isinstance(experiment.model, VQVAEConfig) else VQVAE2
-        model, loss, facts = kind(experiment.model), image_tokenizer_loss, autoencoder_facts
+        model = VQVAE(config) if isinstance(config, VQVAEConfig) else VQVAE2(config)
 
     def evaluate(model: nn.Module) -> dict[str, float]:
         if isinstance(model, VAE):
@@ -63,14 +69,13 @@ def train_images(run: Run) -> Part:
     return Part(trained, {"data": data_card(images)}, lambda model: facts(model, images))
 
 
-def _train_prior(run: Run, images: Images) -> Part:
+def _train_prior(run: Run, size: ImagePriorSize, images: Images) -> Part:
     """Both levels' priors over the codes of a finished VQ-VAE-2."""
-    experiment, recipe = run.experiment, run.recipe(run.experiment.recipe)
+    experiment, recipe = run.image_experiment, run.recipe(run.image_experiment.recipe)
     tokenizer = checkpoints.load(experiment.use).to(device())
     known, held = encode_images(tokenizer, images.train), encode_images(tokenizer, images.test)
     top, bottom = known
     torch.manual_seed(recipe.seed)
-    size = experiment.model
     config = TwoLevelConfig(
         top_levels=tokenizer.levels[0], levels=tokenizer.levels[1], top_grid=tuple(top.shape[1:]),
         grid=tuple(bottom.shape[1:]), num_labels=len(images.classes),

@@ -1,6 +1,7 @@
 """Training the transformer over a film's tokens: in one part, two batches of three of them fresh views."""
 
 from dataclasses import replace
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
@@ -15,7 +16,7 @@ from vg.experiments.losses import prior_loss
 from vg.experiments.run import Part, Run
 from vg.hashing import weight_hash
 from vg.latents import LatentCache, open_cache
-from vg.models import Prior, PriorConfig, TubeletTokenizer
+from vg.models import ClipFeatures, Prior, PriorConfig, TubeletTokenizer
 from vg.profiles import device
 from vg.training import BatchSampler, devices
 
@@ -39,7 +40,7 @@ def film_batches(cache: LatentCache, train: list[Shot], batch: int, window: int)
 
     Short ones begin more often, and a video from nothing has to begin.
     """
-    as_it_is = dict(shots=train, views=[view for view in cache.views if not view[1]])
+    as_it_is: dict[str, Any] = dict(shots=train, views=[view for view in cache.views if not view[1]])
     return [prior_batches(cache.windows(max(1, window // n), **as_it_is), batch * n) for n in (1, 2)]
 
 
@@ -86,6 +87,7 @@ def adapted(prior: Prior, cache: LatentCache) -> Prior:
     place = weights["place"].view(1, *old.grid, old.width).movedim(-1, 1)  # 1 D h w
     weights["place"] = F.interpolate(place, size=cache.grid, mode="bilinear").flatten(2)[0].T.contiguous()
     with torch.no_grad():  # the row of an unknown label; the others are as new
+        assert made.label_embedding is not None  # there are shots
         made.label_embedding.weight[:1] = weights["label_embedding.weight"][:1] if old.num_labels else 0
     weights = {name: value for name, value in weights.items() if name not in ("label_embedding.weight", "layouts")}
     made.load_state_dict(weights, strict=False)
@@ -94,15 +96,16 @@ def adapted(prior: Prior, cache: LatentCache) -> Prior:
 
 def train_prior(run: Run) -> Part:
     """The experiment's prior; the bits of a token on validation shots are in its history."""
-    part, footage = run.experiment.prior, run.footage
-    tokenizer, features = run.finished("tokenizer"), run.finished("features")
+    part, footage = run.film_experiment.prior, run.footage
+    tokenizer = cast(TubeletTokenizer, run.finished("tokenizer"))
+    features = cast(ClipFeatures | None, run.finished("features"))
     recipe = run.recipe(part.recipe)
     span = tokenizer.tubelet[0]
     ranks = {"rank": devices.rank(), "world_size": devices.world_size()}
     cache = open_cache(footage.store, tokenizer, mirrored=False, phases=footage.phases(span), **ranks)
     window = min(part.window, max((stop - start) // span for start, stop in footage.train))
     torch.manual_seed(recipe.seed)
-    old = run.begin_with("prior")
+    old = cast(Prior | None, run.begin_with("prior"))
     prior = (adapted(old, cache) if old else new_prior(part, cache)).to(device())
     learn_layouts(prior, cache, footage.train)
     held = validation_windows(cache, footage.val)
@@ -119,7 +122,7 @@ def train_prior(run: Run) -> Part:
     def measure(model: Prior) -> dict:
         found = prior_facts(model, tokenizer, cache, footage.train, footage.val)
         if features:
-            sampling = run.experiment.sampling
+            sampling = run.film_experiment.sampling
             found["generated"] = generated_facts(
                 model, tokenizer, footage.store, features, sampling.options(), sampling.measured, footage.sides
             )

@@ -1,6 +1,7 @@
 """The shipped models by name: each is an experiment, and ``python -m vg.train NAME`` trains it."""
 
 from dataclasses import replace
+from typing import Any
 
 from vg.experiments.config import (
     PRIOR_RECIPE,
@@ -9,6 +10,7 @@ from vg.experiments.config import (
     FilmData,
     ImageExperiment,
     ImagePriorSize,
+    PartName,
     PriorPart,
     Sampling,
     TokenizerPart,
@@ -28,7 +30,7 @@ CONV = TokenizerPart(recipe=Recipe(steps=2800, lr=2e-3, muon=2e-2, warmup=50, gr
 IMAGES = Recipe(steps=1800, lr=2e-3, muon=2e-2, warmup=50, grad_clip=5.0, ema=0.0)  # codes follow: no average
 
 
-def _film(name: str, part: str, data: FilmData = SMALL, **parts: object) -> Experiment:
+def _film(name: str, part: PartName, data: FilmData = SMALL, **parts: Any) -> Experiment:
     return Experiment(name=name, data=data, parts=(part,), **parts)
 
 
@@ -39,7 +41,7 @@ def _prior(name: str, data: FilmData, tokenizer: str, prior: PriorPart, sampling
     )
 
 
-_all = [
+_all: list[Experiment | ImageExperiment] = [
     _film("tubelet-fsq-64", "tokenizer", tokenizer=TokenizerPart(search_steps=20)),
     _film(
         "tubelet-fsq-128",

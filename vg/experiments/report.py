@@ -1,6 +1,7 @@
 """What an experiment's folder ends with: reels to look at, the numbers in one table, and how to load the models."""
 
 import json
+from typing import Any
 
 import torch
 
@@ -55,7 +56,7 @@ def write_report(run: Run) -> None:
 
 def write_reels(run: Run) -> dict[str, str]:
     """GIFs of what there is: file name -> what it shows."""
-    sampling, store, found = run.experiment.sampling, run.footage.store, {}
+    sampling, store, found = run.film_experiment.sampling, run.footage.store, {}
     tokenizer, prior = run.load("tokenizer"), run.load("prior")
 
     def write(name: str, about: str, *columns: torch.Tensor) -> None:
@@ -67,7 +68,7 @@ def write_reels(run: Run) -> dict[str, str]:
         truth = held_out(store, sampling.clips, run.footage.sides)
         write("reconstructions.gif", "originals, and their reconstructions", truth, reconstruct(tokenizer, truth))
     if tokenizer and prior:
-        how = {**sampling.options(), "frames": sampling.frames}
+        how: dict[str, Any] = {**sampling.options(), "frames": sampling.frames}
         shots = beginnings(store, sampling.clips, sampling.frames, run.footage.sides)
         prompts = beginnings(store, sampling.clips, GIVEN, run.footage.sides) if shots is None else shots[:, :, :GIVEN]
         made = generate(prior, tokenizer, prompts, **how).cpu()

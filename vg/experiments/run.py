@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import cast
 
 from torch import nn
 
@@ -14,6 +15,7 @@ from vg.evaluation.pair import find_pair
 from vg.experiments.config import Experiment, ImageExperiment, digest, scaled, to_json
 from vg.experiments.film import Footage, open_footage, open_sources
 from vg.models.frozen import Freezable
+from vg.models.tubelet import TubeletConfig
 from vg.profiles import device
 from vg.training import BatchSampler, History, Loss, Recipe, Trained, devices
 
@@ -47,10 +49,20 @@ class Run:
     experiment: Experiment | ImageExperiment
     part: str = ""
 
+    @property
+    def film_experiment(self) -> Experiment:
+        """The experiment, where a film's models are trained."""
+        return cast(Experiment, self.experiment)
+
+    @property
+    def image_experiment(self) -> ImageExperiment:
+        """The experiment, where a model of images is trained."""
+        return cast(ImageExperiment, self.experiment)
+
     @cached_property
     def sources(self) -> list[Source]:
         """The films."""
-        return open_sources(self.experiment.data)
+        return open_sources(self.film_experiment.data)
 
     @cached_property
     def name(self) -> str:
@@ -69,7 +81,7 @@ class Run:
         multiple = (1, 1)
         if {"tokenizer", "prior"} & {*self.experiment.parts}:
             multiple = _token_size(self)
-        return open_footage(self.experiment.data, self.sources, multiple)
+        return open_footage(self.film_experiment.data, self.sources, multiple)
 
     def recipe(self, recipe: Recipe) -> Recipe:
         """At the experiment's scale and seed."""
@@ -147,10 +159,11 @@ def _token_size(run: Run) -> tuple[int, int]:
     at = run._borrowed().get(("use", "tokenizer")) or run._borrowed().get(("begin", "tokenizer"))
     if at:
         return tuple(checkpoints.load(*at).tubelet[1:])
-    model = run.experiment.tokenizer.model
-    if not hasattr(model, "tubelet"):
-        return tuple(model.stride[1:])
-    return tuple(side * many for side, many in zip(model.tubelet[1:], model.group))
+    model = run.film_experiment.tokenizer.model
+    if not isinstance(model, TubeletConfig):
+        return model.stride[1:]
+    height, width = (side * many for side, many in zip(model.tubelet[1:], model.group))
+    return height, width
 
 
 class _Clock:

@@ -12,7 +12,7 @@ from vg.experiments.config import TokenizerPart
 from vg.experiments.film import Footage
 from vg.experiments.losses import tokenizer_loss, tubelet_loss
 from vg.experiments.run import Part, Run
-from vg.models import TubeletTokenizer, VideoAutoencoder
+from vg.models import TubeletConfig, TubeletTokenizer, VideoAutoencoder
 from vg.profiles import device
 from vg.training import BatchSampler
 
@@ -21,8 +21,9 @@ MEASURED = 64  # clips that are measured while it trains
 
 def new_tokenizer(part: TokenizerPart, channels: int) -> TubeletTokenizer | VideoAutoencoder:
     """With random weights, for a film of so many channels."""
-    kind = TubeletTokenizer if hasattr(part.model, "tubelet") else VideoAutoencoder
-    return kind(replace(part.model, channels=channels))
+    if isinstance(part.model, TubeletConfig):
+        return TubeletTokenizer(replace(part.model, channels=channels))
+    return VideoAutoencoder(replace(part.model, channels=channels))
 
 
 def check_fits(tokenizer: TubeletTokenizer | VideoAutoencoder, footage: Footage) -> None:
@@ -43,7 +44,7 @@ def views_of(footage: Footage, frames: int, batch: int, gain: float = 0.15) -> B
 
 def train_tokenizer(run: Run) -> Part:
     """The experiment's tokenizer; the validation PSNR is in its history."""
-    part, footage = run.experiment.tokenizer, run.footage
+    part, footage = run.film_experiment.tokenizer, run.footage
     recipe = run.recipe(part.recipe)
     torch.manual_seed(recipe.seed)
     tokenizer = run.begin_with("tokenizer") or new_tokenizer(part, footage.channels)
@@ -58,7 +59,7 @@ def train_tokenizer(run: Run) -> Part:
         recipe,
         lambda model: {"validation PSNR": float(psnr(reconstruct(model, truth), truth).mean())},
     )
-    measured = run.experiment.sampling.measured
+    measured = run.film_experiment.sampling.measured
     return Part(
         trained,
         {"data": footage.card(), "validation_psnr": trained.history["validation PSNR"]},

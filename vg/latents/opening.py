@@ -3,10 +3,12 @@
 import hashlib
 import json
 from collections.abc import Iterable
+from typing import Any
 
 from torch import nn
 
 from vg import paths
+from vg.data import FrameStore
 from vg.latents.reading import LatentCache, made_from
 from vg.latents.writing import plan_of, write
 
@@ -14,7 +16,7 @@ LABEL = 50  # letters of a cache's name before the hash: a file's name has room 
 
 
 def open_cache(
-    store,
+    store: FrameStore,
     tokenizer: nn.Module,
     mirrored: bool = True,
     phases: Iterable[int] | None = None,
@@ -34,7 +36,7 @@ def open_cache(
         rank, world_size: which of how many processes this is; they share the work.
     """
     name = getattr(tokenizer, "name", type(tokenizer).__name__)
-    how = {"name": name, "mirrored": mirrored, "phases": None if phases is None else list(phases)}
+    how: dict[str, Any] = {"name": name, "mirrored": mirrored, "phases": None if phases is None else list(phases)}
     plan, _ = plan_of(tokenizer, store, **how)
     folder = paths.cache_dir() / "latents" / f"{name}-{store.name}"
     if not made_from(folder, plan):

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 from torch import nn
 
+from vg.data import FrameStore
 from vg.hashing import weight_hash
 
 FORMAT = 2
@@ -55,7 +56,9 @@ def tokenizer_card(tokenizer: nn.Module, name: str) -> dict:
     return {
         "name": name,
         "weights": weight_hash(tokenizer),
-        "config": json.loads(json.dumps(asdict(config))) if is_dataclass(config) else None,
+        "config": json.loads(json.dumps(asdict(config)))
+        if is_dataclass(config) and not isinstance(config, type)
+        else None,
         "levels": [int(n) for n in tokenizer.levels],
         "tubelet": [int(n) for n in tokenizer.tubelet],
     }
@@ -66,7 +69,7 @@ def shots_card(shots: list[list[int]]) -> dict:
     return {"count": len(shots), "sha256": hashlib.sha256(json.dumps(shots).encode()).hexdigest()}
 
 
-def store_card(store) -> dict:
+def store_card(store: FrameStore) -> dict:
     """What the manifest says of a frame store."""
     return {
         "name": store.name,
@@ -76,7 +79,7 @@ def store_card(store) -> dict:
     }
 
 
-def shots_of(store) -> list[list[int]]:
+def shots_of(store: FrameStore) -> list[list[int]]:
     """The shots of a store, checked: [first, stop] each, in order, not empty."""
     shots = [[int(start), int(stop)] for start, stop in store.shots]
     for k, (start, stop) in enumerate(shots):

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
+from vg.data import FrameStore
 from vg.latents.checks import ENTRY_BYTES, HEADER_BYTES, shard_holds, token_bytes
 from vg.latents.files import damaged, read, read_manifest, unpack
 from vg.latents.plan import (
@@ -55,7 +56,9 @@ class LatentCache:
         self._first = np.cumsum([0, *(entry.t for entry in self.entries)])  # each entry's begin in tokens
 
     @classmethod
-    def open(cls, folder: str | Path, tokenizer: nn.Module | None = None, store=None) -> "LatentCache":
+    def open(
+        cls, folder: str | Path, tokenizer: nn.Module | None = None, store: FrameStore | None = None
+    ) -> "LatentCache":
         """Read a finished cache and verify every byte of it.
 
         Args:

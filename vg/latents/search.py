@@ -68,7 +68,7 @@ def search_codes(
         codes, indices = tokenizer.quantizer(z)
         with torch.set_grad_enabled(step < steps):
             made = tokenizer.reconstruct(codes, video.shape[2:])
-        bits, slopes = rate(prior, indices) if price else (0.0, 0.0)
+        bits, slopes = rate(prior, indices) if price and prior is not None else (0.0, 0.0)
         score = _psnr(made.detach(), video) - price * bits / 1000
         better = score > best
         best = torch.where(better, score, best)

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from vg import atomic, paths
+from vg.data import FrameStore
 from vg.latents import checks
 from vg.latents.files import manifest_text, pack, read, read_manifest, unpack
 from vg.latents.plan import (
@@ -39,7 +40,7 @@ SHARD_FRAMES = 512
 PIECE = 2**23  # pixels that are encoded at once: 2048 frames of 64x64 (as floats, 32 MB)
 
 
-def _pieces(store, entry: Entry, span: int) -> Iterator[Tensor]:
+def _pieces(store: FrameStore, entry: Entry, span: int) -> Iterator[Tensor]:
     """The entry's frames as the tokenizer wants them, whole tubelets at a time: float (1, C, T, H, W) in [-1, 1]."""
     step = max(1, PIECE // math.prod(store.frames.shape[1:]) // span) * span
     for start in range(entry.start, entry.stop, step):
@@ -48,7 +49,7 @@ def _pieces(store, entry: Entry, span: int) -> Iterator[Tensor]:
         yield video.flip(-1) if entry.mirrored else video
 
 
-def _stream(tokenizer: nn.Module, store, entry: Entry, device: torch.device | str) -> np.ndarray:
+def _stream(tokenizer: nn.Module, store: FrameStore, entry: Entry, device: torch.device | str) -> np.ndarray:
     """The indices of an entry, (t, h, w) in the dtype of the cache. However long it is, memory holds one piece."""
     past: dict = {}
     pieces = _pieces(store, entry, int(tokenizer.tubelet[0]))
@@ -136,7 +137,7 @@ class _Job:
         with paths.writable(self.folder):
             atomic.write_bytes(self.folder / name, data)
 
-    def encode(self, tokenizer: nn.Module, store, device: torch.device | str, progress: bool) -> None:
+    def encode(self, tokenizer: nn.Module, store: FrameStore, device: torch.device | str, progress: bool) -> None:
         """Make this process's shards, those that are not there yet."""
         mine = list(self.shards)[self.rank :: self.world_size]
         total = sum(len(self.shards[name]) for name in mine)
@@ -212,7 +213,7 @@ class _Job:
 
 def plan_of(
     tokenizer: nn.Module,
-    store,
+    store: FrameStore,
     name: str,
     mirrored: bool = False,
     phases: Iterable[int] | None = None,
@@ -244,7 +245,7 @@ def plan_of(
 def write(
     folder: str | Path,
     tokenizer: nn.Module,
-    store,
+    store: FrameStore,
     *,
     name: str,
     mirrored: bool = False,
@@ -256,7 +257,7 @@ def write(
     shard_frames: int = SHARD_FRAMES,
     patience: float = 600.0,
 ) -> "LatentCache":
-    """Encode a frame store, shot by shot, into a folder; go on where an earlier run was stopped.
+    """Encode a frame store: FrameStore, shot by shot, into a folder; go on where an earlier run was stopped.
 
     Whole shards are recognised by the hash in them and kept; missing and damaged ones are made. The files
     come out the same to the byte however often the run was killed and however many processes shared it, as
@@ -285,7 +286,7 @@ def write(
         the finished cache, opened.
 
     Raises:
-        CacheMismatch: if the folder holds a cache of other weights, source, store, shots, views or format.
+        CacheMismatch: if the folder holds a cache of other weights, source, store: FrameStore, shots, views or format.
         OSError: if the folder cannot be written; the message names it.
         TimeoutError: if the other processes' shards or the manifest do not come.
         ValueError: if no shot is as long as a tubelet, there are more codes than 63 bits hold, or ``encode`` gives what

@@ -17,6 +17,8 @@ backend        runs on                                             use it for
 import functools
 import math
 import warnings
+from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
@@ -24,6 +26,9 @@ from torch import Tensor
 
 from vg.models.alibi import alibi_bias, check_lengths
 from vg.models.attention_cpu import CausalAttention
+
+if TYPE_CHECKING:  # at run time it is imported where it is used
+    from torch.nn.attention.flex_attention import BlockMask
 
 BACKENDS = ("flash", "flex", "sdpa", "reference")
 BLOCK = 256  # queries that a CPU takes at a time
@@ -126,7 +131,7 @@ def _flex(q: Tensor, k: Tensor, v: Tensor, slopes: Tensor, window: int | None) -
     shift = torch.full((), k.shape[1] - q.shape[1], device=device)
     slopes = slopes.to(device, torch.float32)
 
-    def add_bias(score, batch, head, i, j):
+    def add_bias(score: Tensor, batch: Tensor, head: Tensor, i: Tensor, j: Tensor) -> Tensor:
         return score - slopes[head] * (i + shift - j)
 
     kernel = _flex_kernel(device.type)
@@ -145,7 +150,9 @@ def _flash(q: Tensor, k: Tensor, v: Tensor, slopes: Tensor, window: int | None) 
         raise RuntimeError(f"attention: backend 'flash' cannot run: {reason}. Use 'auto' or 'sdpa'.")
     slopes = slopes.to(q.device, torch.float32).contiguous()
     reach = (-1, -1) if window is None else (window - 1, 0)  # how far a query sees to the left, to the right
-    return _flash_attn_func()(q, k, v, causal=True, window_size=reach, alibi_slopes=slopes)
+    kernel = _flash_attn_func()
+    assert not isinstance(kernel, ImportError)  # _why_not_flash has looked
+    return kernel(q, k, v, causal=True, window_size=reach, alibi_slopes=slopes)
 
 
 def _why_not_flash(q: Tensor) -> str | None:
@@ -166,7 +173,7 @@ def _flash_device(device: torch.device) -> bool:
 
 
 @functools.cache
-def _flash_attn_func():
+def _flash_attn_func() -> Callable[..., Tensor] | ImportError:
     """The kernel, or the ImportError that says why not. Asked once: a failing import is slow."""
     try:
         from flash_attn import flash_attn_func
@@ -176,18 +183,18 @@ def _flash_attn_func():
 
 
 @functools.cache
-def _flex_kernel(device_type: str):
+def _flex_kernel(device_type: str) -> Callable[..., Tensor]:
     from torch.nn.attention.flex_attention import flex_attention
 
     return torch.compile(flex_attention) if device_type == "cuda" else flex_attention
 
 
 @functools.lru_cache(maxsize=16)
-def _flex_visible(Lq: int, Lk: int, window: int | None, device: torch.device):
+def _flex_visible(Lq: int, Lk: int, window: int | None, device: torch.device) -> "BlockMask":
     """Which blocks of keys a block of queries needs; the kernel skips the others."""
     from torch.nn.attention.flex_attention import create_block_mask
 
-    def visible(batch, head, i, j):
+    def visible(batch: Tensor, head: Tensor, i: Tensor, j: Tensor) -> Tensor:
         distance = i + shift - j
         return (distance >= 0) & (distance < reach)
 

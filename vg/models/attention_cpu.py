@@ -1,6 +1,7 @@
 """Causal attention with ALiBi whose backward pass is a few matrix products: on a CPU torch's own takes far longer."""
 
 import math
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -20,7 +21,7 @@ class CausalAttention(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx, q: Tensor, k: Tensor, v: Tensor, slopes: Tensor, masks: list[Tensor]) -> Tensor:
+    def forward(ctx: Any, q: Tensor, k: Tensor, v: Tensor, slopes: Tensor, masks: list[Tensor]) -> Tensor:
         """``masks``: of a block of queries each, ``(B, N, queries, keys up to the last query's own)``."""
         outs, log_sums, seen = [], [], 0
         for mask in masks:
@@ -36,7 +37,7 @@ class CausalAttention(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx, grad: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         q, k, v, slopes, out, log_sum = ctx.saved_tensors
         B, N, L, D = q.shape
         scale, unit = 1 / math.sqrt(D), math.log2(math.e)  # exp2, as torch's exp is slow where it comes to 0
@@ -61,7 +62,7 @@ class CausalAttention(torch.autograd.Function):
                 weights, d_scores = (part[: math.prod(shape)].view(shape) for part in room)
                 torch.mm(left, some.T, out=weights)
                 weights[: shape[1]] += future[: shape[1], : shape[1]]
-                F.threshold_(weights.exp2_(), NOTHING, 0.0)
+                F.threshold_(weights.exp2_(), NOTHING, 0.0)  # type: ignore[attr-defined]  # stub lacks it
                 torch.mm(weights.T, grad_left[:, :D], out=dv[block])
                 torch.mm(grad_left, value[block].T, out=d_scores)
                 d_scores *= weights

@@ -1,7 +1,7 @@
 """A token read and written digit by digit, so that no table has to hold every code."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import torch
 import torch.nn as nn
@@ -62,7 +62,7 @@ class DigitHead(nn.Module):
             total = total + nats.view(x.shape[:-1]) / math.log(2)
         return total
 
-    def sample(self, x: Tensor, choose) -> Tensor:
+    def sample(self, x: Tensor, choose: Callable[[Tensor], Tensor]) -> Tensor:
         """Draw tokens: hidden states ``(B, D)`` -> digits ``(B, digits)``.
 
         Args:

@@ -14,6 +14,7 @@ A *latent frame* is one step of the token grid in time, h * w tokens. An image i
 
 import math
 from dataclasses import dataclass, field
+from typing import Any, cast
 
 import torch
 import torch.nn as nn
@@ -105,7 +106,7 @@ class TransformerBlock(nn.Module):
         self.mlp = nn.Sequential(nn.LayerNorm(d), nn.Linear(d, 4 * d), nn.GELU(), nn.Linear(4 * d, d))
         self.dropout = nn.Dropout(dropout)
 
-    def forward(self, x: Tensor, slopes: Tensor, cached: KVCache | None = None, **options) -> Tensor:
+    def forward(self, x: Tensor, slopes: Tensor, cached: KVCache | None = None, **options: Any) -> Tensor:
         """``(B, L, D)`` -> ``(B, L, D)``; the positions follow those in ``cached``, and are added to it."""
         B, L, D = x.shape
         q, k, v = self.qkv(self.norm(x)).view(B, L, 3, self.heads, D // self.heads).unbind(2)  # (B, L, N, D / N)
@@ -128,7 +129,7 @@ class Prior(Freezable):
     def __init__(self, config: PriorConfig = PriorConfig()):
         super().__init__()
         self.config = config
-        self.levels, self.grid = tuple(config.levels), tuple(config.grid)
+        self.levels, self.grid = tuple(config.levels), cast(tuple[int, int], tuple(config.grid))
         self.tokens_per_frame = self.grid[0] * self.grid[1]
         d = config.width
         if d % config.heads:
@@ -149,9 +150,9 @@ class Prior(Freezable):
         self.layers = nn.ModuleList(TransformerBlock(d, config.heads, config.dropout) for _ in range(config.depth))
         self.norm = nn.LayerNorm(d)
         self.head = DigitHead(self.levels, d)
-        self.conditioner = None
+        self.conditioner: Conditioner | None = None
         if config.condition_levels:
-            levels, coarse = tuple(config.condition_levels), tuple(config.condition_grid)
+            levels, coarse = tuple(config.condition_levels), cast(tuple[int, int], tuple(config.condition_grid))
             self.conditioner = Conditioner(levels, coarse, self.grid, config.condition_depth, d)
         self.inner = ("layers", "context") + (("conditioner.blocks",) if self.conditioner else ())  # for Recipe.muon
         self.register_buffer("slopes", _slopes(config, self.tokens_per_frame), persistent=False)
@@ -197,7 +198,9 @@ class Prior(Freezable):
             )
         return self.quantizer.digits(indices.flatten(1))
 
-    def hidden(self, digits: Tensor, label: Tensor | None = None, condition: Tensor | None = None, **options) -> Tensor:
+    def hidden(
+        self, digits: Tensor, label: Tensor | None = None, condition: Tensor | None = None, **options: Any
+    ) -> Tensor:
         """States that predict the tokens ``digits`` (B, L, digits) -> (B, L, D); state k has seen tokens below k.
 
         Args:
@@ -261,7 +264,7 @@ class Prior(Freezable):
         if (condition is None) != (self.conditioner is None):
             wants = "needs a condition: the tokens of the level above" if condition is None else "takes no condition"
             raise ValueError(f"Prior: condition_levels is {list(self.config.condition_levels)}, so this prior {wants}.")
-        return None if condition is None else self.conditioner(condition)
+        return None if condition is None or self.conditioner is None else self.conditioner(condition)
 
     def inputs(
         self,
@@ -351,7 +354,7 @@ class Prior(Freezable):
             window: attend to so many positions at most; older keys and values are dropped.
             condition: as in ``nll_bits``, of all that is going to be generated, the same at every call.
         """
-        if state.digits is None:
+        if state.digits is None or state.seen is None:
             state.conditioning = self.conditioning(condition)
             batch = len(digits) if digits is not None else (1 if label is None else len(label))
             state.digits = torch.zeros(batch, 0, len(self.levels), dtype=torch.long, device=self.start.device)

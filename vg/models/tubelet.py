@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 import torch.nn as nn
@@ -78,7 +79,8 @@ class TubeletTokenizer(Freezable):
     def __init__(self, config: TubeletConfig = TubeletConfig()):
         super().__init__()
         self.config = config
-        self.patch, self.patch_levels = tuple(config.tubelet), (*config.levels, *config.detail_levels)
+        self.patch = cast(tuple[int, int, int], tuple(config.tubelet))
+        self.patch_levels = (*config.levels, *config.detail_levels)
         share_is_right = 0 < config.detail_share <= 1 if config.detail_levels else config.detail_share == 0
         if not share_is_right or any(n % 2 == 0 for n in config.detail_levels):
             raise ValueError(

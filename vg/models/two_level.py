@@ -1,6 +1,7 @@
 """Two priors for the two levels of a VQ-VAE-2: the top's, and the bottom's, which is conditioned on the top."""
 
 from dataclasses import dataclass
+from typing import Any
 
 from torch import Tensor
 
@@ -43,8 +44,10 @@ class TwoLevelPrior(Freezable):
         super().__init__()
         self.config = config
         c = config
-        shared = dict(width=c.width, depth=c.depth, heads=c.heads, context=0, num_labels=c.num_labels)
-        above = dict(condition_levels=c.top_levels, condition_grid=c.top_grid, condition_depth=c.condition_depth)
+        shared: dict[str, Any] = dict(width=c.width, depth=c.depth, heads=c.heads, context=0, num_labels=c.num_labels)
+        above: dict[str, Any] = dict(
+            condition_levels=c.top_levels, condition_grid=c.top_grid, condition_depth=c.condition_depth
+        )
         self.top = Prior(PriorConfig(levels=config.top_levels, grid=config.top_grid, **shared))
         self.bottom = Prior(PriorConfig(levels=config.levels, grid=config.grid, **shared, **above))
         self.inner = tuple(f"{part}.{name}" for part in ("top", "bottom") for name in getattr(self, part).inner)

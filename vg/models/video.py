@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass, field
+from typing import cast
 
 import torch
 import torch.nn as nn
@@ -159,7 +160,7 @@ class VideoAutoencoder(Freezable):
     def __init__(self, config: VideoConfig = VideoConfig()):
         super().__init__()
         self.config = config
-        self.tubelet = tuple(config.stride)
+        self.tubelet = cast(Factors, tuple(config.stride))
         self.patch, self.stages = split_stride(config.stride, config.patch)
         self.quantizer = config.quantizer.build()
         self.levels, code = self.quantizer.levels, self.quantizer.channels
@@ -274,7 +275,8 @@ def split_stride(stride: Factors, patch: Factors = (1, 1, 1)) -> tuple[Factors, 
     taken = tuple(math.gcd(s, p) for s, p in zip(stride, patch))
     primes = [_prime_factors(s // p) for s, p in zip(stride, taken)]
     count = max(map(len, primes))
-    return taken, list(zip(*([1] * (count - len(factors)) + factors for factors in primes)))
+    stages = list(zip(*([1] * (count - len(factors)) + factors for factors in primes)))
+    return cast(Factors, taken), cast(list[Factors], stages)
 
 
 def inflate(kernel: Tensor, depth: int, frame: int = -1) -> Tensor:

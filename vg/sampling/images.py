@@ -1,5 +1,7 @@
 """New images: a prior's tokens, decoded."""
 
+from typing import Any
+
 from torch import Tensor
 
 from vg.interrupts import without_gradients
@@ -41,15 +43,14 @@ def sample_images(
     Raises:
         ValueError: if the models do not fit each other, or a number is out of its range.
     """
-    options = dict(temperature=temperature, top_k=top_k, top_p=top_p, guidance=guidance)
-    two = isinstance(prior, TwoLevelPrior)
-    parts = [prior.top, prior.bottom] if two else [prior]
+    options: dict[str, Any] = dict(temperature=temperature, top_k=top_k, top_p=top_p, guidance=guidance)
+    parts = [prior.top, prior.bottom] if isinstance(prior, TwoLevelPrior) else [prior]
     theirs = autoencoder.levels if isinstance(autoencoder, VQVAE2) else (autoencoder.levels,)
     check_levels([part.levels for part in parts], list(theirs))
     options |= dict(batch=batch, label=label, progress=progress)
     device = next(autoencoder.parameters()).device
     tokens = generate_tokens(parts[0], None, 1, seed, **options)  # (batch, 1, h, w)
-    if not two:
+    if not isinstance(prior, TwoLevelPrior):
         return autoencoder.decode(tokens[:, 0].to(device))
     bottom = generate_tokens(prior.bottom, None, 1, seed + 1_000_003, condition=tokens, **options)  # other dice
     return autoencoder.decode((tokens[:, 0].to(device), bottom[:, 0].to(device)))

@@ -80,7 +80,9 @@ class Options:
 
 def as_labels(label: Labels) -> Sequence[int | None]:
     """A label, or several, as several."""
-    return [label] if label is None or isinstance(label, Integral) else label
+    if label is None or isinstance(label, int | Integral):
+        return [label]  # type: ignore[list-item]  # Integral: NumPy's too
+    return label
 
 
 def given_digits(prior: Prior, tokens: Tensor | None, latent_frames: int, batch: int) -> Tensor:

@@ -6,18 +6,21 @@ one tensor, and rows of several samples and branches go through the layers toget
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from vg.models.attention_backends import alibi_bias
+from vg.models.alibi import alibi_bias
 from vg.models.transformer import Prior
 from vg.sampling.filters import filter_logits
 from vg.sampling.options import Options
 
 ROWS = 128  # positions that go through the layers together, at most: of one sample and one reading
+
+Place = tuple[int, int, int]  # of rows in a cache: the oldest that they see, begin, end
 
 
 class Cache:
@@ -32,11 +35,11 @@ class Cache:
 
     def __init__(self, depth: int, batch: int, heads: int, width: int, room: int, reach: int | None, like: Tensor):
         self.reach, self.most = reach, math.inf if reach is None else 2 * reach + ROWS
-        room = min(room, self.most)
+        room = int(min(room, self.most))
         self.kept = like.new_empty(depth, 2, batch, heads, room, width)
         self.first = [0] * batch  # the position of each sample's first entry
 
-    def place(self, sample: int, start: int, count: int) -> tuple[int, int, int]:
+    def place(self, sample: int, start: int, count: int) -> Place:
         """Where ``count`` positions from ``start`` on lie, and how far back they may look: (oldest, begin, end)."""
         if start + count - self.first[sample] > self.kept.shape[4]:
             self._make_room(sample, start, count)
@@ -46,7 +49,7 @@ class Cache:
 
     def _make_room(self, sample: int, start: int, count: int) -> None:
         room = self.kept.shape[4]
-        if room < self.most:
+        if self.reach is None or room < self.most:
             more = max(count, min(room, self.most - room))
             self.kept = torch.cat(
                 [self.kept, self.kept.new_empty(*self.kept.shape[:4], more, self.kept.shape[5])], dim=4
@@ -133,7 +136,7 @@ class Packed:
             x = x + _linear(F.gelu(_linear(_norm(x, mlp_norm), up)), down)
         return _norm(x, self.prior.norm)
 
-    def _apart(self, i: int, qkv: Tensor, spans: list[Span], places: list, bias: Bias) -> Tensor:
+    def _apart(self, i: int, qkv: Tensor, spans: list[Span], places: list[Place], bias: Bias) -> Tensor:
         """Attention of layer ``i``, span by span: (L, 3 D) -> (L, D)."""
         heads, out = qkv.view(len(qkv), 3, self.heads, -1).permute(1, 2, 0, 3), []  # (3, N, L, D / N)
         parts = heads.split([span.count for span in spans], dim=2)
@@ -145,7 +148,7 @@ class Packed:
         y = out[0] if len(out) == 1 else torch.cat(out, dim=2)
         return y.transpose(1, 2).reshape(len(qkv), -1)
 
-    def _together(self, spans: list[Span], places: list):
+    def _together(self, spans: list[Span], places: list[Place]) -> Callable[[int, Tensor, Bias], Tensor] | None:
         """One attention for a whole batch that has come to the same position; None where it has not."""
         cache, batch = spans[0].cache, len(spans)
         same = all(span.cache is cache and span.sample == b for b, span in enumerate(spans))

@@ -57,7 +57,7 @@ class Sample:
     row: int
     dice: torch.Generator
     latent_frames: int = 0
-    tokens: Tensor | None = None
+    tokens: Tensor = field(init=False)
     place: int = 0
     noise: Tensor | None = None
     bases: list[Tensor] = field(default_factory=list)
@@ -186,16 +186,16 @@ class Sampler:
     def advance(self, samples: list[Sample]) -> None:
         """One pass for these samples, each of which is drawn a token at least; none is at the end of its frame."""
         most = self.windows.choose()
-        counts = [min(most, self.prior.tokens_per_frame - sample.place) for sample in samples]
+        noise, counts = [], [min(most, self.prior.tokens_per_frame - sample.place) for sample in samples]
         for sample, count in zip(samples, counts):
             if not sample.bases:
                 self._begin(sample)
             if sample.noise is None:
                 shape = (self.prior.tokens_per_frame, len(self.prior.levels), max(self.prior.levels))
                 sample.noise = gumbel(torch.rand(shape, generator=sample.dice)).to(self.prior.start)
+            noise.append(sample.noise[sample.place : sample.place + count])
             self._embed(sample, max(0, sample.place - 1), sample.place + count - 1)
         hidden = self._read(samples, counts)
-        noise = [sample.noise[sample.place : sample.place + count] for sample, count in zip(samples, counts)]
         drawn = self.packed.draw(hidden, self.weights, noise[0] if len(noise) == 1 else torch.cat(noise), self.how)
         for sample, tokens in zip(samples, drawn.cpu().split(counts)):
             self._keep(sample, tokens)

@@ -1,5 +1,7 @@
 """The plain loop: one token after another. What to read first, and what parallel sampling has to equal."""
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -23,7 +25,7 @@ def one_by_one(
     batch: int = 1,
     condition: Tensor | None = None,
     progress: bool = True,
-    **options,
+    **options: Any,
 ) -> Tensor:
     """The same tokens as ``generate_tokens``, with the same arguments, drawn in the order that the prior has them."""
     how = Options(**options)

@@ -2,10 +2,12 @@
 
 import time
 from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from vg.models.blocks import Past
 from vg.models.frozen import evaluating
 from vg.models.transformer import Prior
 from vg.models.tubelet import TubeletTokenizer
@@ -31,12 +33,13 @@ class Stream:
     """
 
     def __init__(
-        self, prior: Prior, tokenizer: TubeletTokenizer, prompt: Tensor | None = None, seed: int = 0, **options
+        self, prior: Prior, tokenizer: TubeletTokenizer, prompt: Tensor | None = None, seed: int = 0, **options: Any
     ):
         check_levels([prior.levels], [tokenizer.levels])
         how = Options(**{"window": 6} | options)
         how.check(prior, 1)
-        self.prior, self.tokenizer, self.past = prior, tokenizer, {}
+        self.prior, self.tokenizer = prior, tokenizer
+        self.past: Past = {}
         self.drawn, self.seconds = 0, 0.0
         with torch.no_grad(), one_thread(), evaluating(prior):
             tokens = None if prompt is None else prompt_tokens(prior, tokenizer, prompt)
@@ -62,7 +65,7 @@ class Stream:
         self.drawn += frames.shape[1]
         return frames
 
-    def change(self, seed: int | None = None, **options) -> None:
+    def change(self, seed: int | None = None, **options: Any) -> None:
         """Draw what comes with other options (those of ``Options``) or from another seed.
 
         Raises:

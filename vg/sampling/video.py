@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -89,7 +90,12 @@ def generate(
 
 
 def generate_each(
-    prior: Prior, tokenizer: TubeletTokenizer, prompt: Tensor | None = None, batch: int = 1, seed: int = 0, **options
+    prior: Prior,
+    tokenizer: TubeletTokenizer,
+    prompt: Tensor | None = None,
+    batch: int = 1,
+    seed: int = 0,
+    **options: Any,
 ) -> Iterator[tuple[int, Tensor]]:
     """The clips of ``generate``, each as soon as it is done: (its number, (C, T, H, W)).
 
@@ -117,7 +123,7 @@ def generate_tokens(
     batch: int = 1,
     condition: Tensor | None = None,
     progress: bool = True,
-    **options,
+    **options: Any,
 ) -> Tensor:
     """As ``generate``, in tokens: from (B, t, h, w) or None to (B, ``latent_frames``, h, w) int64.
 

@@ -236,13 +236,13 @@ def funnels(rng: Random, view: complex, seconds: float) -> Paint:
         pen.box(complex(-edge, deck), complex(edge, view.imag + 4), roof)
         for _, x in along(-edge, edge, 17, 0):
             pen.path([complex(x, deck), complex(x - 6, view.imag + 4)], roof - 45)
-        for side in (place, place + gap):
+        for x in (place, place + gap):
             pen.blob(
                 [
-                    complex(side - 10, deck + 3),
-                    complex(side - 8, deck - 3),
-                    complex(side + 8, deck - 3),
-                    complex(side + 10, deck + 3),
+                    complex(x - 10, deck + 3),
+                    complex(x - 8, deck - 3),
+                    complex(x + 8, deck - 3),
+                    complex(x + 10, deck + 3),
                 ],
                 70,
             )

@@ -58,12 +58,14 @@ def colour(
     """A colour near a hue (0 red, 1/3 green, 2/3 blue), or of any; ``rich`` and ``light`` vary by a tenth."""
     hue = rng.random() if hue is None else hue + rng.uniform(-play, play)
     rich, light = (min(1.0, max(0.0, v + rng.uniform(-0.1, 0.1))) for v in (rich, light))
-    return tuple(round(255 * v) for v in colorsys.hsv_to_rgb(hue % 1, rich, light))
+    red, green, blue = (round(255 * v) for v in colorsys.hsv_to_rgb(hue % 1, rich, light))
+    return red, green, blue
 
 
 def shade(tone: Colour, share: float) -> Colour:
     """Darker below 1; above it, nearer to white."""
-    return tuple(round(v * share if share < 1 else 255 - (255 - v) * (2 - share)) for v in tone)
+    red, green, blue = (round(v * share if share < 1 else 255 - (255 - v) * (2 - share)) for v in tone)
+    return red, green, blue
 
 
 # Behind the thing
@@ -181,8 +183,9 @@ def _fish(b: Brush) -> None:
     b.shape([-0.3 - high * 0.7j, 0.05 - (high + 0.3) * 1j, 0.35 - high * 0.7j], fin)
     b.round(0.1 + 0j, 0.75, high, body)
     stripe = b.rng.choice((None, (250, 250, 250), shade(body, 1.5), shade(body, 0.5)))
-    for x in (0.25, -0.15) if stripe else ():
-        b.round(complex(x, 0), 0.09, high * 0.93, stripe)
+    if stripe:
+        for x in (0.25, -0.15):
+            b.round(complex(x, 0), 0.09, high * 0.93, stripe)
     b.shape([0.05 + 0.05j, -0.25 + 0.32j, 0.1 + 0.3j], fin)
     b.round(0.55 - 0.12j, 0.14, 0.14, (250, 250, 250))
     b.round(0.59 - 0.12j, 0.07, 0.07, (20, 20, 25))

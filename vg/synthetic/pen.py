@@ -49,11 +49,15 @@ class Pen:
         light: every tone is multiplied by it: 1 by day, less at night.
     """
 
-    def __init__(self, canvas: ImageDraw.ImageDraw, origin: complex, x: complex, y: complex, line: float, light=1.0):
+    def __init__(
+        self, canvas: ImageDraw.ImageDraw, origin: complex, x: complex, y: complex, line: float, light: float = 1.0
+    ):
         self.canvas, self.origin, self.x, self.y, self.line, self.light = canvas, origin, x, y, line, light
         self.scale = math.sqrt(abs((x.conjugate() * y).imag))
 
-    def at(self, place: complex = 0j, scale=1.0, angle=0.0, squash=1.0, flip=False) -> Pen:
+    def at(
+        self, place: complex = 0j, scale: float = 1.0, angle: float = 0.0, squash: float = 1.0, flip: bool = False
+    ) -> Pen:
         """A pen whose origin is ``place``; ``squash`` above 1 is wider and lower, of the same area."""
         along, down = turn(angle) * scale * squash, turn(angle) * 1j * scale / squash
         x = self.x * along.real + self.y * along.imag
@@ -117,7 +121,7 @@ class Pen:
         self.blob([*left, *round_b, *right[::-1], *round_a], tone, 0)
 
     def band(
-        self, centre: complex, inner: float, outer: float, start: float, end: float, tone: float, flat=1.0
+        self, centre: complex, inner: float, outer: float, start: float, end: float, tone: float, flat: float = 1.0
     ) -> None:
         """A ring, or the part of it between two angles, ``flat`` times as high as wide."""
         angles = [start + (end - start) * k / 24 for k in range(25)]

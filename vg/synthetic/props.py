@@ -91,7 +91,9 @@ def house(pen: Pen, place: complex, size: float, breath: float, tone: float) -> 
         house.box(complex(x - 1.8, -10), complex(x + 1.8, -6), INK, 0)
 
 
-def smoke(pen: Pen, t: float, mouth: complex, wind: float, rise: float, late: float, tone: float, size=1.0) -> None:
+def smoke(
+    pen: Pen, t: float, mouth: complex, wind: float, rise: float, late: float, tone: float, size: float = 1.0
+) -> None:
     """Puffs from ``mouth``, one every two beats, every third one a ring; they grow, drift and thin out."""
     every, life = 2 * BEAT, 3.2
     for k in range(math.floor((t - life - late) / every) + 1, math.floor((t - late) / every) + 1):
