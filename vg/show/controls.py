@@ -10,6 +10,8 @@ import time
 import uuid
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import FrameType
+from typing import Any
 
 import ipywidgets as widgets
 from matplotlib.figure import Figure
@@ -50,10 +52,9 @@ class Explorer:
         follow: Callable | None = None,
     ) -> None:
         self.function, self.controls = function, dict(controls)
-        self._follow, self._leaders = follow, []
-        if follow is not None:
-            self._leaders = list(inspect.signature(follow).parameters)
-            self._set_followers()
+        self._follow = follow
+        self._leaders = [] if follow is None else list(inspect.signature(follow).parameters)
+        self._set_followers()
         self._key = uuid.uuid4().hex[:8]  # the page's players of this explorer are one
         self._still = threading.Lock()  # held while the function runs
         self._pressed = float("-inf")
@@ -86,6 +87,8 @@ class Explorer:
         self.widget = widgets.VBox([widgets.HBox([self.screen, panel], layout=WRAP), self.note])
 
     def _set_followers(self) -> None:
+        if self._follow is None:
+            return
         given = self._follow(**{name: self.controls[name].value for name in self._leaders})
         for name, value in given.items():
             self.controls[name].value = value
@@ -169,14 +172,14 @@ class _Break(Stop):
         super().__init__(None)
         self._thread = thread
 
-    def interrupt(self, number, frame) -> None:
+    def interrupt(self, number: int, frame: FrameType | None) -> None:
         if self.asked:
             raise_in = ctypes.pythonapi.PyThreadState_SetAsyncExc
             raise_in(ctypes.c_ulong(self._thread), ctypes.py_object(KeyboardInterrupt))
         self.asked = True
 
 
-def explorer(function: Callable, button: str = "Generate", **controls) -> Explorer:
+def explorer(function: Callable, button: str = "Generate", **controls: Any) -> Explorer:
     """Controls, and a button that calls ``function`` with their values: for what takes seconds.
 
     The function runs on a thread of its own. The kernel's interrupt asks it to end (``vg.interrupts``); a second one
@@ -196,7 +199,7 @@ def explorer(function: Callable, button: str = "Generate", **controls) -> Explor
     return Explorer(function, _widgets(controls), button)
 
 
-def live_explorer(function: Callable, follow: Callable | None = None, **controls) -> Explorer:
+def live_explorer(function: Callable, follow: Callable | None = None, **controls: Any) -> Explorer:
     """As `explorer` without a button: ``function`` runs at every change, so it should be quick.
 
     Args:
@@ -233,7 +236,7 @@ def _named(control: widgets.Widget) -> bool:
     return hasattr(control, "description") and hasattr(getattr(control, "style", None), "description_width")
 
 
-def _showable(result) -> Player | Picture:
+def _showable(result: Any) -> Player | Picture:
     if isinstance(result, Player | Picture):
         return result
     if isinstance(result, Figure):

@@ -5,18 +5,20 @@ from __future__ import annotations
 import io
 import time
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any, cast
 
 import matplotlib.pyplot as plt
 import numpy as np
 from IPython import get_ipython
 from IPython.core.pylabtools import print_figure
 from IPython.display import display
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib_inline.backend_inline import configure_inline_support
 from PIL import Image
 
 from vg.show.pictures import Picture
-from vg.show.pixels import to_array
+from vg.show.pixels import Pixels, to_array
 
 COLOURS = ("#2f6f9f", "#d1782c", "#4b8f5a", "#a2477f", "#7a6a52", "#5b5ea6", "#9a9a3a", "#b04a4a")
 QUIET = "#8a8a8a"  # baselines, rules, masked places
@@ -73,7 +75,8 @@ def alt_of(figure: Figure) -> str:
     panels = []
     for axes in figure.axes:
         across, up = axes.get_xlabel(), axes.get_ylabel()
-        names = [text.get_text() for text in axes.get_legend().get_texts()] if axes.get_legend() else []
+        legend = axes.get_legend()
+        names = [text.get_text() for text in legend.get_texts()] if legend else []
         names += [text.get_text() for text in axes.texts]
         parts = [axes.get_title("left") or axes.get_title()]
         parts.append(f"{up or 'values'} over {across}" if across else up)
@@ -143,13 +146,14 @@ def spread(places: Sequence[float], gap: float) -> list[float]:
     return placed
 
 
-def _name_levels(axes, levels: Mapping[str, float]) -> None:
+def _name_levels(axes: Axes, levels: Mapping[str, float]) -> None:
     """Names at the right end of horizontal lines, moved apart where they would overprint."""
-    axes.figure.draw_without_rendering()  # what a level is in points is known once the figure is laid out
-    scale = 72 / axes.figure.dpi
+    figure = cast(Figure, axes.figure)
+    figure.draw_without_rendering()  # what a level is in points is known once the figure is laid out
+    scale = 72 / figure.dpi
     heights = [scale * axes.transData.transform((0, float(level)))[1] for level in levels.values()]
     for (name, level), at, moved in zip(levels.items(), heights, spread(heights, gap=10)):
-        place = {"xy": (1.01, float(level)), "xycoords": ("axes fraction", "data"), "va": "center"}
+        place: dict[str, Any] = {"xy": (1.01, float(level)), "xycoords": ("axes fraction", "data"), "va": "center"}
         axes.annotate(name, xytext=(0, moved - at), textcoords="offset points", fontsize=8, color="#555555", **place)
 
 
@@ -163,7 +167,7 @@ def _points(name: str, values: Sequence) -> np.ndarray:
     return points
 
 
-def _draw_curves(axes, points: Mapping[str, np.ndarray], baselines: Mapping[str, float]) -> None:
+def _draw_curves(axes: Axes, points: Mapping[str, np.ndarray], baselines: Mapping[str, float]) -> None:
     for name, xy in points.items():
         axes.plot(*xy.T, label=name, marker="o" if len(xy) < 12 else None, markersize=3.5)
     for level in baselines.values():
@@ -212,7 +216,7 @@ def bars(
         return _finish(figure)
 
 
-def bias_figure(bias, titles: Sequence[str] | None = None, columns: int = 4, floor: float = -8.0) -> Figure:
+def bias_figure(bias: Pixels, titles: Sequence[str] | None = None, columns: int = 4, floor: float = -8.0) -> Figure:
     """Attention biases, one heat map a head, on one colour scale.
 
     Args:
@@ -296,7 +300,7 @@ class LivePlot:
             self._draw()
 
     def _draw(self) -> None:
-        history = {name: values for name, values in self._pending.items() if len(values)}
+        history = {name: values for name, values in (self._pending or {}).items() if len(values)}
         self._pending = None
         if not history:
             return

@@ -5,8 +5,11 @@ from __future__ import annotations
 import signal
 import threading
 from collections.abc import Callable
+from types import FrameType
 
 from IPython import get_ipython
+
+from vg.interrupts import Handler
 
 WAIT = 1.0  # seconds that the kernel's main thread may take to answer; a cell that runs there keeps it longer
 
@@ -19,9 +22,9 @@ class Interrupts:
     running cell keeps its interrupts. Outside a kernel nothing happens.
     """
 
-    def __init__(self, handler: Callable) -> None:
+    def __init__(self, handler: Callable[[int, FrameType | None], object]) -> None:
         self.handler = handler
-        self._before = None
+        self._before: Handler = None
 
     def start(self, wait: bool = False) -> None:
         """Set the handler; with ``wait``, which a thread of one's own may ask for, return once it stands."""
@@ -41,7 +44,7 @@ class Interrupts:
         if self._before is not None and signal.getsignal(signal.SIGINT) == self.handler:
             signal.signal(signal.SIGINT, self._before)
 
-    def _on_main_thread(self, function: Callable, *arguments) -> bool:
+    def _on_main_thread(self, function: Callable, *arguments: object) -> bool:
         loop = getattr(getattr(get_ipython(), "kernel", None), "io_loop", None)
         if loop is not None:
             loop.add_callback(loop.call_later, 0.05, function, *arguments)

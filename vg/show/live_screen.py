@@ -8,7 +8,9 @@ import queue
 import threading
 import time
 from collections import deque
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import ipywidgets as widgets
 import numpy as np
@@ -18,6 +20,7 @@ from torch import Tensor
 from vg import paths
 from vg.data import save
 from vg.data.pixels import resize, to_pil
+from vg.models import Prior, TubeletTokenizer
 from vg.sampling import Stream, sampling_defaults
 from vg.show.kernel import Interrupts
 from vg.show.page import show_widget
@@ -46,21 +49,34 @@ class Live:
         problem: the error that stopped it, if one did.
     """
 
-    def __init__(self, prior, tokenizer, prompt, seed, fps, scale, scenes, options):
+    def __init__(
+        self,
+        prior: Prior,
+        tokenizer: TubeletTokenizer,
+        prompt: Tensor | None,
+        seed: int,
+        fps: float,
+        scale: int | None,
+        scenes: dict[str, int] | None,
+        options: dict[str, Any],
+    ) -> None:
         self.models, self.prompt, self.options = (prior, tokenizer), prompt, options
-        self.fps, self.shown, self.problem, self.said = fps, 0, None, ""
+        self.fps, self.shown, self.said = fps, 0, ""
+        self.problem: Exception | None = None
         self.seen: deque[np.ndarray] = deque(maxlen=round(KEPT * fps))
         self.stream = Stream(prior, tokenizer, prompt, seed, **options)
         first = _pictures(next(self.stream))
         self.scale = max(1, round(256 / first[0].shape[1])) if scale is None else scale
         self.still = self._png(first[0], effort=9)
-        self._first, self._threads, self._off = first, [], threading.Event()
-        self._applied = {}  # where the controls stood when the stream last heeded them
+        self._first: list[np.ndarray] | None = first
+        self._threads: list[threading.Thread] = []
+        self._off = threading.Event()
+        self._applied: dict[str, Any] = {}  # where the controls stood when the stream last heeded them
         self._paused = threading.Event()
         self._interrupts = Interrupts(lambda number, frame: self.stop())
         self._build(prior, scenes, seed)
 
-    def _build(self, prior, scenes: dict[str, int] | None, seed: int) -> None:
+    def _build(self, prior: Prior, scenes: dict[str, int] | None, seed: int) -> None:
         slider = {"continuous_update": False, "readout_format": ".2f", "style": {"description_width": "95px"}}
         told = {**sampling_defaults(prior), **self.options}
         label = -1 if told.get("label") is None else told["label"]
@@ -157,7 +173,9 @@ class Live:
         self.note.value = f"saved {clip.shape[1] / self.fps:.0f} seconds: {path}"
         return path
 
-    def _guarded(self, work, drawn: queue.Queue, off: threading.Event) -> None:
+    def _guarded(
+        self, work: Callable[[queue.Queue, threading.Event], None], drawn: queue.Queue, off: threading.Event
+    ) -> None:
         try:
             work(drawn, off)
         except Exception as problem:  # a thread's error is seen by nobody else
@@ -225,14 +243,14 @@ class Live:
 
 
 def live(
-    prior,
-    tokenizer,
+    prior: Prior,
+    tokenizer: TubeletTokenizer,
     prompt: Tensor | None = None,
     seed: int = 0,
     fps: float = 12,
     scale: int | None = None,
     scenes: dict[str, int] | None = None,
-    **options,
+    **options: Any,
 ) -> Live:
     """A screen on which a prior's film is drawn while it plays. Press play; nothing is drawn before.
 

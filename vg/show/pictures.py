@@ -12,7 +12,7 @@ from PIL import Image, ImageFont
 
 from vg.data.palette import Palette
 from vg.data.pixels import resize, to_pil
-from vg.show.pixels import PAPER, frames, named, text
+from vg.show.pixels import PAPER, Clips, Pixels, frames, named, text
 
 LIMIT = 100_000  # bytes of one picture; the notebook stores it as base64, 4/3 of that
 GAP, HEAD = 3, 16  # pixels between pictures, and of a line of labels
@@ -70,7 +70,7 @@ def _png(image: Image.Image, colours: int) -> bytes:
     return out.getvalue()
 
 
-def image(picture, scale: int = 1, smooth: bool = False, frame: int = 0) -> Image.Image:
+def image(picture: Pixels, scale: int = 1, smooth: bool = False, frame: int = 0) -> Image.Image:
     """One picture, or one frame of a clip, as an upright PIL image.
 
     Args:
@@ -91,7 +91,7 @@ def image(picture, scale: int = 1, smooth: bool = False, frame: int = 0) -> Imag
     return to_pil(resize(pixels[frame], check_scale(scale), smooth))
 
 
-def grid(images, columns: int = 8, scale: int = 2, labels: Sequence[str] | None = None) -> Picture:
+def grid(images: Pixels, columns: int = 8, scale: int = 2, labels: Sequence[str] | None = None) -> Picture:
     """Images of a batch in rows, with an optional label over each.
 
     Args:
@@ -102,8 +102,8 @@ def grid(images, columns: int = 8, scale: int = 2, labels: Sequence[str] | None 
     """
     if np.ndim(images) != 4:
         raise ValueError(f"expected a batch of images (B, C, H, W), got shape {tuple(np.shape(images))}")
-    cells = named({str(i): one for i, one in enumerate(images)})
-    cells = [resize(pixels[0], check_scale(scale)) for _, pixels in cells]
+    pairs = named({str(i): one for i, one in enumerate(images)})
+    cells = [resize(pixels[0], check_scale(scale)) for _, pixels in pairs]
     if labels is not None and len(labels) != len(cells):
         raise ValueError(f"{len(labels)} labels came for {len(cells)} images")
     named_as = ": " + ", ".join(filter(None, labels)) if labels is not None and any(labels) else ""
@@ -114,19 +114,20 @@ def grid(images, columns: int = 8, scale: int = 2, labels: Sequence[str] | None 
 def tiles(cells: Sequence[np.ndarray], columns: int, labels: Sequence[str] | None = None) -> np.ndarray:
     """Cells ``(H, W, C)`` uint8, all of one shape, set in rows; labels, if any, stand over them."""
     height, width, channels = cells[0].shape
-    head = HEAD if labels and any(labels) else 0
+    words = labels if labels and any(labels) else None
+    head = HEAD if words else 0
     columns = max(1, min(columns, len(cells)))
     rows = -(-len(cells) // columns)
     canvas = np.full((rows * (height + head + GAP) - GAP, columns * (width + GAP) - GAP, channels), PAPER, np.uint8)
     for i, cell in enumerate(cells):
         top, left = (i // columns) * (height + head + GAP), (i % columns) * (width + GAP)
-        if head:
-            text(canvas, (left, top, width, head), labels[i], "m")
+        if words:
+            text(canvas, (left, top, width, head), words[i], "m")
         canvas[top + head : top + head + height, left : left + width] = cell
     return canvas
 
 
-def strip(clips, every: int = 4, scale: int = 2, labels: Sequence[str] | None = None) -> Picture:
+def strip(clips: Clips, every: int = 4, scale: int = 2, labels: Sequence[str] | None = None) -> Picture:
     """A contact sheet: each clip is a row, every so many frames, with frame numbers above.
 
     Args:
@@ -164,7 +165,7 @@ def strip(clips, every: int = 4, scale: int = 2, labels: Sequence[str] | None = 
     return Picture(to_pil(canvas), title, alt)
 
 
-def compare(clips: Mapping, every: int = 4, scale: int = 2, against: str | None = None) -> Picture:
+def compare(clips: Mapping[str, Pixels], every: int = 4, scale: int = 2, against: str | None = None) -> Picture:
     """Labelled rows of clips that show the same thing, each followed by where it is wrong, if asked.
 
     Args:

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
+from typing import TypeAlias
 
 import numpy as np
 import torch
 from PIL import Image, ImageDraw, ImageFont
+from torch import Tensor
 
 from vg.data.pixels import to_uint8
 
 LAYOUTS = "(C, T, H, W), (C, H, W) or (H, W) with C 1 or 3, float in [-1, 1] or uint8"
+Pixels: TypeAlias = Tensor | np.ndarray | Sequence  # of a picture, a clip or a batch of them
+Clips: TypeAlias = Pixels | Mapping[str, Pixels]  # one, a batch, or several by name
 INK, PAPER = 60, 255  # grey levels of labels and of the space between pictures
 
 
-def frames(video) -> np.ndarray:
+def frames(video: Pixels) -> np.ndarray:
     """The frames of a clip (or the one frame of a picture) as 8-bit pixels.
 
     Args:
@@ -63,7 +67,7 @@ def _check_range(pixels: np.ndarray) -> None:
         raise ValueError(f"expected float in [-1, 1], got values from {low:.1f} to {high:.1f}: 0..255 is for uint8")
 
 
-def to_array(video) -> np.ndarray:
+def to_array(video: Pixels) -> np.ndarray:
     """Tensor (any device, any float type) or array-like as a numpy array."""
     if hasattr(video, "detach"):
         video = video.detach().cpu()
@@ -72,7 +76,7 @@ def to_array(video) -> np.ndarray:
     return np.asarray(video)
 
 
-def named(clips, labels: Sequence[str] | None = None) -> list[tuple[str, np.ndarray]]:
+def named(clips: Clips, labels: Sequence[str] | None = None) -> list[tuple[str, np.ndarray]]:
     """One clip, a batch ``(B, C, T, H, W)``, or a dict of clips, as ``[(label, (T, H, W, C) uint8)]``.
 
     Grey clips are made RGB when they stand beside RGB ones.

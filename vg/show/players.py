@@ -8,6 +8,7 @@ import io
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,7 +18,7 @@ from vg.data.apng import encode
 from vg.data.pixels import resize, to_pil
 from vg.show.page import show_html, show_picture
 from vg.show.pictures import check_scale, tiles
-from vg.show.pixels import named
+from vg.show.pixels import Clips, named
 
 LIMIT = 72_000  # bytes of the animated PNG; the notebook stores it as base64, 4/3 of that
 LARGEST = 16_383  # pixels of a WebP's side
@@ -77,6 +78,7 @@ class Player:
         large = [s for s in dict.fromkeys((self._scale, 2)) if s <= self._scale]
         small = [s for s in (1, 1 / 2, 1 / 4, 1 / 8) if s < large[-1]]
         fine, coarse, rough = (32, 6), (24, 12), (16, 16)
+        settings: list[tuple[float, tuple[int, int], int]]
         settings = [(s, q, e) for e in (1, 2) for s in large for q in (fine, coarse, rough)]
         settings += [(s, q, e) for s in small for e in (1, 2, 4) for q in (coarse, rough)]
         grey = self._rows[0][1].shape[-1] == 1
@@ -92,7 +94,9 @@ class Player:
             data = encode(_Lazy(self, numbers, scale), *options, LIMIT)
             if data is not None:
                 return data
-        return encode(_Lazy(self, range(1), small[-1] if small else 1), self._fps, 16, 12)
+        data = encode(_Lazy(self, range(1), small[-1] if small else 1), self._fps, 16, 12)
+        assert data is not None  # without a limit
+        return data
 
     def sprite(self) -> bytes | None:
         """Every frame of every clip at its own size, row by row in one lossless WebP; None where that is too large."""
@@ -150,7 +154,7 @@ class Player:
         return f"Player({self.frames} frames, {len(self._rows)} clips, {self._fps:g} frames a second)"
 
 
-class _Lazy:
+class _Lazy(Sequence[np.ndarray]):
     """Frames drawn when they are asked for, so that a file which grows too large stops early."""
 
     def __init__(self, player: Player, numbers: range, scale: float) -> None:
@@ -159,12 +163,12 @@ class _Lazy:
     def __len__(self) -> int:
         return len(self.numbers)
 
-    def __getitem__(self, k: int) -> np.ndarray:
+    def __getitem__(self, k: Any) -> Any:
         return self.player._canvas(self.numbers[k], self.scale)
 
 
 def player(
-    clips,
+    clips: Clips,
     fps: float = 12,
     scale: int | None = None,
     columns: int | None = None,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -12,7 +13,7 @@ from PIL import Image
 
 from vg.show.figures import COLOURS, picture_of
 from vg.show.interactive.page import Interactive, interactive
-from vg.show.pixels import to_array
+from vg.show.pixels import Pixels, to_array
 
 
 def _still(figure: Figure) -> Image.Image:
@@ -20,7 +21,7 @@ def _still(figure: Figure) -> Image.Image:
     return picture_of(figure).image
 
 
-def _numbers(values, what: str, shape: tuple[int | None, ...]) -> list:
+def _numbers(values: Pixels, what: str, shape: tuple[int | None, ...]) -> list:
     """Nested lists of four decimals, if the shape is right (None: any length) and all are finite."""
     array = to_array(values).astype(float)
     fits = array.ndim == len(shape) and all(m in (None, n) for n, m in zip(array.shape, shape))
@@ -29,7 +30,13 @@ def _numbers(values, what: str, shape: tuple[int | None, ...]) -> list:
     return array.round(4).tolist()
 
 
-def codebook(points, codes, wish=(0.0, 0.0), reach: float = 3.0, title: str = "points and codes") -> Interactive:
+def codebook(
+    points: Pixels,
+    codes: Pixels,
+    wish: Pixels = (0.0, 0.0),
+    reach: float = 3.0,
+    title: str = "points and codes",
+) -> Interactive:
     """Points in the plane and the codes they are quantized to; codes can be dragged, cells and gradients follow.
 
     The decoder's loss is half the squared distance of a code from ``wish``, so its gradient, copied straight through
@@ -42,7 +49,10 @@ def codebook(points, codes, wish=(0.0, 0.0), reach: float = 3.0, title: str = "p
         reach: the plane is shown from ``-reach`` to ``reach``.
         title: what is shown, one line.
     """
-    data = {"points": _numbers(points, "points", (None, 2)), "codes": _numbers(codes, "codes", (None, 2))}
+    data: dict[str, Any] = {
+        "points": _numbers(points, "points", (None, 2)),
+        "codes": _numbers(codes, "codes", (None, 2)),
+    }
     data |= {"wish": _numbers(wish, "wish", (2,)), "reach": float(reach)}
     places, centres = np.array(data["points"]), np.array(data["codes"])
     nearest = ((places[:, None] - centres) ** 2).sum(-1).argmin(1)
@@ -107,7 +117,7 @@ def slopes(
     if start is not None and start not in heads:
         raise ValueError(f"start={start!r} is no head; the heads are {', '.join(names)}")
     first = names.index(start) if start is not None else 0
-    data = {"heads": [{"name": name, "slope": float(slope)} for name, slope in heads.items()]}
+    data: dict[str, Any] = {"heads": [{"name": name, "slope": float(slope)} for name, slope in heads.items()]}
     data |= {"grid": [h, w], "span": span, "start": first, "place": (h // 2) * w + w // 2}
     figure, ax = plt.subplots(figsize=(5, 2.2))
     distance = np.linspace(0, span * h * w, 500)
@@ -139,7 +149,7 @@ def probabilities(
     """
     if not len(past) == len(alone) == len(digits) or not len(digits):
         raise ValueError(f"{len(past)} and {len(alone)} rows of logits came for {len(digits)} digits")
-    rows = []
+    rows: list[dict[str, Any]] = []
     for i, (seen, unseen, digit) in enumerate(zip(past, alone, digits)):
         seen = _numbers(seen, f"logits of digit {i}", (None,))
         unseen = _numbers(unseen, f"logits of digit {i}, alone", (len(seen),))

@@ -30,7 +30,7 @@ class Interactive:
     def __init__(self, title: str, html: str, png: bytes) -> None:
         self.title, self.html, self.png = title, html, png
 
-    def _repr_mimebundle_(self, include=None, exclude=None) -> tuple[dict, dict]:
+    def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> tuple[dict, dict]:
         still = base64.b64encode(self.png).decode()
         data = {"text/html": self.html, "image/png": still, "text/plain": repr(self)}
         return data, {"image/png": {"alt": self.title}}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -12,11 +13,11 @@ from vg.data.pixels import resize, to_pil
 from vg.show.interactive.page import Interactive, interactive
 from vg.show.interactive.sheets import pack
 from vg.show.pictures import check_scale, tiles
-from vg.show.pixels import frames, to_array
+from vg.show.pixels import Pixels, frames, to_array
 
 
 def variations(
-    pictures: Mapping,
+    pictures: Mapping[str, Pixels],
     axes: Mapping[str, Sequence],
     start: Mapping[str, int] | None = None,
     captions: Mapping[str, Sequence] | None = None,
@@ -44,12 +45,14 @@ def variations(
     for name, k in begin.items():
         if name not in axes or not 0 <= k < len(axes[name]):
             raise ValueError(f"start={{{name!r}: {k}}}: the axes are {dict(zip(names, lengths))}")
-    described, sheet, stills = [], [], []
+    described: list[dict[str, Any]] = []
+    sheet: list[np.ndarray] = []
+    stills: list[np.ndarray] = []
     for label, table in pictures.items():
         table = to_array(table)
         shape = list(table.shape[:-3])
         _check_shape(f"picture {label!r}", shape, axes)
-        one = {"label": label, "first": sum(map(len, sheet)), "shape": shape}
+        one: dict[str, Any] = {"label": label, "first": sum(len(group) for group in sheet), "shape": shape}
         sheet.append(frames(table.reshape(-1, *table.shape[-3:]).swapaxes(0, 1)))
         words = np.asarray((captions or {}).get(label, ""), dtype=object)
         if words.ndim:
@@ -91,7 +94,7 @@ def _place(shape: list[int], setting: Sequence[int]) -> int:
     return place
 
 
-def film_slice(video, row: int, scale: int = 4, title: str = "a film cut along a row of pixels") -> Interactive:
+def film_slice(video: Pixels, row: int, scale: int = 4, title: str = "a film cut along a row of pixels") -> Interactive:
     """A film's frames, and the slice through all of them along one row: across is width, down is time.
 
     Args:
@@ -116,8 +119,8 @@ def film_slice(video, row: int, scale: int = 4, title: str = "a film cut along a
 
 
 def attention_maps(
-    weights,
-    video,
+    weights: Pixels,
+    video: Pixels,
     queries: Sequence[tuple[int, int, int]],
     heads: Sequence[str] | None = None,
     start: tuple[int, int] = (0, 0),
