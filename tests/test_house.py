@@ -14,6 +14,7 @@ ROOT = Path(__file__).resolve().parent.parent
 ENVIRONMENTS = {"environment.yml": ("test", "site", "dev"), "environment-cuda.yml": ("flash", "test", "site", "dev")}
 CONDA_NAME = {"torch": "pytorch", "matplotlib": "matplotlib-base"}  # the others are called the same
 MIB = 2**20
+NOT_TYPED_YET = ("vg/data/",)  # mypy has something to say there
 
 # What holds other people's frames or pickled code. Clips that models made are welcome in assets/.
 DATA = {".zip", ".tar", ".gz", ".tgz", ".npy", ".npz", ".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".partial"}
@@ -114,6 +115,32 @@ def test_ruff_has_nothing_to_say(command):
     ruff = [sys.executable, "-m", "ruff", *command, "--no-cache", "."]
     done = subprocess.run(ruff, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, f"Run `make format` and see what is left.\n{done.stdout}{done.stderr}"
+
+
+def type_errors(cache: Path, *options: str, but: tuple[str, ...] = ()) -> list[str]:
+    """What mypy finds, one line for each error, outside of the folders ``but``."""
+    command = [sys.executable, "-m", "mypy", "--cache-dir", str(cache), "--no-error-summary", "--hide-error-context"]
+    done = subprocess.run([*command, *options], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode in (0, 1), f"mypy could not run.\n{done.stdout}{done.stderr}"
+    lines = [line.replace("\\", "/") for line in done.stdout.splitlines() if ": error: " in line]
+    assert bool(lines) == bool(done.returncode), f"mypy says something else.\n{done.stdout}{done.stderr}"
+    return [line for line in lines if not line.startswith(but)]
+
+
+@pytest.fixture(scope="module")
+def mypy_cache(tmp_path_factory) -> Path:
+    return tmp_path_factory.mktemp("types") / ".mypy_cache"
+
+
+def test_mypy_has_nothing_to_say(mypy_cache):
+    assert type_errors(mypy_cache, but=NOT_TYPED_YET) == []
+
+
+def test_a_wrong_type_is_found(mypy_cache, tmp_path):
+    wrong = tmp_path / "wrong.py"
+    wrong.write_text("from vg.profiles import device\n\n\ndef f(x) -> int:\n    return device(1, 2, 3)\n")
+    found = "\n".join(type_errors(mypy_cache, str(wrong)))
+    assert "[no-untyped-def]" in found and "Too many arguments" in found
 
 
 def unwelcome(files: list[str]) -> list[str]:
