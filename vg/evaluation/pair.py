@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from torch import Tensor
 
@@ -61,7 +62,7 @@ class Pair:
 
     def store(self) -> FrameStore | None:
         """The film that it was trained on, or of a shipped pair the cartoon that stands for it; None if it is gone."""
-        how = {"size": self.size, "fps": self.fps, "grey": self.grey, "frames": self.data.get("frames")}
+        how: dict[str, Any] = {"size": self.size, "fps": self.fps, "grey": self.grey, "frames": self.data.get("frames")}
         films, restore = self.data.get("film", []), self.data.get("restore")
         if not films:
             return open_store(film(download=False), restore=restore, **how)
