@@ -3,9 +3,12 @@
 The profile is ``smoke`` unless one was asked for, the network is out of reach except for servers on
 this machine, and caches and training runs go to a folder of the test file's own. So no test sees what an
 earlier run or another notebook left: a notebook that passes here runs alone, with the shipped checkpoints.
+Ctrl-C reaches the tests and what they start also where pytest itself was started in a shell's background, which
+ignores it.
 """
 
 import os
+import signal
 import tempfile
 from pathlib import Path
 
@@ -19,6 +22,8 @@ def pytest_configure(config):
     folder = tempfile.TemporaryDirectory(prefix="vg-tests-", ignore_cleanup_errors=True)
     config.add_cleanup(folder.cleanup)
     config.stash[FOLDER] = Path(folder.name)
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # children would be born deaf to it
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     os.environ.setdefault("VG_PROFILE", "smoke")
     if os.environ.get("VG_DATA"):  # kernels start in another folder
         os.environ["VG_DATA"] = os.path.abspath(os.environ["VG_DATA"])

@@ -107,7 +107,9 @@ def test_ctrl_c_ends_the_drawing_of_clips_and_keeps_what_is_drawn(tmp_path):
     with subprocess.Popen(clips, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         said = ""
         while not re.search(r"[5-9]\d\d/128000|\d{4,}/128000", said):  # two tubelet-frames of one clip are drawn
-            said = said[-80:] + process.stderr.read(1)
+            more = process.stderr.read(1)
+            assert more, said  # it has ended before its time
+            said = said[-80:] + more
         process.send_signal(signal.SIGINT)
         _, said = process.communicate(timeout=120)
     assert process.returncode == 130 and "Interrupted" in said and said.endswith("Stopped.\n")
