@@ -3,6 +3,9 @@
     python notebooks/build.py                    all: take over the texts, keep outputs of unchanged cells
     python notebooks/build.py 05 07 --execute    these two: take over the texts, run, store the outputs
 
+One text makes two editions: the solved one, and the student's in ``notebooks/student/``, which has no outputs and
+blanks where the text has solutions (``editions.py``).
+
 The texts are what people edit and review (jupytext, py:percent). A notebook is a pure function of its text
 and of what running it printed: cell ids come from the sources, and nothing of the moment or the machine
 is stored (times, versions, widget state). Notebooks run one after another, in order, in the folder
@@ -30,6 +33,9 @@ from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernel
 from nbformat import NotebookNode
 from PIL import Image
 
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+import editions
+
 FOLDER = Path(__file__).resolve().parent
 METADATA = json.loads((FOLDER / "metadata.json").read_text(encoding="utf-8"))
 WIDGET = "application/vnd.jupyter.widget-view+json"
@@ -45,14 +51,22 @@ class ThisPython(AsyncKernelManager):
 
 
 def from_text(path: Path) -> NotebookNode:
-    """The notebook that a py:percent text describes, without outputs."""
+    """The notebook that a py:percent text describes, without outputs: both editions' cells."""
     notebook = jupytext.read(path, fmt="py:percent")
     notebook.metadata = nbformat.from_dict(METADATA)
     notebook.nbformat, notebook.nbformat_minor = 4, 5
+    for cell in notebook.cells:
+        cell.metadata.pop("lines_to_next_cell", None)  # about the text's empty lines
+        if "hide-input" in cell.metadata.get("tags", []):  # the tag folds it on pages, this in JupyterLab
+            cell.metadata["jupyter"] = {"source_hidden": True}
+    return notebook
+
+
+def number(notebook: NotebookNode) -> NotebookNode:
+    """Give each cell an id that is made of its source."""
     seen: dict[str, int] = defaultdict(int)
     for cell in notebook.cells:
         key = f"{cell.cell_type}\n{cell.source}"
-        cell.metadata.pop("lines_to_next_cell", None)  # about the text's empty lines
         cell.id = hashlib.sha256(f"{key}\n{seen[key]}".encode()).hexdigest()[:8]
         seen[key] += 1
     return notebook
@@ -156,6 +170,7 @@ def write(notebook: NotebookNode, path: Path) -> bool:
     text = nbformat.writes(notebook).rstrip("\n") + "\n"
     if path.exists() and path.read_text(encoding="utf-8") == text:
         return False
+    path.parent.mkdir(exist_ok=True)
     partial = path.with_suffix(".ipynb.partial")
     partial.write_text(text, encoding="utf-8")
     os.replace(partial, path)
@@ -165,7 +180,8 @@ def write(notebook: NotebookNode, path: Path) -> bool:
 def build(source: Path, run: bool, timeout: int) -> str:
     """Make one notebook from its text; returns a line that says what was done."""
     path = FOLDER / f"{source.stem}.ipynb"
-    notebook = from_text(source)
+    text = from_text(source)
+    notebook = number(editions.solved(text))
     start = time.monotonic()
     if run:
         execute(notebook, source.stem, timeout)
@@ -173,6 +189,8 @@ def build(source: Path, run: bool, timeout: int) -> str:
         keep_outputs(notebook, nbformat.read(path, as_version=4))
     strip(notebook)
     written = write(notebook, path)
+    if editions.tasks(text):
+        write(number(editions.student(text, source.stem)), FOLDER / "student" / path.name)
     code = [cell for cell in notebook.cells if cell.cell_type == "code" and cell.source.strip()]
     empty = sum(cell.execution_count is None for cell in code)
     line = f"{path.name}: {'written' if written else 'unchanged'}"

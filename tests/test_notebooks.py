@@ -64,10 +64,24 @@ def test_a_notebook_is_in_step_with_its_text_and_fit_to_be_shown(stem):
     path, source = NOTEBOOKS / f"{stem}.ipynb", NOTEBOOKS / "src" / f"{stem}.py"
     assert source.exists(), f"notebooks/src/{stem}.py, the text that people edit, is missing"
     assert path.exists(), f"run: python notebooks/build.py {stem} --execute"
-    notebook, text = nbformat.read(path, as_version=4), jupytext.read(source, fmt="py:percent")
+    notebook, text = nbformat.read(path, as_version=4), solved(source)
     nbformat.validate(notebook)
     assert complaints(notebook, text) == [], f"run: python notebooks/build.py {stem} --execute"
     assert path.stat().st_size <= 2 * MIB, f"{path.name} is over 2 MiB: fewer or smaller pictures"
+
+
+def script_of(name: str):
+    """A script of ``notebooks/`` as a module."""
+    spec = importlib.util.spec_from_file_location(name, NOTEBOOKS / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def solved(source: Path) -> nbformat.NotebookNode:
+    """The solved edition of a text."""
+    script = script_of("build")
+    return script.editions.solved(script.from_text(source))
 
 
 def executed() -> nbformat.NotebookNode:
@@ -119,9 +133,7 @@ def test_a_long_cell_is_named():
 @pytest.fixture
 def build(tmp_path, monkeypatch):
     """The script ``notebooks/build.py``, at work in a folder of its own that holds one text."""
-    spec = importlib.util.spec_from_file_location("build", NOTEBOOKS / "build.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    module = script_of("build")
     monkeypatch.setattr(module, "FOLDER", tmp_path / "notebooks")
     (tmp_path / "notebooks" / "src").mkdir(parents=True)
     (tmp_path / "notebooks" / "src" / "00_a.py").write_text(TEXT)
@@ -236,9 +248,7 @@ def test_still_pictures_keep_their_pixels_in_fewer_bytes_and_animated_ones_their
 
 
 def test_what_the_git_filter_makes_of_a_notebook_does_not_depend_on_who_looked_at_it():
-    spec = importlib.util.spec_from_file_location("clean", NOTEBOOKS / "clean.py")
-    clean = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(clean)
+    clean = script_of("clean")
     for path in sorted(NOTEBOOKS.glob("*.ipynb"))[:2]:
         text = path.read_text(encoding="utf-8")
         notebook = json.loads(text)

@@ -179,6 +179,14 @@ def test_a_plot_and_the_state_are_written_as_the_run_goes_on(tmp_path):
     assert files == [state_files.PREVIOUS, state_files.STATE]
 
 
+@pytest.mark.parametrize(("name", "steps"), [("smoke", 8), ("laptop", 600), ("gpu", 2000)])
+def test_settings_are_those_of_the_profile(name, steps):
+    settings = profiles.Profile(name).settings(steps=(8, 600, 2000), frames=(480, None, None))
+    assert settings.steps == steps and settings.frames == (480 if name == "smoke" else None)
+    with pytest.raises(ValueError, match=r"steps has 2 values, .* smoke, laptop, gpu"):
+        profiles.Profile(name).settings(steps=(8, 600))
+
+
 def test_smoke_multiplies_in_full_precision_everywhere_and_other_profiles_where_bfloat16_pays(monkeypatch):
     monkeypatch.setenv("VG_PROFILE", "smoke")
     assert not any(profiles.mixed_precision(kind) for kind in ("cpu", "cuda", "mps"))

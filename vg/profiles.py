@@ -8,7 +8,8 @@ import functools
 import os
 import time
 from dataclasses import dataclass
-from typing import TypeVar
+from types import SimpleNamespace
+from typing import Any, TypeVar
 
 import torch
 
@@ -21,6 +22,17 @@ class Profile:
     """One of the three profiles, by ``name``."""
 
     name: str
+
+    def settings(self, **values: tuple[Any, Any, Any]) -> SimpleNamespace:
+        """Values by name, for this profile: ``settings(steps=(8, 600, 2000)).steps``; smoke, laptop and gpu.
+
+        Raises:
+            ValueError: if a name has not one value for each of the three.
+        """
+        for name, three in values.items():
+            if len(three) != len(NAMES):
+                raise ValueError(f"{name} has {len(three)} values, expected one each for {', '.join(NAMES)}.")
+        return SimpleNamespace(**{name: three[NAMES.index(self.name)] for name, three in values.items()})
 
     def pick(self, *, smoke: T, laptop: T, gpu: T) -> T:
         """The value meant for this profile: ``steps = profile().pick(smoke=3, laptop=600, gpu=20_000)``."""
