@@ -138,6 +138,14 @@ def test_given_frames_are_marked_and_the_others_are_not():
     assert read(player(clip(6), scale=4, given=2).static)[0].shape == (6, 80, 96, 3)  # one line of labels all along
 
 
+def test_what_a_still_picture_shows_is_read_out_before_it(shown):
+    sheet = show.grid(torch.zeros(3, 1, 8, 8), labels=["<cat>", "", "dog"])
+    sheet._ipython_display_()
+    told, picture = shown
+    assert ">Picture: 3 pictures in rows of 3: &lt;cat&gt;, dog</span>" in told["text/html"]
+    assert picture["image/png"] and picture["text/plain"] == repr(sheet)
+
+
 def test_every_picture_says_in_words_what_it_shows(shown):
     made = player({"raw": clip(5), "restored": clip(5)}, given=1)
     assert made.alt == "clips, 5 frames: raw, restored" and player(clip(5), alt="smoke rises").alt == "smoke rises"
