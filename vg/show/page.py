@@ -50,8 +50,13 @@ def show_described(png: bytes, words: str, alt: str) -> None:
 
 def show_alt(alt: str) -> None:
     """What the picture after it shows, for those who do not see it: read out, and out of sight."""
+    display({"text/html": alt_html(alt)}, raw=True)
+
+
+def alt_html(alt: str) -> str:
+    """The same as HTML."""
     unseen = "position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); white-space: nowrap"
-    display({"text/html": f'<span style="{unseen}">Picture: {html.escape(alt)}</span>'}, raw=True)
+    return f'<span class="vg-alt" style="{unseen}">Picture: {html.escape(alt)}</span>'
 
 
 def show_html(code: str) -> None:
