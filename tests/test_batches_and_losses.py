@@ -111,8 +111,8 @@ def test_the_prior_has_to_predict_true_tokens_and_sees_some_wrong_ones():
     assert torch.equal(batch[:, -1], indices[:, 0, 0, 0] // 6 // 10), "the shot's number is the window's own"
     wrong = (given != indices).flatten(1).float().mean(1)  # (B,), from 0 to 0.3, about
     assert 0.1 < wrong.mean() < 0.2 and wrong.min() < 0.06 and wrong.max() < 0.6
-    told = scene >= 0
-    assert 0.2 < told.float().mean() < 0.8 and torch.equal(scene[told], batch[told, -1])
+    known = scene >= 0
+    assert 0.2 < known.float().mean() < 0.8 and torch.equal(scene[known], batch[known, -1])
     prior_loss(token_noise=0.0, drop_label=0.0)(prior, batch)
     assert torch.equal(prior.seen[2], indices) and torch.equal(prior.seen[1], batch[:, -1])
     unlabelled = prior_batches(windows(), batch=32, labelled=False)(seeded(1))
@@ -184,10 +184,10 @@ def test_a_picture_or_a_video_of_ones_own_is_gone_on_from(name, tmp_path, monkey
 
 def test_what_cannot_be_gone_on_from_is_refused_in_one_sentence(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("VG_CACHE", str(tmp_path / "cache"))
-    for asked, told in ((["--still", str(tmp_path / "none.png")], "no file"), (["--scene", "moon"], "no scene 'moon'")):
+    for asked, why in ((["--still", str(tmp_path / "none.png")], "no file"), (["--scene", "moon"], "no scene 'moon'")):
         with pytest.raises(SystemExit) as stopped:
             generate_clips(["--size", "64", *asked, "--to", str(tmp_path / "out")])
-        assert stopped.value.code == 2 and told in capsys.readouterr().err
+        assert stopped.value.code == 2 and why in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
 
 

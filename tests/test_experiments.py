@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from tiny_film import TINY, moving
 
 from vg import atomic, checkpoints, paths
 from vg.data import save
@@ -23,23 +24,6 @@ from vg.generate import main as generate_clips
 from vg.models import VAEConfig
 from vg.train import main
 from vg.training import Recipe
-
-OPTIONS = """--size 16 --fps 12 --scale 1
-    --tokenizer.width 16 --tokenizer.encoder-depth 1 --tokenizer.decoder-depth 1 --tokenizer.recipe.steps 4
-    --prior.width 16 --prior.depth 1 --prior.heads 2 --prior.context 1 --prior.recipe.steps 4 --prior.window 2
-    --features.width 8 --features.size 16 --features.recipe.steps 2 --features.batch 2
-    --sampling.clips 2 --sampling.frames 24 --sampling.measured 4"""
-TINY = OPTIONS.split()
-
-
-def moving(frames: int, height: int = 32, width: int = 48, colour: bool = True) -> torch.Tensor:
-    """A red square that goes back and forth over a blue picture, (C, T, H, W); a grey one without ``colour``."""
-    video = torch.full((3, frames, height, width), -0.6)
-    video[2] = 0.5
-    for k in range(frames):
-        x = abs(2 * k % (2 * (width - 12)) - (width - 12))
-        video[:, k, 8:20, x : x + 12] = torch.tensor([0.8, -0.7, -0.7])[:, None, None]
-    return video if colour else video[:1]
 
 
 @pytest.fixture(scope="module")
@@ -73,7 +57,7 @@ def run(*arguments: object) -> int:
     return main([str(each) for each in arguments])
 
 
-def told(capsys, *arguments: object) -> str:
+def error_of(capsys, *arguments: object) -> str:
     """The one sentence with which the command ends."""
     capsys.readouterr()
     with pytest.raises(SystemExit) as ended:
@@ -181,7 +165,7 @@ def test_a_stopped_run_goes_on_and_ends_with_the_weights_of_one_that_was_not(don
 def test_the_second_of_two_identical_runs_says_so_and_stops(film, capsys):
     default = Experiment(data=FilmData(film=(film,)))
     with atomic.locked(Run(default).folder, "training"):
-        assert "another process is training mine" in told(capsys, "--film", film)
+        assert "another process is training mine" in error_of(capsys, "--film", film)
         assert list(paths.runs_dir().glob("*/*")) == []
 
 
@@ -201,14 +185,14 @@ def test_the_second_of_two_identical_runs_says_so_and_stops(film, capsys):
 )
 def test_what_cannot_be_is_one_sentence(wrong, said, film, capsys):
     film = [] if "--film" in wrong or wrong[0] == "prior-65" else ["--film", film]
-    assert said in told(capsys, *wrong, *film)
+    assert said in error_of(capsys, *wrong, *film)
     assert not paths.runs_dir().exists()
 
 
 def test_too_little_film_is_refused_with_what_would_do_before_anything_is_trained(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(running.training, "fit", lambda *_, **__: pytest.fail("it began"))
     short = save(tmp_path / "short.mp4", moving(60), fps=12)
-    assert "7 seconds" in told(capsys, "--film", short, *TINY)
+    assert "7 seconds" in error_of(capsys, "--film", short, *TINY)
     enough = save(tmp_path / "enough.mp4", moving(84), fps=12)
     with pytest.raises(pytest.fail.Exception, match="it began"):
         run("--film", enough, *TINY)
@@ -227,7 +211,7 @@ def test_a_pair_is_trained_on_from_and_another_grid_is_adapted(done, film, tmp_p
     tokenizer = checkpoints.load("tokenizer", done).state_dict()
     assert all(torch.equal(begun["TubeletTokenizer"][name], value) for name, value in tokenizer.items())
     grey = save(tmp_path / "grey.mp4", moving(90, colour=False), fps=12)
-    assert "--colour True" in told(capsys, "--film", grey, *TINY, "--from", done)
+    assert "--colour True" in error_of(capsys, "--film", grey, *TINY, "--from", done)
 
 
 def test_a_prior_for_another_grid_keeps_its_weights_and_forgets_its_labels(done):
