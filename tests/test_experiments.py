@@ -242,6 +242,53 @@ def test_a_scaled_recipe_has_its_share_of_the_steps_and_a_warm_up_that_fits():
         assert (made.steps, made.warmup, made.seed) == (steps, warmup, 3)
 
 
+@pytest.mark.parametrize(("steps", "least", "most"), [(1, 1, 1), (3, 3, 3), (60, 5, 6), (500, 5, 6), (5000, 20, 20)])
+def test_short_runs_are_measured_several_times_and_long_ones_not_often(steps, least, most):
+    every = running.measured_every(steps)
+    assert least <= len({*range(every, steps + 1, every), steps}) <= most
+
+
+def clock(monkeypatch, run: Run, steps: int, begun: int = 0) -> None:
+    """All of a part's training from step ``begun`` on, where the first step takes a minute and each other one 3 s."""
+    now = [0.0]
+    monkeypatch.setattr(running.time, "monotonic", lambda: now[0])
+    watch = running._Clock(run, steps)
+    for step in range(begun + 1, steps + 1):
+        now[0] += 60 if step == begun + 1 else 3
+        watch.update({"loss": [(step, 1.0)]})
+    watch.update({"loss": [(steps, 1.0)]})  # as ``fit`` does at its end
+
+
+def test_after_twenty_steps_it_says_how_long_the_part_takes_and_what_comes_on_top(monkeypatch, capsys):
+    experiment = Experiment()
+    clock(monkeypatch, Run(experiment, "tokenizer", ("features", "prior")), 221)
+    assert capsys.readouterr().out == (
+        "tokenizer: 200 of 221 steps to go, about 10 minutes. On top of it: to measure it and the whole of features "
+        "and the whole of prior.\n"
+    )
+    clock(monkeypatch, Run(experiment, "prior"), 1000, begun=939)
+    assert capsys.readouterr().out == (
+        "prior: 40 of 1,000 steps to go, about 2 minutes. On top of it: to measure it.\n"
+    ), "gone on from step 939"
+    clock(monkeypatch, Run(experiment, "prior"), 21)
+    assert capsys.readouterr().out == "", "it is over"
+
+
+def test_what_comes_later_is_what_is_trained_later(film, monkeypatch):
+    seen = {}
+
+    def trained(run):
+        seen[run.part] = run.later
+
+    monkeypatch.setattr(
+        "vg.experiments.experiment.TRAINERS", dict.fromkeys(("tokenizer", "features", "prior"), trained)
+    )
+    monkeypatch.setattr(Run, "save", lambda run, part: None)
+    monkeypatch.setattr("vg.experiments.experiment.write_report", lambda run: None)
+    assert run("--film", film, "--parts", "prior", "tokenizer") == 0
+    assert seen == {"tokenizer": ("prior",), "prior": ()}
+
+
 def test_the_hash_is_of_all_that_an_experiment_says(film):
     one = ImageExperiment("a", VAEConfig(), Recipe(steps=5))
     assert digest(one) == digest(replace(one, name="b")) != digest(replace(one, batch=3))
