@@ -18,6 +18,7 @@ from vg.train import main
 ROOT = Path(__file__).resolve().parent.parent
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
 SHARED = ["--micro-batches", "2"]  # a step's batch in two pieces, in one process or in two
+LITTLE = ["--sampling.measured", "2", "--sampling.clips", "1", "--sampling.frames", "20"]
 LONGEST = 150  # seconds, after which what hangs is ended
 
 
@@ -38,8 +39,8 @@ def together(arguments: list[str], environment: dict[str, str]) -> str:
 @pytest.mark.skipif(sys.platform == "win32", reason="no process groups")
 @pytest.mark.timeout(2 * LONGEST)
 def test_two_processes_make_of_a_film_what_one_makes(tmp_path, monkeypatch):
-    film = save(tmp_path / "mine.mp4", moving(120), fps=12)
-    command = ["--film", str(film), *TINY, *SHARED]
+    film = save(tmp_path / "mine.mp4", moving(90), fps=12)
+    command = ["--film", str(film), *TINY, *SHARED, *LITTLE]
     settings = {"VG_CACHE": str(tmp_path / "cache"), "VG_PROFILE": "smoke", "OMP_NUM_THREADS": "1"}
     for name, value in settings.items():
         monkeypatch.setenv(name, value)
