@@ -3,6 +3,7 @@
 import math
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 from torchvision.utils import save_image
@@ -51,9 +52,10 @@ def test_the_tokenizers_loss_is_its_psnr_in_other_units():
     video = torch.rand(3, 1, 4, 8, 8) * 2 - 1
     error = torch.tensor([0.1, 0.2, 0.4]).view(3, 1, 1, 1, 1)
     off = (video - error * torch.where(video > 0, 1, -1)).clamp(-1, 1)
-    stand_in = SimpleNamespace(quantize=lambda v: Quantized(off, None, 0.0), reconstruct=lambda codes, size: codes)
+    stand_in = SimpleNamespace(quantize=lambda v: Quantized(off, None, 0.25), reconstruct=lambda codes, size: codes)
     due = (2 * 10 ** (-psnr(off, video) / 20)).mean()
-    assert float(tokenizer_loss(stand_in, video)) == pytest.approx(float(due), rel=1e-2)
+    codebook = 0.25  # what the quantizer asks for is added as it is
+    assert float(tokenizer_loss(stand_in, video)) - codebook == pytest.approx(float(due), rel=1e-2)
 
 
 def test_batches_that_are_reversed_are_clips_run_backwards_about_half_of_the_time(store):
@@ -156,6 +158,33 @@ def test_a_zoomed_part_without_gain_is_the_resized_crop(store):
     assert 12 <= int((near < 1e-5).sum()) < 40, "a third shows the whole picture, the others a part"
     full = random_views(clips, batch=24, size=8, least=1.0, gain=0.0)(seeded())
     assert all((known - clip).abs().flatten(1).amax(1).min() < 1e-5 for clip in full)
+
+
+def test_a_view_has_a_little_more_or_less_contrast_and_light(store):
+    clips = Clips(store, frames=4)
+    plain, lit = (random_views(clips, batch=40, size=8, gain=gain)(seeded()).flatten(1) for gain in (0.0, 0.2))
+    lines = []
+    for x, y in zip(plain, lit):
+        inside = (y.abs() < 1) & (x.abs() < 1)
+        if x[inside].std() > 0.05:  # else there is no contrast to change
+            ones = torch.ones(int(inside.sum()))
+            line = torch.linalg.lstsq(torch.stack([x[inside], ones], 1), y[inside, None]).solution
+            torch.testing.assert_close(x[inside] * line[0] + line[1], y[inside], atol=1e-4, rtol=0)
+            lines.append(line[:, 0] - torch.tensor([1.0, 0.0]))
+    contrast, light = torch.stack(lines).T
+    for each in (contrast, light):
+        assert len(each) > 20 and each.abs().max() < 0.201 and each.min() < -0.1 and each.max() > 0.1
+
+
+def test_views_are_of_all_scales_and_from_all_places():
+    ramp = np.broadcast_to(np.arange(0, 256, 4, dtype=np.uint8), (8, 1, 64, 64))  # brighter to the right
+    store = SimpleNamespace(frames=ramp, shots=[(0, 8)], name="ramp")
+    views = random_views(Clips(store, frames=2), batch=200, size=32, whole=0, gain=0.0)(seeded()).flatten(1)
+    left, right = (views.amin(1) + 1) / 2, (views.amax(1) + 1) / 2
+    share = (right - left) * 255 / 252
+    assert 0.45 < share.min() < 0.55 and share.max() > 0.93
+    assert ((share > 0.6) & (share < 0.85)).float().mean() == pytest.approx(0.5, abs=0.1), "of even chances"
+    assert left.min() < 0.03 and right.max() > 0.95 and left.max() > 0.35
 
 
 def test_zoomed_batches_can_be_plain_crops(store):

@@ -156,8 +156,13 @@ def test_a_stopped_run_goes_on_and_ends_with_the_weights_of_one_that_was_not(don
     command = ["--film", film, *TINY, "--parts", "tokenizer"]
     assert run(*command) == 130 and "goes on" in capsys.readouterr().err
     assert not (only_run() / "tokenizer.json").exists(), "nothing half-trained has a card"
-    monkeypatch.setattr(running.training, "fit", fit)
-    assert run(*command) == 0
+    steps = []
+
+    def counted(model, loss, batches, recipe, **options):
+        return fit(model, loss, lambda generator: (steps.append(1), batches(generator))[1], recipe, **options)
+
+    monkeypatch.setattr(running.training, "fit", counted)
+    assert run(*command) == 0 and len(steps) == 2, "the last two of four"
     ours, theirs = (checkpoints.load("tokenizer", folder).state_dict() for folder in (only_run(), done))
     assert all(torch.equal(ours[name], theirs[name]) for name in ours)
 
