@@ -185,6 +185,7 @@ def test_the_second_of_two_identical_runs_says_so_and_stops(film, capsys):
         (["--from", "tubelet-46"], "tubelet-fsq-64"),
         (["--parts", "prior", "--tokenizer.use", "nothing"], "tubelet-fsq-64"),
         (["--name", "a/b"], "'a/b'"),
+        (["--name", ".a"], "'.a'"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
