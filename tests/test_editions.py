@@ -16,9 +16,8 @@ import pytest
 
 NOTEBOOKS = Path(__file__).resolve().parent.parent / "notebooks"
 sys.path.insert(0, str(NOTEBOOKS))
-import editions  # noqa: E402
-
 import build  # noqa: E402
+import editions  # noqa: E402
 
 SOURCES = {path.stem: build.from_text(path) for path in sorted((NOTEBOOKS / "src").glob("[0-9]*.py"))}
 TASKS = [(stem, editions.name_of(cell.source)) for stem, text in SOURCES.items() for cell in editions.tasks(text)]
