@@ -7,14 +7,17 @@ The order is (t, h, w): frame by frame, row by row. Input ``k`` predicts token `
     a small causal network over the       what stood here, and around, one latent frame ago and earlier:
     latent frames before                  most of the next latent frame is the last one
     a condition, where there is one       tokens of a coarser grid, all known beforehand: the top level of a VQ-VAE-2
+    a goal, where there is one            the tokens of a latent frame to come, and how far ahead it lies
+    a direction                           whether time runs forwards or backwards
     a label, where there is one           the shot of a clip, the class of an image
 
 A *latent frame* is one step of the token grid in time, h * w tokens. An image is a video of one latent frame.
 """
 
+import copy
 import math
 from dataclasses import dataclass, field
-from typing import Any, cast
+from typing import Any, Self, cast
 
 import torch
 import torch.nn as nn
@@ -27,7 +30,9 @@ from vg.models.blocks import Block, Past
 from vg.models.conditioner import Conditioner
 from vg.models.digits import DigitEmbedding, DigitHead
 from vg.models.frozen import Freezable
+from vg.models.goals import Goal, GoalNetwork
 from vg.models.kv_cache import KVCache
+from vg.models.places import Coordinates
 from vg.models.quantizers import FSQ
 
 
@@ -37,7 +42,8 @@ class PriorConfig:
 
     Attributes:
         levels: of the tokenizer; digit i of a token is one of ``levels[i]``.
-        grid: (h, w), tokens in a latent frame.
+        grid: (h, w), tokens in a latent frame; with ``coordinates`` of the clips that it makes unless told otherwise
+            (``Prior.at``).
         width: D of the transformer, a multiple of ``heads``.
         depth: layers.
         heads: N, even for two-scale slopes.
@@ -48,6 +54,9 @@ class PriorConfig:
             the heads fades with time (``two_scale_slopes``).
         reach: latent frames that attention looks back at most, the current one included; None for all.
         longest: positions that ``learned`` has, in latent frames.
+        places: ``table`` (a vector for each place of the one grid) or ``coordinates`` (any grid, ``Coordinates``).
+        directions: whether it is told if a clip runs forwards or backwards.
+        goals: latent frames that a goal may lie ahead (``Goal``); 0 for a prior that takes none.
         num_labels: how many labels there are (shots of a film, classes of images); 0 for none.
         layouts: whether a label has a layout: the mean code of each place (``Prior.learn_layouts``). Without it a label
             is one vector, the same at every place.
@@ -67,6 +76,9 @@ class PriorConfig:
     alibi_multiplier: float = 4.0
     reach: int | None = None
     longest: int = 32
+    places: str = "table"
+    directions: bool = False
+    goals: int = 0
     num_labels: int = 0
     layouts: bool = False
     condition_levels: tuple[int, ...] = ()
@@ -137,7 +149,14 @@ class Prior(Freezable):
         self.quantizer = FSQ(config.levels)
         self.left, self.above, self.corner, self.before = (DigitEmbedding(self.levels, d) for _ in range(4))
         self.start = nn.Parameter(torch.zeros(d))
-        self.place = nn.Parameter(torch.zeros(self.tokens_per_frame, d))
+        table = config.places == "table"
+        self.place: nn.Parameter | Coordinates = (
+            nn.Parameter(torch.zeros(self.tokens_per_frame, d)) if table else Coordinates(d)
+        )
+        self.backwards: bool | None = False if config.directions else None
+        if config.directions:
+            self.direction = nn.Parameter(torch.zeros(2, d))
+        self.goal = GoalNetwork(self.levels, config.goals, config.context, d) if config.goals else None
         self.nothing = nn.Parameter(torch.zeros(d))  # the context of the first latent frame
         self.context = nn.ModuleList(Block(d) for _ in range(config.context))
         self.label_embedding = nn.Embedding(config.num_labels + 1, d) if config.num_labels else None
@@ -154,7 +173,8 @@ class Prior(Freezable):
         if config.condition_levels:
             levels, coarse = tuple(config.condition_levels), cast(tuple[int, int], tuple(config.condition_grid))
             self.conditioner = Conditioner(levels, coarse, self.grid, config.condition_depth, d)
-        self.inner = ("layers", "context") + (("conditioner.blocks",) if self.conditioner else ())  # for Recipe.muon
+        parts = {"conditioner.blocks": self.conditioner, "goal.blocks": self.goal}
+        self.inner = ("layers", "context", *(name for name, part in parts.items() if part is not None))  # Recipe.muon
         self.register_buffer("slopes", _slopes(config, self.tokens_per_frame), persistent=False)
         self.to(memory_format=torch.channels_last_3d)
         self._initialise()
@@ -166,12 +186,49 @@ class Prior(Freezable):
             if name.endswith(("out.weight", "mlp.3.weight")):  # residual branches start small (GPT-2)
                 nn.init.normal_(weight, std=0.02 / math.sqrt(2 * self.config.depth))
 
+    def at(self, grid: tuple[int, int]) -> Self:
+        """The same prior for clips of another shape: it shares the weights, and learns with them.
+
+        Args:
+            grid: (h, w), tokens in a latent frame.
+
+        Raises:
+            ValueError: if this prior knows its places by a table, and the grid is another.
+        """
+        h, w = grid
+        if ((h, w) != self.grid and not isinstance(self.place, Coordinates)) or min(h, w) < 1:
+            raise ValueError(
+                f"Prior: it was made for {self.grid[0]}x{self.grid[1]} tokens and knows no other places (places="
+                f"{self.config.places!r}), so there is no {h}x{w}. One with places='coordinates' makes any shape."
+            )
+        other = copy.copy(self)
+        other.grid, other.tokens_per_frame = (h, w), h * w
+        other._buffers = {**self._buffers, "slopes": _slopes(self.config, h * w).to(self.slopes)}
+        if self.config.layouts and (h, w) != self.grid:
+            layouts = self.layouts.view(-1, *self.grid, len(self.levels)).movedim(-1, 1)
+            layouts = F.interpolate(layouts, (h, w), mode="bilinear").flatten(2).movedim(1, -1)
+            other._buffers["layouts"] = layouts.contiguous()
+        return other
+
+    def running(self, backwards: bool | None) -> Self:
+        """The same prior, sharing its weights, told which way time runs: backwards or not, or None to leave it open.
+
+        Raises:
+            ValueError: if this prior was not taught directions.
+        """
+        if not self.config.directions:
+            raise ValueError("Prior: it was not taught which way time runs (directions is False).")
+        other = copy.copy(self)
+        other.backwards = backwards
+        return other
+
     def nll_bits(
         self,
         indices: Tensor,
         label: Tensor | None = None,
         given: Tensor | None = None,
         condition: Tensor | None = None,
+        goal: Goal | None = None,
     ) -> Tensor:
         """What every token costs, in bits: the loss, and the measure.
 
@@ -181,13 +238,14 @@ class Prior(Freezable):
             given: (B, t, h, w) int64, the tokens that the network is shown, where these are not to be the
                 true ones (training with some of them corrupted); default ``indices``.
             condition: (B, t, h', w') int64, the tokens of the level above, for a prior with ``condition_levels``.
+            goal: a latent frame to come, for a prior with ``goals``.
 
         Returns:
             (B, t, h, w) float, bits.
         """
         digits = self.digits(indices)
         shown = digits if given is None else self.digits(given)
-        hidden = self.hidden(shown, label, condition)
+        hidden = self.hidden(shown, label, condition, goal)
         return self.head.nll_bits(hidden, digits).view(indices.shape)
 
     def digits(self, indices: Tensor) -> Tensor:
@@ -199,16 +257,22 @@ class Prior(Freezable):
         return self.quantizer.digits(indices.flatten(1))
 
     def hidden(
-        self, digits: Tensor, label: Tensor | None = None, condition: Tensor | None = None, **options: Any
+        self,
+        digits: Tensor,
+        label: Tensor | None = None,
+        condition: Tensor | None = None,
+        goal: Goal | None = None,
+        **options: Any,
     ) -> Tensor:
         """States that predict the tokens ``digits`` (B, L, digits) -> (B, L, D); state k has seen tokens below k.
 
         Args:
             digits: whole latent frames.
-            label, condition: as in ``nll_bits``.
+            label, condition, goal: as in ``nll_bits``.
             options: ``backend`` and ``window`` of ``attention``; the window is no longer than ``reach`` of the config.
         """
-        x = self.inputs(digits, self.contexts(digits), 0, digits.shape[1], label, self.conditioning(condition))
+        conditioning = self.conditioning(condition, goal, digits.shape[1] // self.tokens_per_frame)
+        x = self.inputs(digits, self.contexts(digits), 0, digits.shape[1], label, conditioning)
         options["window"] = self.window(options.get("window"))
         for layer in self.layers:
             x = layer(x, self.slopes, **options)
@@ -255,16 +319,33 @@ class Prior(Freezable):
             x = block(x, past)
         return x.view(B, L, self.config.width)
 
-    def conditioning(self, condition: Tensor | None) -> Tensor | None:
-        """Features of a condition (B, t, h', w') at every place: (B, t * h * w, D); None for a prior without one.
+    def conditioning(
+        self, condition: Tensor | None, goal: Goal | None = None, latent_frames: int | None = None
+    ) -> Tensor | None:
+        """Features of a condition (B, t, h', w') and of a goal at every place: (B, t * h * w, D); None without both.
+
+        Args:
+            condition, goal: as of ``nll_bits``.
+            latent_frames: t, for a goal where there is no condition; as far as the farthest goal without it.
 
         Raises:
-            ValueError: if there is a condition and the prior takes none, or the other way round, or its shape is wrong.
+            ValueError: if there is a condition or a goal and the prior takes none, if it needs a condition, or if a
+                shape is wrong.
         """
         if (condition is None) != (self.conditioner is None):
             wants = "needs a condition: the tokens of the level above" if condition is None else "takes no condition"
             raise ValueError(f"Prior: condition_levels is {list(self.config.condition_levels)}, so this prior {wants}.")
-        return None if condition is None or self.conditioner is None else self.conditioner(condition)
+        features = None if condition is None or self.conditioner is None else self.conditioner(condition)
+        if goal is None:
+            return features
+        if self.goal is None:
+            raise ValueError("Prior: it was trained without goals (goals is 0), so it cannot be told of one.")
+        digits = self.digits(goal.tokens[:, None]).view(len(goal.at), *self.grid, -1)
+        if features is not None:
+            latent_frames = features.shape[1] // self.tokens_per_frame
+        frames = int(goal.at.max()) + 1 if latent_frames is None else latent_frames
+        towards = self.goal(digits, goal.at, frames).flatten(1, 3)
+        return towards if features is None else features + towards
 
     def inputs(
         self,
@@ -313,7 +394,10 @@ class Prior(Freezable):
         B, L, _ = before.shape
         positions = torch.arange(first, first + L, device=before.device)
         places = positions % self.tokens_per_frame
-        x = F.embedding(places, self.place) + torch.where(positions[:, None] == 0, self.start, 0.0)  # (L, D)
+        table = self.place(self.grid) if isinstance(self.place, Coordinates) else self.place
+        x = F.embedding(places, table) + torch.where(positions[:, None] == 0, self.start, 0.0)  # (L, D)
+        if self.backwards is not None:
+            x = x + self.direction[int(self.backwards)]
         if self.position is not None:
             if first + L > self.position.num_embeddings:
                 raise ValueError(
