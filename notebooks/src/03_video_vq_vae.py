@@ -266,7 +266,7 @@ print("products that the motion filter takes:", int(torch.linalg.matrix_rank(ker
 
 # %% tags=["task"]
 def causal(x, weight, stride=1):
-    """Convolution over time that sees only the past: (B, D, T, h, w) -> (B, O, T / stride, h, w)."""
+    """Convolution over time that sees the past alone: (B, D, T, h, w) -> (B, O, T / s, h, w)."""
     ### BEGIN SOLUTION
     before = weight.shape[2] - stride
     return F.conv3d(F.pad(x, (0, 0, 0, 0, before, 0)), weight, stride=(stride, 1, 1))
@@ -344,7 +344,7 @@ def check_stream(function):
             return f"stream returns {type(out).__name__}: it should be two tensors, out and state"
         y, state = out
         if y.shape != (1, 4, n, 2, 2):
-            return f"a piece of {n} frames gives {tuple(y.shape)}, not {(1, 4, n, 2, 2)}: keep k - 1"
+            return f"a piece of {n} frames is {tuple(y.shape)}, not {(1, 4, n, 2, 2)}: keep k - 1"
         if not torch.allclose(y, whole[:, :, at : at + n], atol=1e-4):
             return f"frame {at} on is not as in the whole film: do you go on from the state?"
         if not isinstance(state, torch.Tensor) or state.shape != (1, 5, 2, 2, 2):

@@ -49,7 +49,7 @@ settings = profile().settings(  # smoke, laptop, gpu
     frames=(240, None, None),  # of the film; None: all of them
     held_out=(0.35, 0.1, 0.1),  # share of the frames for validation
     toy_steps=(60, 800, 800),
-    steps=(6, 200, 2000),
+    steps=(6, 300, 2000),
     width=(16, 64, 192),
     batch=(2, 4, 8),
 )
@@ -229,8 +229,8 @@ interactive.rounding(levels=5, width=0.8, z=0.4, title="levels and width of z: w
 # %% [markdown]
 # <details><summary>What the stored run shows</summary>
 #
-# Narrow, and the outer levels are empty; wide, and the two at the ends take too much. In between, a little below 1, use
-# is nearly even. The best width moves up slowly with the number of levels.
+# Narrow, and the outer levels are empty; wide, and the two at the ends take too much. Use is most even a little above 1
+# for five levels, and near 1 for sixteen: the best width moves down slowly as levels are added.
 #
 # </details>
 #
@@ -549,8 +549,9 @@ for name, config in pair.items():
     print(f"     first loss {float(first):.3f}; of a plain grey picture {float(grey.mean()):.3f}")
 
 # %% [markdown]
-# An untrained decoder draws nearly nothing, so the first loss should be near that of plain grey. It is a check that
-# costs nothing: a first loss far above it means pictures in another range, or a layer that starts too large.
+# An untrained decoder draws faint noise, so the first loss should be that of plain grey and somewhat more. It is a check
+# that costs nothing: a first loss of several times as much means pictures in another range, or a layer that starts too
+# large.
 #
 # Now train three, small: same steps, same batches in the same order. The VQ has to get a fair chance. One of its dead
 # codes is moved when its running count has fallen to a tenth of the average; at a decay of 0.95 that takes some 45 steps
@@ -603,10 +604,10 @@ show.curves({name: run.history["usage"] for name, run in small.items()}, "codes 
 # %% [markdown]
 # <details><summary>What the stored run shows</summary>
 #
-# The grid has no collapse to recover from: from the first steps on, FSQ's 1,000 codes are used about as widely as ever.
-# The codebook starts on k-means of the first batch, loses most of its codes as the encoder moves away, and gets them
-# back by restarts. Of 15,360 codes only a fraction occurs. Quality after so few steps, and from one seed, says nothing
-# about which is better; the shipped pair, below, had fourteen times as many.
+# The two start from opposite ends. A new encoder writes numbers near 0, so FSQ begins in the middle of its grid and
+# spreads as the encoder learns to use the rest. The codebook starts on k-means of the first batch, and depends on
+# restarts to keep its codes in use as the encoder moves. Of 15,360 codes only a fraction occurs. Quality after so few
+# steps, and from one seed, says nothing about which is better; the shipped pair, below, had many times as many.
 #
 # </details>
 #
@@ -625,8 +626,7 @@ show.curves({name: run.history["usage"] for name, run in small.items()}, "codes 
 # NBVAL_IGNORE_OUTPUT
 names = ("video-vqvae-64", "video-fsqvae-64", "tubelet-fsq-64")
 shipped = {name: checkpoints.load(name, device=device()) for name in names}
-for name in names:
-    display(show.card(name))
+display(*(show.card(name) for name in names))
 rebuilt = {name: rebuild(model, truth) for name, model in shipped.items()}
 tiles = {}
 for k in sorted({len(truth) // 3, 2 * len(truth) // 3}):
@@ -637,8 +637,8 @@ rows = {"original": truth[fastest]} | {name: made[fastest] for name, made in reb
 show.compare(rows, every=2, scale=1, against="original")
 
 # %% [markdown]
-# Now numbers, shot by shot. Clips of one shot are alike, so 67 clips are not 67 independent measurements; the shots are
-# nearer to that. Two baselines send no tokens: the *mean frame* knows each clip's average picture exactly, and no
+# Now numbers, shot by shot. Clips of one shot are alike, so they are not independent measurements; the shots are nearer
+# to that. Two baselines send no tokens: the *mean frame* knows each clip's average picture exactly, and no
 # motion; the *nearest training clip* is what remembering alone would give. The latter also tests the split: the film
 # shows some sets again, so a validation shot can have a near twin among the training shots, and there a
 # tokenizer is on known ground.
@@ -658,23 +658,21 @@ videos = {
     "tubelets": rebuilt["tubelet-fsq-64"],
 }
 quality = {name: evaluation.psnr(video, truth) for name, video in videos.items()}  # (B,)
-
 shot_of = shot_numbers(validation, val_shots)
 present = shot_of.unique().tolist()
-by_shot = {}
-for name, dB in quality.items():
-    by_shot[name] = torch.stack([dB[shot_of == k].mean() for k in present])
+by_shot = {name: torch.stack([dB[shot_of == k].mean() for k in present])
+           for name, dB in quality.items()}  # fmt: skip
 rows = {f"shot from frame {val_shots[k][0]}": [float(v[n]) for v in by_shot.values()]
         for n, k in enumerate(present)}  # fmt: skip
 rows["all clips"] = [float(dB.mean()) for dB in quality.values()]
 table(rows, list(quality), first=26)
 T95 = {2: 12.71, 3: 4.30, 4: 3.18, 5: 2.78, 6: 2.57, 7: 2.45, 8: 2.36}  # Student's t
 for one, other in (("FSQ", "VQ"), ("tubelets", "mean frame"), ("FSQ", "mean frame")):
-    paired = by_shot[one] - by_shot[other]
+    paired, n = by_shot[one] - by_shot[other], len(present)
     clips = int((quality[one] > quality[other]).sum())
-    spread = T95.get(len(paired), math.nan) * float(paired.std()) / len(paired) ** 0.5
+    spread = T95.get(n, math.nan) * float(paired.std(correction=min(1, n - 1))) / n**0.5
     print(f"{one} less {other}: {float(paired.mean()):+.2f} +- {spread:.2f} dB by shot", end="; ")
-    print(f"ahead on {clips} of {len(truth)} clips, {int((paired > 0).sum())}/{len(paired)} shots")
+    print(f"ahead on {clips} of {len(truth)} clips, {int((paired > 0).sum())}/{n} shots")
 
 # %% [markdown]
 # <details><summary>What the stored run shows</summary>
@@ -704,9 +702,9 @@ def tokens_of(model):
     where, span, found = next(model.parameters()).device, model.tubelet[0], []
     for start, stop in store.shots:
         video = store.clip(start, start + (stop - start) // span * span)
-        past = {}
-        pieces = video.split(16 * span, dim=2)
-        found += [model.encode(piece.to(where), past).flatten().cpu() for piece in pieces]
+        past = {}  # the state of every layer: a stream
+        for piece in video.split(16 * span, dim=2):
+            found.append(model.encode(piece.to(where), past).flatten().cpu())
     return torch.cat(found)
 
 
