@@ -14,7 +14,7 @@
 #
 # **You need** Python, a little PyTorch, and the codebook of notebook 02. The notebook runs alone.
 #
-# **Time:** about 2 hours of study; 5 minutes of computing on a two-core laptop.
+# **Time:** about 2 hours of study; 3 minutes of computing on a two-core laptop.
 #
 # **Before:** [02 VQ-VAE and VQ-VAE-2](02_vq_vae.ipynb). **Next:** [04 Conv3D FSQ-VAE](04_video_fsq_vae.ipynb).
 
@@ -300,7 +300,7 @@ print(check_causal(causal))
 # %% [markdown]
 # A convolution that sees only the past can be run as a *stream*: the film comes in pieces, and of all that came before a
 # layer needs to keep only its last $k - 1$ inputs, its *state*. The result is the same as for the whole film at once.
-# That is how a long scene fits into memory, and how notebook 08 draws a film that has no end.
+# That is how a scene of any length fits into memory, and how a video can be shown while its tokens still come in.
 
 # %% [markdown] tags=["student"]
 # **Your part: `stream`** (medium, 15 minutes). One piece of a stream, with stride 1. `x` is `(B, D, n, h, w)`, n any
@@ -441,13 +441,13 @@ def small_loss(model, video):
 # $$\mathcal{L} = \frac{1}{B} \sum_b \sqrt{\tfrac{1}{n} \lVert \hat{x}_b - x_b \rVert^2 + 10^{-4}}
 # + \beta\, \tfrac{1}{m} \lVert z - \mathrm{sg}(e) \rVert^2 .$$
 #
-# PSNR is the logarithm of this root. Without the root the wild clips, whose errors are largest, would take nearly all of
-# the gradient. ($10^{-4}$: the root of zero has no slope. $\mathrm{sg}$: no gradient; $n$, $m$: numbers of pixels and of
-# features.)
+# PSNR is minus the logarithm of this root, but for constants. Without the root the wild clips, whose errors are largest,
+# would take nearly all of the gradient. ($10^{-4}$: the root of zero has no slope. $\mathrm{sg}$: no gradient; $n$, $m$:
+# numbers of pixels and of features.)
 #
 # Two checks that cost seconds and save hours. *What should the first loss be?* An untrained decoder draws nearly nothing,
-# so about that of plain grey, and a little commitment. *Overfit one batch*: four clips, again and again. If that does not
-# get far below the first loss, something is broken.
+# so about that of plain grey, and a little commitment. *Overfit one batch*: four clips, again and again. If the loss
+# does not fall well below where it began, something is broken.
 
 # %%
 # NBVAL_IGNORE_OUTPUT
@@ -474,7 +474,7 @@ print(f"last loss {float(overfitted.history['loss'][-1][1]):.3f}")
 # (B, 4, 8, 8, 192)  ->  Linear to 16, VQ of 1,024, Linear from 16  ->  (B, 4, 8, 8, 192)
 #                                                       |  3 Blocks, Up 2x2x2, Block
 #                                           (B, 8, 16, 16, 96)
-#                                                       |  Up 2x2x2, Linear
+#                                                       |  Up 2x2x2, Conv3d 1x3x3 to 4 pixels
 #                                           (B, 16, 64, 64, 1)  reconstruction
 # ```
 #
@@ -577,10 +577,11 @@ table(costs, ["places", "M products", "ms"])
 #
 # ## Training, with the codebook in view
 #
-# Random clips of 16 frames of the training shots, mirrored half of the time and moved by a pixel or two; Muon for the
-# kernels of the blocks, AdamW for the rest. `tokenizer_loss` is the loss from above. Watch the codebook: *usage* is the
-# share of the 1,024 codes that occur in the last 20 batches, *perplexity* also asks how evenly (as a share of 1,024).
-# The codes start on k-means of the first batch. What happens to them once the encoder begins to move?
+# Batches are random clips of 16 frames of the training shots, mirrored half of the time and moved by a pixel or two. The
+# optimizer is Muon (which makes all directions of a matrix's step equally long) for the kernels of the blocks, and AdamW
+# for the rest. `tokenizer_loss` is the loss from above. Watch the codebook: *usage* is the share of the 1,024 codes that
+# occur in the last 20 batches; *perplexity* also asks how evenly (as a share of 1,024). The codes start on k-means of the
+# first batch. What happens to them once the encoder begins to move?
 
 # %%
 # NBVAL_IGNORE_OUTPUT
@@ -734,8 +735,9 @@ table(rows, ["pixels %", "wrong by", "mean frame", "of error %"])
 # <details><summary>What the stored run shows</summary>
 #
 # On average the mean frame is ahead: this film stands still for most of its pixels, and there 2,560 bits cannot hold what an
-# exact average picture holds. Where it moves the tokenizer is at least as good. In danger are fine pixels, most of all
-# those that move; most of the error, though, lies on lines that stand still and on plain ground, since there are so many more of them.
+# exact average picture holds. Where it moves the tokenizer is at least as good. It is most wrong on fine pixels, above all
+# on those that move. Most of the error, though, lies on lines that stand still and on plain ground, since there are so
+# many more of them.
 #
 # </details>
 #

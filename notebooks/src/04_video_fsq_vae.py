@@ -15,7 +15,7 @@
 #
 # **You need** Python, a little PyTorch, and the codebook of notebooks 02 and 03. The notebook runs alone.
 #
-# **Time:** about 2 hours of study; 5 minutes of computing on a two-core laptop.
+# **Time:** about 2 hours of study; 4 minutes of computing on a two-core laptop.
 #
 # **Before:** [03 Conv3D VQ-VAE](03_video_vq_vae.ipynb). **Next:** [05 Tubelet FSQ-VAE](05_tubelet_fsq_vae.ipynb).
 
@@ -258,14 +258,14 @@ for k in range(48):
     square.text(*grid[k, :2].tolist(), k, ha="center", va="center", color="white", fontsize=8)
 square.set(title="a square: 8 x 6 = 48", xlabel="digit 0", ylabel="digit 1", ylim=(-0.6, 5.6))
 square.grid(False)
-cube = figure.add_axes([0.53, 0.0, 0.46, 0.92], projection="3d")
+cube = figure.add_axes([0.53, 0.0, 0.46, 0.92], projection="3d", computed_zorder=False)
 near = (grid - grid[115]).abs().sum(1)
 shade = dict(c=torch.arange(240)[near > 1], cmap="viridis", alpha=0.35)
 cube.scatter(*grid[near > 1].T, s=16, depthshade=False, **shade)
-for chosen, colour in ((grid[near == 1], "white"), (grid[near == 0], "#d1782c")):
-    cube.scatter(*chosen.T, s=65, color=colour, edgecolors="#333333", depthshade=False)
 for point in grid[near == 1]:
     cube.plot(*torch.stack([grid[115], point]).T.tolist(), color="#333333", linewidth=1)
+for chosen, colour in ((grid[near == 1], "white"), (grid[near == 0], "#d1782c")):
+    cube.scatter(*chosen.T, s=65, color=colour, edgecolors="#333333", depthshade=False)
 cube.set(xlabel="digit 0", ylabel="digit 1", zlabel="digit 2", title="a cube: 8 x 6 x 5 = 240")
 cube.set(xticks=range(0, 8, 2), yticks=range(0, 6, 2), zticks=range(5), box_aspect=(8, 6, 5))
 cube.view_init(18, -62)
@@ -444,8 +444,9 @@ plt.show()
 #
 # <details><summary>What the stored run shows</summary>
 #
-# The trained encoder bends the grid along the spiral, so that few regions are empty. With 25 codes in two dimensions, a
-# codebook that is looked after has every chance too. The last one has hundreds of codes where no point ever comes. In
+# The trained encoder bends the grid along the spiral, so that few regions are empty. The codebook needs its encoder
+# less: its codes move to the points by themselves. With only 25 codes, k-means and restarts keep all of them in use, and
+# its error is no larger than FSQ's. The last grid has hundreds of codes where no point ever comes. In
 # FSQ no code can *die*, as a codebook's vector can: nothing of it is learned, and the next step may use it. But nothing
 # fills the grid either. A code that the encoder does not aim at is paid for and not used.
 #
@@ -525,7 +526,7 @@ print(check_use(use))
 # (B, 4, 8, 8)        256 tokens: 10 bits each, or log2(1000) = 9.97
 #       |  VQ: Linear from 16              FSQ: small MLP from 4
 # (B, 4, 8, 8, 192)
-#       |  blocks, two Up stages, Linear to pixels                             decoder
+#       |  blocks, two Up stages, Conv3d to pixels                             decoder
 # (B, 1, 16, 64, 64)  reconstruction
 # ```
 #
@@ -549,9 +550,9 @@ for name, config in pair.items():
     print(f"     first loss {float(first):.3f}; of a plain grey picture {float(grey.mean()):.3f}")
 
 # %% [markdown]
-# An untrained decoder draws faint noise, so the first loss should be that of plain grey and somewhat more. It is a check
-# that costs nothing: a first loss of several times as much means pictures in another range, or a layer that starts too
-# large.
+# An untrained decoder draws noise on grey, so the first loss lies above that of plain grey, here by about as much again.
+# It is a check that costs nothing: a first loss of many times as much means pictures in another range, or a layer that
+# starts too large.
 #
 # Now train three, small: same steps, same batches in the same order. The VQ has to get a fair chance. One of its dead
 # codes is moved when its running count has fallen to a tenth of the average; at a decay of 0.95 that takes some 45 steps
@@ -605,9 +606,10 @@ show.curves({name: run.history["usage"] for name, run in small.items()}, "codes 
 # <details><summary>What the stored run shows</summary>
 #
 # The two start from opposite ends. A new encoder writes numbers near 0, so FSQ begins in the middle of its grid and
-# spreads as the encoder learns to use the rest. The codebook starts on k-means of the first batch, and depends on
-# restarts to keep its codes in use as the encoder moves. Of 15,360 codes only a fraction occurs. Quality after so few
-# steps, and from one seed, says nothing about which is better; the shipped pair, below, had many times as many.
+# spreads as the encoder learns to use the rest. The codebook starts on k-means of the first batch, and loses most of
+# its codes in the first steps, as the encoder moves away from them. Then restarts put nearly all of them back to use. Of
+# 15,360 codes only a fraction occurs. Quality after so few steps, and from one seed, says nothing about which is better;
+# the shipped pair, below, had many times as many.
 #
 # </details>
 #
@@ -640,8 +642,8 @@ show.compare(rows, every=2, scale=1, against="original")
 # Now numbers, shot by shot. Clips of one shot are alike, so they are not independent measurements; the shots are nearer
 # to that. Two baselines send no tokens: the *mean frame* knows each clip's average picture exactly, and no
 # motion; the *nearest training clip* is what remembering alone would give. The latter also tests the split: the film
-# shows some sets again, so a validation shot can have a near twin among the training shots, and there a
-# tokenizer is on known ground.
+# shows some sets again, so a validation shot can have a near twin among the training shots, and there a tokenizer is on
+# known ground.
 #
 # Below the table: paired differences. Each shot gives one; the interval is the mean of them, plus or minus $t \cdot
 # s / \sqrt{n}$ (95 %).
@@ -664,8 +666,7 @@ by_shot = {name: torch.stack([dB[shot_of == k].mean() for k in present])
            for name, dB in quality.items()}  # fmt: skip
 rows = {f"shot from frame {val_shots[k][0]}": [float(v[n]) for v in by_shot.values()]
         for n, k in enumerate(present)}  # fmt: skip
-rows["all clips"] = [float(dB.mean()) for dB in quality.values()]
-table(rows, list(quality), first=26)
+table(rows | {"all clips": [float(dB.mean()) for dB in quality.values()]}, list(quality))
 T95 = {2: 12.71, 3: 4.30, 4: 3.18, 5: 2.78, 6: 2.57, 7: 2.45, 8: 2.36}  # Student's t
 for one, other in (("FSQ", "VQ"), ("tubelets", "mean frame"), ("FSQ", "mean frame")):
     paired, n = by_shot[one] - by_shot[other], len(present)
@@ -677,16 +678,16 @@ for one, other in (("FSQ", "VQ"), ("tubelets", "mean frame"), ("FSQ", "mean fram
 # %% [markdown]
 # <details><summary>What the stored run shows</summary>
 #
-# At equal bits and steps the codebook is ahead of FSQ by a fraction of a decibel. That is one seed each: the interval
-# over shots says how much the film decides, not what another training run would. One reading: once a codebook has
-# grown, 16 numbers that go where the data is are worth a little more than four that stay where they are. FSQ gets there
-# with none of the machinery: no k-means, no running averages, no restarts, no loss.
+# At equal bits and steps the codebook is ahead of FSQ on most clips, by a small fraction of a decibel. The interval over
+# shots is about as wide as the difference, so this film can just not tell the two apart. And it is one seed each: the
+# interval says nothing of what another training run would give. FSQ comes this close with none of the machinery: no
+# k-means, no running averages, no restarts, no loss of its own.
 #
-# The tubelets, with 1.6 times the bits, are ahead of the mean frame on average, but an average hides that the order
-# turns round on a good part of the clips: where nothing moves, a mean frame is nearly perfect. A mean over clips without its interval would have
-# been a headline; the interval over shots says whether it is one.
+# The tubelets (512 tokens a clip where the pair has 256, so 1.6 times the bits) are ahead of the mean frame on average,
+# but the order turns round on a good part of the clips: where nothing moves, a mean frame is nearly perfect. The mean
+# over clips alone would have been a headline. The interval over shots reaches below zero, so it is none.
 #
-# And the twins: where *nearest* is high, that set was in training. Read those rows as easier than new film.
+# Where *nearest* is high, a set much like this one was in training. Read those rows as easier than new film.
 #
 # </details>
 #
@@ -720,13 +721,21 @@ table(rows, ["codes", "usage %", "perplexity", "entropy", "bits paid"], first=18
 figure, ranked = plt.subplots(figsize=(7, 2.9))
 for name in names[:2]:
     counts = torch.bincount(film_tokens[name]).sort(descending=True).values
-    ranked.plot(counts[counts > 0] / len(film_tokens[name]), label=name)
-ranked.axhline(1 / 1024, color="#8a8a8a", linestyle=":")
+    ranked.plot(100 * counts[counts > 0] / len(film_tokens[name]), label=name)
+ranked.axhline(100 / 1024, color="#8a8a8a", linestyle=":")
 ranked.set(yscale="log", xlabel="code, the most frequent first", ylabel="share of all tokens")
+ranked.yaxis.set_major_formatter("{x:g} %")
 ranked.legend()
 plt.show()
 
 # %% [markdown]
+# <details><summary>What the stored run shows</summary>
+#
+# Nearly every code of all three occurs in the film. The codebook is used more evenly than the grid of its size, so FSQ
+# wastes more of the bits that are paid for: the entropy of its tokens is further below $\log_2 K$.
+#
+# </details>
+#
 # ## Codes have neighbours
 #
 # In a codebook the index is a name: code 511 and code 512 have nothing to do with each other. In a grid it is a place:
