@@ -265,7 +265,7 @@ cube.scatter(*grid[near > 1].T, s=16, depthshade=False, **shade)
 for point in grid[near == 1]:
     cube.plot(*torch.stack([grid[115], point]).T.tolist(), color="#333333", linewidth=1)
 for chosen, colour in ((grid[near == 1], "white"), (grid[near == 0], "#d1782c")):
-    cube.scatter(*chosen.T, s=65, color=colour, edgecolors="#333333", depthshade=False)
+    cube.scatter(*chosen.T, s=65, color=colour, edgecolors="#333333", depthshade=False, zorder=3)
 cube.set(xlabel="digit 0", ylabel="digit 1", zlabel="digit 2", title="a cube: 8 x 6 x 5 = 240")
 cube.set(xticks=range(0, 8, 2), yticks=range(0, 6, 2), zticks=range(5), box_aspect=(8, 6, 5))
 cube.view_init(18, -62)
@@ -561,7 +561,6 @@ for name, config in pair.items():
 
 
 # %%
-# NBVAL_IGNORE_OUTPUT
 @torch.no_grad()
 def rebuild(model, video, batch=8):
     """Encode and decode clips (B, C, T, H, W) on the model's device; the result is on the CPU."""
@@ -592,6 +591,8 @@ def train(quantizer):
     return fit(model, tokenizer_loss, draw, recipe, evaluate=evaluate, every=max(2, steps // 10))
 
 
+# %%
+# NBVAL_IGNORE_OUTPUT
 small = {
     "VQ, 1,024": train(QuantizerConfig("vq", 1024, decay=0.95)),
     "FSQ, 1,000": train(QuantizerConfig("fsq", levels=FSQ_LEVELS[10])),
