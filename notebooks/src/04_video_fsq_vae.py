@@ -405,6 +405,7 @@ def train_toy(quantizer, steps):
     return model.eval()
 
 
+# %%
 generator = torch.Generator().manual_seed(0)
 turn = 9 * torch.rand(3000, generator=generator).sqrt()
 spiral = torch.stack([turn.cos(), turn.sin()], dim=1) * turn[:, None] / 9
