@@ -578,7 +578,8 @@ def copy_weights(hand, model):
     """Parameters in their order; counts, sums and codebooks by name."""
     for to, source in zip(hand.parameters(), model.parameters(), strict=True):
         to.data.copy_(source)
-    hand.load_state_dict({k: x for k, x in model.state_dict().items() if "quant" in k}, strict=False)
+    books = {name: x for name, x in model.state_dict().items() if "quantizer" in name}
+    hand.load_state_dict(books, strict=False)
 
 
 torch.manual_seed(0)
@@ -641,8 +642,8 @@ show.curves({"loss": curve}, "eight images, over and over", y="loss")
 # %% [markdown]
 # <details><summary>What the stored run shows</summary>
 #
-# The first loss lies near that of zeros, a little above: what the untrained decoder adds is noise, and commitment comes on
-# top. Then it falls far below what any model reaches on images that it has not seen.
+# The first loss lies above that of zeros, by less than one: an untrained decoder gives noise, not zeros, and commitment
+# comes on top. Then it falls far below both.
 #
 # </details>
 #
@@ -961,13 +962,14 @@ def restart(book, dead, fresh):
 
 def check_restart(function):
     torch.manual_seed(0)
-    book, dead, fresh = Codebook(8, 2), torch.tensor([2, 5]), torch.tensor([[3.0, 3.0], [-3.0, 3.0]])
+    book, dead = Codebook(8, 2), torch.tensor([2, 5])
+    fresh = torch.tensor([[3.0, 3.0], [-3.0, 3.0]])
     book(torch.randn(640, 2))
     if function(book, dead, fresh) is None:
         return "not yet: restart returns None"
     book(torch.zeros(4, 2))
     if float((book.codebook[dead] - fresh).norm(dim=1).max()) > 0.1:
-        return "one step later they are elsewhere: a code is sums / counts, and these are the old ones"
+        return "one step later they are elsewhere: a code is sums / counts, still the old ones"
     if float(book.counts[dead].min()) < 0.1 * float(book.counts.mean()):
         return "a count under a tenth of the average counts as dead again"
     return "right"
