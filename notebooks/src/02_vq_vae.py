@@ -496,7 +496,8 @@ patch_tokens = nearest(cut(truth), patch_book)  # (B, 8, 8)
 from_patches = paste(patch_book[patch_tokens]).clamp(-1, 1)
 frequent = torch.bincount(patch_tokens.flatten(), minlength=512).argsort(descending=True)[:64]
 display(show.grid(patch_book[frequent].view(-1, 3, 4, 4).clamp(-1, 1), columns=16, scale=8))
-show.strip(torch.stack([truth[:8], from_patches[:8]]).transpose(1, 2), every=1, scale=3)
+pair = torch.stack([truth[:8], from_patches[:8]]).transpose(1, 2)
+show.strip(pair, every=1, scale=3, labels=["original", "64 patches"])
 
 # %% [markdown]
 # ## A VQ-VAE by hand
