@@ -20,6 +20,9 @@ import nbformat
 from nbformat import NotebookNode
 
 BLOCK = re.compile(r"^( *)### BEGIN SOLUTION\n(.*?)^ *### END SOLUTION(?:\n|\Z)", re.MULTILINE | re.DOTALL)
+LINK = """\
+**To write it yourself:** in the [student's edition](student/{stem}.ipynb) the core of this notebook is {count} blanks,
+with hints, checks that say what is wrong, and the solutions in folds."""
 HEAD = """\
 > **Student's edition.** The core of this notebook is yours to write: {count} cells have blanks. Each says what is
 > wanted, with hints in folds, and the cell below it checks what you wrote and says what is wrong. Run the cells from
@@ -41,9 +44,16 @@ def tasks(notebook: NotebookNode) -> list[NotebookNode]:
     return [cell for cell in notebook.cells if _is(cell, "task")]
 
 
-def solved(notebook: NotebookNode) -> NotebookNode:
-    """The edition with the solutions: the cells of all readers, without the marks."""
+def solved(notebook: NotebookNode, stem: str) -> NotebookNode:
+    """The edition with the solutions: the cells of all readers, without the marks; its head names the other one.
+
+    Args:
+        notebook: the text's cells.
+        stem: name of the notebook, for the link to the student's edition.
+    """
     made = copy.deepcopy(notebook)
+    if count := len(tasks(made)):
+        made.cells[0].source += "\n\n" + LINK.format(count=count, stem=stem)
     made.cells = [cell for cell in made.cells if not _is(cell, "student")]
     for cell in made.cells:
         cell.source = BLOCK.sub(r"\2", cell.source).rstrip("\n")
@@ -54,8 +64,7 @@ def student(notebook: NotebookNode, stem: str) -> NotebookNode:
     """The edition with blanks, without outputs.
 
     Args:
-        notebook: the text's cells.
-        stem: name of the notebook, for the link to the solved edition.
+        notebook, stem: as of ``solved``.
     """
     made = copy.deepcopy(notebook)
     cells = [made.cells[0], nbformat.v4.new_markdown_cell(HEAD.format(count=len(tasks(made)), stem=stem))]

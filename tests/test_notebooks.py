@@ -81,7 +81,7 @@ def script_of(name: str):
 def solved(source: Path) -> nbformat.NotebookNode:
     """The solved edition of a text."""
     script = script_of("build")
-    return script.editions.solved(script.from_text(source))
+    return script.editions.solved(script.from_text(source), source.stem)
 
 
 def executed() -> nbformat.NotebookNode:
@@ -224,6 +224,28 @@ def test_a_stored_player_has_its_frames_in_the_animated_picture_alone_and_a_note
         "data-film" in found[1]["text/html"] and "data-sprite" not in found[1]["text/html"] for found in stored[:3]
     )
     assert [found[1]["text/html"].count("<script>") for found in stored[:3]] == [1, 0, 0]
+
+
+def test_what_a_stored_picture_shows_stands_before_it_once_and_a_player_says_it_itself(build):
+    def picture():
+        return nbformat.v4.new_output("display_data", {"image/png": "x"}, metadata={"image/png": {"alt": "a <cat>"}})
+
+    live = nbformat.v4.new_output("display_data", {"text/html": "<vg-player data-film=''></vg-player>"})
+    outputs = build.described([picture(), picture(), live])
+    kinds = [next(iter(output.data)) for output in outputs]
+    assert kinds == ["text/html", "image/png", "image/png", "text/html"]
+    assert "Picture: a &lt;cat&gt;</span>" in outputs[0].data["text/html"]
+    assert build.described(outputs) == outputs
+
+
+def test_every_stored_picture_says_what_it_shows():
+    for stem in STEMS:
+        for cell in nbformat.read(NOTEBOOKS / f"{stem}.ipynb", as_version=4).cells:
+            outputs = cell.get("outputs", [])
+            assert script_of("build").described(outputs) == outputs, f"{stem}: run notebooks/build.py"
+            for output in outputs:
+                if "image/png" in output.get("data", {}):
+                    assert output.metadata.get("image/png", {}).get("alt"), f"{stem}: {cell.source[:80]}"
 
 
 def test_still_pictures_keep_their_pixels_in_fewer_bytes_and_animated_ones_their_frames(build):

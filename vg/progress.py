@@ -5,7 +5,8 @@ shown: ``0%``.
 """
 
 from functools import partial
-from typing import TextIO
+from types import TracebackType
+from typing import Protocol, Self, TextIO
 
 from IPython.display import display
 from ipywidgets import HBox
@@ -14,7 +15,26 @@ from tqdm.notebook import tqdm_notebook
 
 LEFT = {"vg": "progress"}  # metadata of the text that a bar leaves
 
-__all__ = ["LEFT", "NotebookBar", "tqdm"]
+__all__ = ["LEFT", "Bar", "NotebookBar", "tqdm"]
+
+
+class Bar(Protocol):
+    """What is used of a bar, wherever it is shown.
+
+    Attributes:
+        n: how far it has come.
+    """
+
+    n: float
+
+    def update(self, n: float = 1) -> object:
+        """Move on by ``n``."""
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, problem: BaseException | None, trace: TracebackType | None
+    ) -> object: ...
 
 
 class NotebookBar(tqdm_notebook):

@@ -175,6 +175,8 @@ def test_every_stored_picture_says_what_it_shows(lab_page, lab):
     outputs = [out for cell in stored.cells for out in cell.outputs if "image/png" in out.get("data", {})]
     words = [out.metadata.get("image/png", {}).get("alt", "") for out in outputs]
     assert len(words) == 5 and all(words) and words[-1] == "figure: a run; bits over step; loss"
+    read_out = lab_page.output(FIGURE).locator("span", has_text=f"Picture: {words[-1]}")
+    assert read_out.count() == 1 and read_out.bounding_box()["width"] <= 1, "there, and out of sight"
 
 
 def test_after_a_reload_with_a_live_kernel_all_goes_on(lab_page):
