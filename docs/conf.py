@@ -59,15 +59,17 @@ def setup(app) -> None:
             source[0] += "\n" + contents
 
     def describe(app, doctree: nodes.document) -> None:
-        """Pictures get the text that stands before them for those who do not see them."""
-        alt = None
+        """Pictures get the text that stands before them, or in the player after them, for those who do not see them."""
+        alt, last = "", None
         for node in list(doctree.findall(lambda node: isinstance(node, (nodes.raw, nodes.image)))):
             if isinstance(node, nodes.image):
-                node["alt"] = node.get("alt") or alt or ""
-                alt = None
+                node["alt"] = node.get("alt") or alt
+                alt, last = "", node
             elif found := re.search(r'class="vg-alt"[^>]*>Picture: (.*?)</span>', node.astext(), re.DOTALL):
                 alt = html.unescape(found[1])
                 node.parent.remove(node)
+            elif last is not None and (found := re.search(r'data-alt="(.*?)"', node.astext(), re.DOTALL)):
+                last["alt"] = last["alt"] or html.unescape(found[1])
 
     app.connect("source-read", append)
     app.connect("doctree-read", describe)

@@ -35,7 +35,6 @@ from PIL import Image
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 import editions
-
 from vg.show.page import alt_html
 
 FOLDER = Path(__file__).resolve().parent

@@ -39,6 +39,11 @@ def _is(cell: NotebookNode, tag: str) -> bool:
     return tag in cell.metadata.get("tags", [])
 
 
+def _with_solutions(source: str) -> str:
+    """A cell's source without the marks."""
+    return BLOCK.sub(r"\2", source).rstrip("\n")
+
+
 def tasks(notebook: NotebookNode) -> list[NotebookNode]:
     """The cells that have blanks in the student's edition."""
     return [cell for cell in notebook.cells if _is(cell, "task")]
@@ -56,7 +61,7 @@ def solved(notebook: NotebookNode, stem: str) -> NotebookNode:
         made.cells[0].source += "\n\n" + LINK.format(count=count, stem=stem)
     made.cells = [cell for cell in made.cells if not _is(cell, "student")]
     for cell in made.cells:
-        cell.source = BLOCK.sub(r"\2", cell.source).rstrip("\n")
+        cell.source = _with_solutions(cell.source)
     return made
 
 
@@ -71,7 +76,7 @@ def student(notebook: NotebookNode, stem: str) -> NotebookNode:
     fold = None
     for cell in made.cells[1:]:
         if _is(cell, "task"):
-            answer = BLOCK.sub(r"\2", cell.source).rstrip("\n")
+            answer = _with_solutions(cell.source)
             fold = nbformat.v4.new_markdown_cell(
                 f"<details><summary>Solution</summary>\n\n```python\n{answer}\n```\n\n</details>"
             )

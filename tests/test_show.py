@@ -141,8 +141,8 @@ def test_given_frames_are_marked_and_the_others_are_not():
 def test_what_a_still_picture_shows_is_read_out_before_it(shown):
     sheet = show.grid(torch.zeros(3, 1, 8, 8), labels=["<cat>", "", "dog"])
     sheet._ipython_display_()
-    told, picture = shown
-    assert ">Picture: 3 pictures in rows of 3: &lt;cat&gt;, dog</span>" in told["text/html"]
+    words, picture = shown
+    assert ">Picture: 3 pictures in rows of 3: &lt;cat&gt;, dog</span>" in words["text/html"]
     assert picture["image/png"] and picture["text/plain"] == repr(sheet)
 
 

@@ -2,8 +2,12 @@
 
 A bar in a notebook is a widget. A saved notebook holds no widget, only the text that the bar had when it was first
 shown: ``0%``.
+
+Bars share a lock of their process. tqdm's own is shared with the processes that were forked off too, and one of these
+that is killed while it draws would hold it for good: every later bar would wait for ever.
 """
 
+import threading
 from functools import partial
 from types import TracebackType
 from typing import Protocol, Self, TextIO
@@ -64,4 +68,9 @@ def _show(container: HBox) -> None:
     container.handle = display(container._repr_mimebundle_(), raw=True, display_id=True)
 
 
-tqdm = NotebookBar if issubclass(auto, tqdm_notebook) else auto
+class TerminalBar(auto):
+    """As ``tqdm.auto.tqdm``, where that is no notebook's."""
+
+
+tqdm = NotebookBar if issubclass(auto, tqdm_notebook) else TerminalBar
+tqdm.set_lock(threading.RLock())

@@ -3,7 +3,6 @@
 The tests of this file are one visit and run in their order.
 """
 
-import importlib.util
 import itertools
 import statistics
 import subprocess
@@ -11,6 +10,7 @@ import sys
 
 import nbformat
 import pytest
+from notebook_scripts import NOTEBOOKS, module_at
 
 from .conftest import ROOT, TOKEN
 from .notebook import BAR, EDITOR, EXPLORER, FIGURE, PICTURE, PLAYER, Page, greys, until, watch, write
@@ -231,9 +231,7 @@ def test_a_saved_run_opened_again_shows_pictures_and_players_and_no_error(lab_pa
 @pytest.fixture(scope="module")
 def stripped(lab_page, lab):
     """The saved run as it would be committed."""
-    spec = importlib.util.spec_from_file_location("build", ROOT / "notebooks" / "build.py")
-    build = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(build)
+    build = module_at(NOTEBOOKS / "build.py")
     notebook = nbformat.read(lab[1] / "a.ipynb", as_version=4)
     build.strip(notebook)
     build.write(notebook, lab[1] / "stripped.ipynb")

@@ -31,7 +31,7 @@ class Scaler:
         self.stored, self.sizes, self.grey = tuple(stored), list(sizes), grey
         self.steps = [*TURNED[orientation], f"crop={right - left}:{bottom - top}:{left}:{top}:exact=1"]
         self._taken: tuple[int, int, str] | None = None  # width, height and format that the filters are set up for
-        self._graph = av.filter.Graph()
+        self._graph: av.filter.Graph  # made by ``_configure``
         self._sinks: list[FilterContext] = []
 
     def __call__(self, frame: av.VideoFrame) -> list[np.ndarray]:

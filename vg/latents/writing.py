@@ -257,7 +257,7 @@ def write(
     shard_frames: int = SHARD_FRAMES,
     patience: float = 600.0,
 ) -> "LatentCache":
-    """Encode a frame store: FrameStore, shot by shot, into a folder; go on where an earlier run was stopped.
+    """Encode a frame store, shot by shot, into a folder; go on where an earlier run was stopped.
 
     Whole shards are recognised by the hash in them and kept; missing and damaged ones are made. The files
     come out the same to the byte however often the run was killed and however many processes shared it, as
@@ -286,7 +286,7 @@ def write(
         the finished cache, opened.
 
     Raises:
-        CacheMismatch: if the folder holds a cache of other weights, source, store: FrameStore, shots, views or format.
+        CacheMismatch: if the folder holds a cache of other weights, source, store, shots, views or format.
         OSError: if the folder cannot be written; the message names it.
         TimeoutError: if the other processes' shards or the manifest do not come.
         ValueError: if no shot is as long as a tubelet, there are more codes than 63 bits hold, or ``encode`` gives what

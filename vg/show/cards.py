@@ -57,17 +57,17 @@ def card(name: str, where: str | Path | None = None) -> Card:
     found = checkpoints.card(name, where)
     facts = found.facts
     data, seconds = facts.get("data", {}), facts.get("seconds")
-    told = [("model", f"{found.model}, {_millions(name, where):.1f} M weights")]
+    said = [("model", f"{found.model}, {_millions(name, where):.1f} M weights")]
     if data:
         store = data.get("store", "").rpartition(", ")[0]  # without its hash
         amount = f"{data['frames']:,} frames, {store}" if store else f"{data.get('train', 0):,} images"
-        told.append(("made from", f"{data['source']}: {amount}"))
+        said.append(("made from", f"{data['source']}: {amount}"))
     if steps := _steps(found):
         time = f", {seconds / 60:.0f} minutes" if seconds else ""
-        told.append(("training", f"{steps:,} steps{time}"))
+        said.append(("training", f"{steps:,} steps{time}"))
     for measure, reached, beside in rows(KINDS.get(found.model, "images"), facts.get("metrics", {})):
-        told.append((measure, reached + f" ({beside})" * bool(beside)))
-    return Card(name, told[:MOST])
+        said.append((measure, reached + f" ({beside})" * bool(beside)))
+    return Card(name, said[:MOST])
 
 
 def _millions(name: str, where: str | Path | None) -> float:

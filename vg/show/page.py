@@ -38,18 +38,11 @@ def show_picture(png: bytes, words: str, alt: str, width: int | None = None) -> 
     display(data, raw=True, metadata={"image/png": about})
 
 
-def show_described(png: bytes, words: str, alt: str) -> None:
-    """Show a still picture, and what it shows to those who do not see it.
-
-    A notebook's picture has no place for such a text that JupyterLab or GitHub would read out: it stands before it, out
-    of sight.
-    """
-    show_alt(alt)
-    show_picture(png, words, alt)
-
-
 def show_alt(alt: str) -> None:
-    """What the picture after it shows, for those who do not see it: read out, and out of sight."""
+    """What the picture after it shows, for those who do not see it: read out, and out of sight.
+
+    A notebook's picture has no place of its own for such a text that JupyterLab or GitHub would read out.
+    """
     display({"text/html": alt_html(alt)}, raw=True)
 
 
