@@ -72,7 +72,6 @@ show.style()
 COLOURS = plt.rcParams["axes.prop_cycle"].by_key()["color"]
 images = cifar10()
 truth = images.test.take(range(settings.test_images))  # (B, C, H, W) in [-1, 1]
-labels = images.test.labels[: len(truth)]
 print(f"profile {profile().name}, {device()}; {len(truth)} test images of {images.describe()}")
 show.grid(truth[:16], columns=8, scale=3)
 
@@ -156,7 +155,6 @@ points = centres[torch.randint(4, (240,), generator=generator)]
 points = points + 0.45 * torch.randn(240, 2, generator=generator)
 codebook = points[torch.randperm(240, generator=generator)[:6]].clone()  # six of the points
 cells = nearest(points, codebook)  # (240,)
-print(f"{math.log2(len(codebook)):.2f} bits for each of the {len(cells)} integers")
 
 
 # %% tags=["hide-input"]
@@ -548,6 +546,7 @@ def decoder(d):
     return nn.Sequential(*coarse, Block(d // 2), nn.LayerNorm(d // 2), unfold(d // 2, 3, 2))
 
 
+# %%
 class HandVQVAE(nn.Module):
     def __init__(self, quantizer, d):
         super().__init__()
@@ -715,8 +714,6 @@ for ax, name in zip(axes, ("PSNR (dB)", "usage (%)", "perplexity")):
     ax.set(title=f"{name}, test images", xlabel="step")
 figure.legend(axes[0].lines, runs, loc="outside lower center", ncols=3)
 plt.show()
-for name, run in runs.items():
-    print(f"{name:21} {run.history['PSNR (dB)'][-1][1]:.2f} dB")
 
 # %% [markdown]
 # <details><summary>What the stored run shows</summary>
@@ -879,8 +876,7 @@ with torch.no_grad():
 sheet2 = {name: x[:8].transpose(0, 1) for name, x in ({"original": truth} | apart).items()}
 display(show.strip(sheet2, every=1, scale=3))
 scores = {name: float(evaluation.psnr(x, truth[:512]).mean()) for name, x in apart.items()}
-one = {"vqvae-cifar10, one level": float(evaluation.psnr(made["vqvae-cifar10"], truth).mean())}
-show.bars(scores, "what is left when a level is gone", unit="PSNR (dB)", baselines=one)
+show.bars(scores, "what is left when a level is gone", unit="PSNR (dB)")
 
 # %% [markdown]
 # <details><summary>What the stored run shows</summary>
@@ -902,16 +898,15 @@ show.bars(scores, "what is left when a level is gone", unit="PSNR (dB)", baselin
 # With two levels there are two priors: one for the 16 top codes given the class, one for the 64 bottom codes given the
 # class and the whole top. The shipped `prior-cifar10` is such a pair.
 #
-# Below, first a row in which each place takes the code that some other image has there, so that frequencies are right and
-# nothing else; then rows from the prior, a class each, with a fixed seed. `top_p` leaves out the unlikeliest codes that
-# together have 5% of the probability; notebook 08 explains the options.
+# Below, images from the prior, a class to each row, with a fixed seed. `top_p` leaves out the unlikeliest codes that together
+# have 5% of the probability; notebook 08 explains the options.
 
 # %%
 # NBVAL_IGNORE_OUTPUT
 prior = checkpoints.load("prior-cifar10", device=device())
 tokens2 = shipped2.encode(truth[:512].to(device()))  # (B, 4, 4) and (B, 8, 8)
 with torch.no_grad():
-    levels = prior.nll_bits(*tokens2, labels[:512].to(device()))
+    levels = prior.nll_bits(*tokens2, images.test.labels[: len(tokens2[0])].to(device()))
 bits = [float(level.flatten(1).sum(1).mean()) for level in levels]
 print(f"bits an image: raw 192 + 384, with the prior {bits[0]:.0f} + {bits[1]:.0f}")
 
@@ -922,20 +917,14 @@ options = dict(temperature=1.0, top_p=0.95, guidance=1.0, progress=False)
 options |= dict(batch=len(classes), seed=0, label=classes)
 new = sampling.sample_images(prior, shipped2, **options).cpu()
 columns = dict(zip(images.classes, new.view(-1, each, *new.shape[1:])))
-torch.manual_seed(0)
-shuffled = []
-for tokens in tokens2:  # each place from an image of its own
-    taken = [place[torch.randperm(len(place))[:each]] for place in tokens.flatten(1).T]
-    shuffled.append(torch.stack(taken, dim=1).view_as(tokens[:each]))
-columns = {"independent": shipped2.decode(tuple(shuffled)).cpu()} | columns
 show.strip({name: x.transpose(0, 1) for name, x in columns.items()}, every=1, scale=3)
 
 # %% [markdown]
 # <details><summary>What the stored run shows</summary>
 #
-# Independent codes are a mosaic without objects. From the prior, neighbours agree: grounds, skies, bodies and light, and
-# many classes can be told apart by them. Details are often wrong. The prior saves a small part of the raw bits: good codes
-# are hard to predict. Whether new images are copies of training images is tested in notebook 10.
+# Neighbours agree: grounds, skies, bodies and light, and many classes can be told apart by them. Details are often wrong.
+# The prior saves a small part of the raw bits: good codes are hard to predict. Whether new images are copies of training
+# images is tested in notebook 10.
 #
 # </details>
 #
@@ -954,31 +943,7 @@ show.strip({name: x.transpose(0, 1) for name, x in columns.items()}, every=1, sc
 # **2. A restart that lasts** (medium, 15 minutes). `book` is a `Codebook`. Write `restart(book, dead, fresh)`: put the
 # codes with the numbers `dead (n,)` onto the vectors `fresh (n, D)`, so that they are still there after the next step, and
 # are not dead again at once. Change `book` and return it.
-
-
-# %%
-def restart(book, dead, fresh):
-    return None  # your turn
-
-
-def check_restart(function):
-    torch.manual_seed(0)
-    book, dead = Codebook(8, 2), torch.tensor([2, 5])
-    fresh = torch.tensor([[3.0, 3.0], [-3.0, 3.0]])
-    book(torch.randn(640, 2))
-    if function(book, dead, fresh) is None:
-        return "not yet: restart returns None"
-    book(torch.zeros(4, 2))
-    if float((book.codebook[dead] - fresh).norm(dim=1).max()) > 0.1:
-        return "one step later they are elsewhere: a code is sums / counts, still the old ones"
-    if float(book.counts[dead].min()) < 0.1 * float(book.counts.mean()):
-        return "a count under a tenth of the average counts as dead again"
-    return "right"
-
-
-print(check_restart(restart))
-
-# %% [markdown]
+#
 # <details><summary>Solution</summary>
 #
 # ```python
@@ -989,6 +954,9 @@ print(check_restart(restart))
 #     book.sums[dead] = average * fresh
 #     return book
 # ```
+#
+# A code is sums divided by counts. If only `codebook` were set, the old sums and counts would take it back in the next
+# step; with a small count, it would be dead again.
 #
 # </details>
 #
