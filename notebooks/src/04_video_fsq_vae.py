@@ -536,6 +536,7 @@ print(check_use(use))
 # loss function trains both: the root of each clip's mean squared error, and what the quantizer asks for.
 
 # %%
+# NBVAL_IGNORE_OUTPUT
 pair = {
     "VQ": VideoConfig(quantizer=QuantizerConfig("vq", 1024)),
     "FSQ": VideoConfig(quantizer=QuantizerConfig("fsq", levels=FSQ_LEVELS[10])),
