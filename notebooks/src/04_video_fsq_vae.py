@@ -833,7 +833,7 @@ show.bars(changes, "change of the tubelet when its token is replaced", unit="gre
 # transformer of notebook 07 uses that: it embeds digits, not codes, so that neighbouring codes start out alike, and
 # predicts a digit at a time.
 #
-# What real video codecs do at so few bits, and what the tokens cost with a prior, is measured in notebook 10.
+# What real video codecs do at so few bits, and what the tokens cost with a prior, is in `RESULTS.md`.
 #
 # ## An exercise
 #
