@@ -1,5 +1,7 @@
 """What training sees: batch samplers over clips, images and tokens. Each gives a batch from a generator."""
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -45,8 +47,8 @@ def random_views(
 
     Each clip is a part of a larger picture, of the aspect of ``size`` and brought to it, sharp, as if the camera had
     stood closer: a third of the time the largest there is, which is the whole picture where the aspect is the picture's
-    own. Mirrored half of the time, run backwards half of the time, and with a little more or less contrast. With ``least`` and ``most`` both ``size / H`` and ``whole`` 0 the
-    parts are as sharp as the pictures: crops.
+    own. Mirrored half of the time, run backwards half of the time, and with a little more or less contrast. With
+    ``least`` and ``most`` both ``size / H`` and ``whole`` 0 the parts are as sharp as the pictures: crops.
 
     Args:
         clips: of frames larger than ``size``, at best twice as large.
@@ -68,7 +70,7 @@ def random_views(
                 8, generator=generator
             ).tolist()
             share = 1.0 if all_of_it < whole else least + (most - least) * scale
-            H, W = (round(side * share) for side in _largest(clip.shape[-2], clip.shape[-1], size))
+            H, W = (round(side * share) for side in largest_part(clip.shape[-2:], size))
             y, x = (int(place * (side - cut + 1)) for place, side, cut in zip((down, right), clip.shape[-2:], (H, W)))
             part = clip[..., y : y + H, x : x + W].transpose(0, 1)  # (T, C, H, W)
             part = F.interpolate(part, size=size, mode="bilinear", antialias=True, align_corners=False)
@@ -80,8 +82,9 @@ def random_views(
     return sample
 
 
-def _largest(H: int, W: int, size: tuple[int, int]) -> tuple[float, float]:
-    """Height and width of the largest part of a picture that has the aspect of ``size``."""
+def largest_part(picture: Sequence[int], size: tuple[int, int]) -> tuple[float, float]:
+    """Height and width of the largest part of a picture (H, W) that has the aspect of ``size``."""
+    H, W = picture
     return min(H, W * size[0] / size[1]), min(W, H * size[1] / size[0])
 
 

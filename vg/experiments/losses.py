@@ -77,7 +77,7 @@ def image_tokenizer_loss(model: VQVAE | VQVAE2, images: Tensor) -> Tensor:
 def prior_loss(token_noise: float = 0.1, drop_label: float = 0.5, drop_direction: float = 0.2) -> Loss:
     """Bits a token, for batches of ``prior_batches``.
 
-    A prior that takes goals is told one in half of the batches: for each clip one of its own latent frames but the first.
+    A prior that takes goals is told one of half of the clips: one of the clip's own latent frames after the first.
 
     Args:
         token_noise: of each window up to this share of the tokens that the prior sees, not of those that it
@@ -96,9 +96,11 @@ def prior_loss(token_noise: float = 0.1, drop_label: float = 0.5, drop_direction
         dropped = torch.rand(B, device=batch.device) < drop_label
         scene = torch.where(dropped, -1, scene) if prior.label_embedding is not None else None
         shown, goal = torch.where(wrong, others, indices), None
-        if prior.config.goals and t > 1 and torch.rand(()) < 0.5:
-            at = torch.randint(1, min(t, prior.config.goals + 1), (B,), device=batch.device)
-            goal = Goal(shown[torch.arange(B, device=batch.device), at], at)
+        if prior.goal is not None:
+            at = torch.randint(1, max(2, t), (B,), device=batch.device).clamp(max=t - 1)
+            tokens = shown[torch.arange(B, device=batch.device), at]
+            untold = (at > prior.goal.longest) | (at == 0) | (torch.rand(B, device=batch.device) < 0.5)
+            goal = Goal(tokens, torch.where(untold, -1, at))
         if prior.grid != tuple(indices.shape[2:]):
             prior = prior.at((indices.shape[2], indices.shape[3]))
         if prior.config.directions:

@@ -25,7 +25,8 @@ class Goal:
     def __post_init__(self) -> None:
         if self.tokens.ndim != 3 or self.at.shape != self.tokens.shape[:1]:
             raise ValueError(
-                f"Goal: tokens are {tuple(self.tokens.shape)} and at is {tuple(self.at.shape)}, expected (B, h, w) and (B,)."
+                f"Goal: tokens are {tuple(self.tokens.shape)} and at is {tuple(self.at.shape)}, "
+                "expected (B, h, w) and (B,)."
             )
 
 

@@ -153,9 +153,8 @@ class Prior(Freezable):
         self.place: nn.Parameter | Coordinates = (
             nn.Parameter(torch.zeros(self.tokens_per_frame, d)) if table else Coordinates(d)
         )
-        self.backwards: bool | None = False if config.directions else None
-        if config.directions:
-            self.direction = nn.Parameter(torch.zeros(2, d))
+        self.direction = nn.Parameter(torch.zeros(3, d)) if config.directions else None  # unknown, forwards, backwards
+        self.backwards: bool | None = False
         self.goal = GoalNetwork(self.levels, config.goals, config.context, d) if config.goals else None
         self.nothing = nn.Parameter(torch.zeros(d))  # the context of the first latent frame
         self.context = nn.ModuleList(Block(d) for _ in range(config.context))
@@ -396,8 +395,8 @@ class Prior(Freezable):
         places = positions % self.tokens_per_frame
         table = self.place(self.grid) if isinstance(self.place, Coordinates) else self.place
         x = F.embedding(places, table) + torch.where(positions[:, None] == 0, self.start, 0.0)  # (L, D)
-        if self.backwards is not None:
-            x = x + self.direction[int(self.backwards)]
+        if self.direction is not None:
+            x = x + self.direction[0 if self.backwards is None else 1 + self.backwards]
         if self.position is not None:
             if first + L > self.position.num_embeddings:
                 raise ValueError(
