@@ -100,7 +100,7 @@ class Sampler:
         self.branches = [self._branch(label, room, reach)]
         if how.guidance != 1.0:
             self.branches.append(self._branch(torch.full_like(label, -1), room, reach))
-        self.bias = Bias(prior.slopes, reach, prior.start)
+        self.bias = Bias(prior.slopes, reach, self.packed.like)
         self.change(how)
         for sample in self.samples:
             self._take(sample, given[sample.row])
@@ -108,7 +108,7 @@ class Sampler:
     def _branch(self, label: Tensor, room: int, reach: int | None, drops_history: bool = False) -> CachedBranch:
         config = self.prior.config
         head = config.width // config.heads
-        cache = Cache(config.depth, len(label), config.heads, head, room, reach, self.prior.start)
+        cache = Cache(config.depth, len(label), config.heads, head, room, reach, self.packed.like)
         return CachedBranch(0.0, label, drops_history, cache)
 
     def change(self, how: Options) -> None:
