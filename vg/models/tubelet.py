@@ -226,8 +226,8 @@ class TubeletTokenizer(Freezable):
         size = math.prod(self.patch_levels)
         whole = exact(indices)
         powers = size ** torch.arange(down * across, device=whole.device)
-        patches = (whole[..., None] // powers % size).to(indices.device)
-        return rearrange(patches, "b t h w (p q) -> b t (h p) (w q)", p=down, q=across)
+        patches = whole[..., None] // powers % size
+        return rearrange(patches, "b t h w (p q) -> b t (h p) (w q)", p=down, q=across).to(indices.device)
 
 
 def _at_once(patches: float) -> int:
