@@ -20,7 +20,7 @@ from vg.precision import full_precision, product_dtype
 from vg.sampling.filters import filter_logits
 from vg.sampling.options import Options
 
-ROWS = 128  # positions that go through the layers together, at most: of one sample and one reading
+ROWS = 128  # positions that go through the layers together, at most: of one sample and one branch of its guidance
 
 Product = tuple[Tensor, Tensor]  # weight and bias of a linear layer
 Place = tuple[int, int, int]  # of rows in a cache: the oldest that they see, begin, end
