@@ -22,14 +22,18 @@ def bfloat16(where="cpu"):
     return torch.autocast("cpu", torch.bfloat16)
 
 
-@pytest.fixture(scope="module")
-def models():
+def small_models():
     torch.manual_seed(0)
     tokenizer = TubeletTokenizer(TubeletConfig((2, 4, 4), LEVELS, width=16, encoder_depth=1, decoder_depth=1))
     prior = Prior(PriorConfig(LEVELS, grid=(2, 3), width=48, depth=2, heads=4, context=1, num_labels=3))
     for weight in prior.parameters():
         weight.data += 0.1 * torch.randn_like(weight)
     return prior.freeze(), tokenizer.freeze()
+
+
+@pytest.fixture(scope="module")
+def models():
+    return small_models()
 
 
 @pytest.mark.parametrize(
@@ -109,14 +113,16 @@ def test_guided_logits_are_added_up_in_single_precision():
 
 def hidden(prior, rows, reach, together):
     """Hidden states of two samples, in passes of 5 and of 3 positions."""
-    laid_out = Packed(prior)
+    packed_prior = Packed(prior)
     head = prior.config.width // prior.config.heads
-    cache = Cache(prior.config.depth, 2, prior.config.heads, head, 16, reach, laid_out.like)
-    bias, found = Bias(prior.slopes, reach, laid_out.like), []
+    cache = Cache(prior.config.depth, 2, prior.config.heads, head, 16, reach, packed_prior.like)
+    bias, found = Bias(prior.slopes, reach, packed_prior.like), []
     for start, count in ((0, 5), (5, 3)):
         spans = [Span(cache, b, start, count) for b in ((0, 1) if together else (1, 0))]
-        found.append(laid_out.hidden(torch.cat([rows[s.sample, start : start + count] for s in spans]), spans, bias))
-    return torch.cat(found), laid_out, cache
+        found.append(
+            packed_prior.hidden(torch.cat([rows[s.sample, start : start + count] for s in spans]), spans, bias)
+        )
+    return torch.cat(found), packed_prior, cache
 
 
 @pytest.mark.parametrize("reach", [None, 4])
@@ -130,10 +136,10 @@ def test_packed_attention_runs_in_flash_or_sdpa_in_half_precision_and_gives_the_
     truth, _, _ = hidden(models[0], rows, reach, together)
     calls = fake_flash.install(monkeypatch) if backend == "flash" else []
     with bfloat16():
-        found, laid_out, cache = hidden(models[0], rows, reach, together)
+        found, packed_prior, cache = hidden(models[0], rows, reach, together)
     monkeypatch.undo()
     _flash_attn_func.cache_clear()
-    assert laid_out.backend == backend and cache.kept.dtype == torch.bfloat16 and found.dtype == torch.float32
+    assert packed_prior.backend == backend and cache.kept.dtype == torch.bfloat16 and found.dtype == torch.float32
     passes = 2 * (1 if together else 2)
     assert len(calls) == (models[0].config.depth * passes if backend == "flash" else 0)
     assert (found - truth).abs().mean() < 0.01
