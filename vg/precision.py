@@ -1,6 +1,10 @@
 """In which precision finished models compute: half on the GPUs that are made for it, single elsewhere.
 
 Training has ``vg.profiles.mixed_precision``. Here is the same for sampling, measuring and cache writing.
+
+Two things stay in single precision everywhere. What is measured of a VAE: bfloat16 rounds a pixel's mean by up to a
+quarter of a grey level, which would be in the bits. ``vg.latents.search``: float16 loses small gradients, and of
+scores that half precision cannot tell apart none is the best.
 """
 
 from contextlib import AbstractContextManager, nullcontext

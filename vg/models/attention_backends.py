@@ -82,7 +82,11 @@ def attention(
 
 
 def auto_backend(device: torch.device, dtype: torch.dtype, width: int) -> str:
-    """What ``auto`` takes for heads of this width: ``flash`` where it can run, otherwise ``sdpa``."""
+    """What ``auto`` takes for heads of this width: ``flash`` where it can run, otherwise ``sdpa``.
+
+    Never ``flex``: it is compiled first, which takes a compiler and time, and whether that pays has not been measured
+    on a GPU. Whoever has long sequences there and no flash-attn asks for it by name.
+    """
     return "sdpa" if _why_not_flash(device, dtype, width) else "flash"
 
 
