@@ -53,9 +53,8 @@ def sample_images(
     tokens = generate_tokens(parts[0], None, 1, seed, **options)  # (batch, 1, h, w)
     levels = [tokens]
     if isinstance(prior, TwoLevelPrior):
-        levels.append(
-            generate_tokens(prior.bottom, None, 1, seed + 1_000_003, condition=tokens, **options)
-        )  # other dice
+        other_dice = seed + 1_000_003
+        levels.append(generate_tokens(prior.bottom, None, 1, other_dice, condition=tokens, **options))
     grids = tuple(level[:, 0].to(device) for level in levels)
     with autocast(device):
         return full_precision(autoencoder.decode(grids if isinstance(prior, TwoLevelPrior) else grids[0]))
