@@ -158,8 +158,7 @@ def test_what_comes_out_is_in_single_precision(models, monkeypatch):
     assert made.dtype == torch.float32 and not torch.equal(made, exact)
     torch.manual_seed(0)
     head, x, digits = DigitHead(LEVELS, 16), torch.randn(4, 16), torch.zeros(4, 3, dtype=torch.long)
-    with bfloat16():
-        assert head.nll_bits(x, digits).dtype == torch.float32
+    assert head.bfloat16().nll_bits(x.bfloat16(), digits).dtype == torch.float32
 
 
 class Watched(FakeTokenizer):
