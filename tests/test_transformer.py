@@ -7,8 +7,7 @@ import pytest
 import torch
 
 from vg.models import FSQ, Prior, PriorConfig, available_backends, transformer
-from vg.models.kv_cache import KVCache
-from vg.models.transformer import DecodeState
+from vg.models.kv_cache import DecodeState, KVCache
 
 LEVELS, FRAME = (5, 4, 3), 12
 

@@ -20,7 +20,7 @@ from vg.models import (
     VQVAE2Config,
     VQVAEConfig,
 )
-from vg.models.transformer import DecodeState
+from vg.models.kv_cache import DecodeState
 from vg.sampling import generate_tokens, sample_images
 
 SHAPE = dict(levels=(24,), grid=(4, 6), width=32, depth=2, heads=4, context=0, num_labels=3)

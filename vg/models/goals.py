@@ -1,5 +1,6 @@
 """A goal: a latent frame to come, told to the prior beforehand, as a prompt is told of the past."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -28,6 +29,10 @@ class Goal:
                 f"Goal: tokens are {tuple(self.tokens.shape)} and at is {tuple(self.at.shape)}, "
                 "expected (B, h, w) and (B,)."
             )
+
+    def __getitem__(self, rows: Sequence[int]) -> "Goal":
+        """Those of some clips."""
+        return Goal(self.tokens[rows], self.at[rows])
 
 
 class GoalNetwork(nn.Module):

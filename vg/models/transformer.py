@@ -16,7 +16,6 @@ A *latent frame* is one step of the token grid in time, h * w tokens. An image i
 
 import copy
 import math
-from dataclasses import dataclass, field
 from typing import Any, Self, cast
 
 import torch
@@ -25,108 +24,16 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from vg.models.alibi import alibi_slopes, two_scale_slopes
-from vg.models.attention_backends import attention
 from vg.models.blocks import Block, Past
 from vg.models.conditioner import Conditioner
 from vg.models.digits import DigitEmbedding, DigitHead
 from vg.models.frozen import Freezable
 from vg.models.goals import Goal, GoalNetwork
-from vg.models.kv_cache import KVCache
+from vg.models.kv_cache import DecodeState, KVCache
 from vg.models.places import Coordinates
+from vg.models.prior_config import PriorConfig
 from vg.models.quantizers import FSQ
-
-
-@dataclass(frozen=True)
-class PriorConfig:
-    """Shape of a ``Prior``.
-
-    Attributes:
-        levels: of the tokenizer; digit i of a token is one of ``levels[i]``.
-        grid: (h, w), tokens in a latent frame; with ``coordinates`` of the clips that it makes unless told otherwise
-            (``Prior.at``).
-        width: D of the transformer, a multiple of ``heads``.
-        depth: layers.
-        heads: N, even for two-scale slopes.
-        context: blocks of the network over the latent frames before; 0 leaves it out.
-        positions: ``two_scale`` ALiBi (half of the heads fade with distance along the sequence, half with time),
-            ``plain`` ALiBi, or ``learned`` (an embedding of each position, no ALiBi).
-        alibi_multiplier: of ``two_scale``, by how much faster than ``1 / (h * w)`` of the first half the second half of
-            the heads fades with time (``two_scale_slopes``).
-        reach: latent frames that attention looks back at most, the current one included; None for all.
-        longest: positions that ``learned`` has, in latent frames.
-        places: ``table`` (a vector for each place of the one grid) or ``coordinates`` (any grid, ``Coordinates``).
-        directions: whether it is told if a clip runs forwards or backwards.
-        goals: latent frames that a goal may lie ahead (``Goal``); 0 for a prior that takes none.
-        num_labels: how many labels there are (shots of a film, classes of images); 0 for none.
-        layouts: whether a label has a layout: the mean code of each place (``Prior.learn_layouts``). Without it a label
-            is one vector, the same at every place.
-        condition_levels: of the tokenizer whose tokens condition these (the level above); empty for no conditioning.
-        condition_grid: (h', w') of those tokens; ``grid`` is a multiple of it.
-        condition_depth: blocks of the network over those tokens.
-        dropout: share of the numbers that each layer adds that are left out in training (Srivastava et al., 2014).
-    """
-
-    levels: tuple[int, ...] = (7, 5, 5, 5, 5)
-    grid: tuple[int, int] = (8, 8)
-    width: int = 256
-    depth: int = 6
-    heads: int = 4
-    context: int = 2
-    positions: str = "two_scale"
-    alibi_multiplier: float = 4.0
-    reach: int | None = None
-    longest: int = 32
-    places: str = "table"
-    directions: bool = False
-    goals: int = 0
-    num_labels: int = 0
-    layouts: bool = False
-    condition_levels: tuple[int, ...] = ()
-    condition_grid: tuple[int, int] = (4, 4)
-    condition_depth: int = 2
-    dropout: float = 0.0
-
-
-@dataclass
-class DecodeState:
-    """What generation keeps from one call to the next. Made empty, filled by ``Prior.forward``.
-
-    Attributes:
-        digits: (B, L, digits), the tokens so far.
-        kv_caches: what each layer keeps of the positions so far.
-        past: what the context network remembers.
-        seen: (B, L, D), the context of every token so far and of the latent frame that is being made.
-        conditioning: features of the condition at every place, computed at the first call.
-    """
-
-    digits: Tensor | None = None
-    kv_caches: dict[int, KVCache] = field(default_factory=dict)
-    past: Past = field(default_factory=dict)
-    seen: Tensor | None = None
-    conditioning: Tensor | None = None
-
-
-class TransformerBlock(nn.Module):
-    """One layer of the transformer, norms first: attention with ALiBi, then an MLP."""
-
-    def __init__(self, d: int, heads: int, dropout: float = 0.0):
-        super().__init__()
-        self.heads = heads
-        self.norm = nn.LayerNorm(d)
-        self.qkv = nn.Linear(d, 3 * d)
-        self.out = nn.Linear(d, d)
-        self.mlp = nn.Sequential(nn.LayerNorm(d), nn.Linear(d, 4 * d), nn.GELU(), nn.Linear(4 * d, d))
-        self.dropout = nn.Dropout(dropout)
-
-    def forward(self, x: Tensor, slopes: Tensor, cached: KVCache | None = None, **options: Any) -> Tensor:
-        """``(B, L, D)`` -> ``(B, L, D)``; the positions follow those in ``cached``, and are added to it."""
-        B, L, D = x.shape
-        q, k, v = self.qkv(self.norm(x)).view(B, L, 3, self.heads, D // self.heads).unbind(2)  # (B, L, N, D / N)
-        if cached is not None:
-            k, v = cached.append(k, v)
-        y = attention(q, k, v, slopes, **options)
-        x = x + self.dropout(self.out(y.reshape(B, L, D)))
-        return x + self.dropout(self.mlp(x))
+from vg.models.transformer_block import TransformerBlock
 
 
 class Prior(Freezable):
@@ -342,8 +249,7 @@ class Prior(Freezable):
         digits = self.digits(goal.tokens[:, None]).view(len(goal.at), *self.grid, -1)
         if features is not None:
             latent_frames = features.shape[1] // self.tokens_per_frame
-        frames = int(goal.at.max()) + 1 if latent_frames is None else latent_frames
-        towards = self.goal(digits, goal.at, frames).flatten(1, 3)
+        towards = self.goal(digits, goal.at, latent_frames or max(1, int(goal.at.max()) + 1)).flatten(1, 3)
         return towards if features is None else features + towards
 
     def inputs(
@@ -424,7 +330,7 @@ class Prior(Freezable):
         digits: Tensor | None,
         label: Tensor | None = None,
         window: int | None = None,
-        condition: Tensor | None = None,
+        conditioning: Tensor | None = None,
     ) -> Tensor:
         """Take in some tokens after those of ``state``, and give the hidden state (B, D) that predicts the next.
 
@@ -435,10 +341,9 @@ class Prior(Freezable):
             digits: (B, L, digits), the tokens to take in; None at the very beginning of an empty video.
             label: as in ``nll_bits``, the same at every call; its length is the batch if ``digits`` is None.
             window: attend to so many positions at most; older keys and values are dropped.
-            condition: as in ``nll_bits``, of all that is going to be generated, the same at every call.
+            conditioning: ``Prior.conditioning`` of all that is going to be generated, the same at every call.
         """
         if state.digits is None or state.seen is None:
-            state.conditioning = self.conditioning(condition)
             batch = len(digits) if digits is not None else (1 if label is None else len(label))
             state.digits = torch.zeros(batch, 0, len(self.levels), dtype=torch.long, device=self.start.device)
             state.seen = self.start.new_zeros(batch, 0, self.config.width)
@@ -452,7 +357,7 @@ class Prior(Freezable):
             fresh = self.contexts(state.digits[:, state.seen.shape[1] : whole], state.past)
             state.seen = torch.cat([state.seen, fresh], dim=1)
         window = self.window(window)
-        x = self.inputs(state.digits, state.seen, first, state.digits.shape[1] + 1, label, state.conditioning)
+        x = self.inputs(state.digits, state.seen, first, state.digits.shape[1] + 1, label, conditioning)
         for i, layer in enumerate(self.layers):
             x = layer(x, self.slopes, state.kv_caches.setdefault(i, KVCache(window)), window=window)
         return self.norm(x[:, -1])

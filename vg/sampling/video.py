@@ -11,11 +11,12 @@ from torch import Tensor
 
 from vg.interrupts import Stop, without_gradients
 from vg.models.frozen import evaluating
+from vg.models.goals import Goal
 from vg.models.transformer import Prior
 from vg.models.tubelet import TubeletTokenizer
 from vg.precision import autocast, full_precision
 from vg.progress import tqdm
-from vg.sampling.options import Labels, Options, as_labels, check_levels, given_digits
+from vg.sampling.options import Labels, Options, as_labels, check_levels, given_digits, kept_digits, on_device
 from vg.sampling.parallel import Sampler
 from vg.threads import as_they_come, side_by_side
 
@@ -125,6 +126,8 @@ def generate_tokens(
     *,
     batch: int = 1,
     condition: Tensor | None = None,
+    goal: Goal | None = None,
+    kept: Tensor | None = None,
     progress: bool = True,
     **options: Any,
 ) -> Tensor:
@@ -137,6 +140,9 @@ def generate_tokens(
         tokens: the prompt's.
         latent_frames: of the result, the prompt's included.
         condition: (B, ``latent_frames``, h', w') int64, for a prior that takes one.
+        goal: of each sample, or one for all, for a prior that takes goals.
+        kept: (1 or B, up to ``latent_frames``, h, w) int64, tokens that are not to be drawn, -1 where they are. Every
+            token is drawn from the prior given those before it, kept ones too; of kept ones to come it knows nothing.
         options: those of ``Options``: ``temperature`` and so on, as in ``generate``.
 
     Returns:
@@ -147,24 +153,27 @@ def generate_tokens(
         KeyboardInterrupt: at an interrupt before the first latent frame is done.
     """
     how = Options(**options)
-    how.check(prior, batch)
+    how.check(prior, batch, goal)
     if not -(2**63) <= seed <= 2**63 - batch:
         raise ValueError(f"generate: seed is {seed}, expected a number of 63 bits.")
     given = given_digits(prior, tokens, latent_frames, batch)
     out = given.new_empty(batch, latent_frames, prior.tokens_per_frame, len(prior.levels))
     begun = given.shape[1] // prior.tokens_per_frame
     out[:, :begun] = given.view(batch, begun, *out.shape[2:])
-    condition = None if condition is None else condition.to(given.device)
+    condition, goal = on_device(prior, batch, condition, goal)
+    forced = None if kept is None else kept_digits(prior, kept, latent_frames, batch)
     labels = how.label_tensor(batch)
     total = (latent_frames - begun) * prior.tokens_per_frame * batch
     bar = tqdm(total=total, unit="token", desc="generating", disable=not progress, mininterval=0.5)
 
     @torch.no_grad()  # a thread has a mode of its own
     def draw(rows: list[int], stop: Stop) -> None:
-        theirs = None if condition is None else condition.expand(batch, -1, -1, -1)[rows]
+        told = {"condition": condition, "goal": goal, "kept": forced}
+        theirs: dict[str, Any] = {name: None if x is None else x[rows] for name, x in told.items()}
         alike = replace(how, label=None if how.label is None else labels[rows].tolist())
+        seeds = [seed + b for b in rows]
         with autocast(given.device):
-            sampler = Sampler(prior, [seed + b for b in rows], alike, given[rows], theirs, latent_frames)
+            sampler = Sampler(prior, seeds, alike, given[rows], latent_frames=latent_frames, **theirs)
             for b, tokens in sampler.run(latent_frames, bar.update, stop):
                 out[rows[b], done[rows[b]]] = tokens.to(out.device)
                 done[rows[b]] += 1
