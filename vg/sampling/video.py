@@ -31,6 +31,7 @@ def generate(
     frames: int = 32,
     seed: int = 0,
     *,
+    size: tuple[int, int] | None = None,
     batch: int | None = None,
     temperature: float = 1.0,
     top_k: int | None = None,
@@ -51,6 +52,8 @@ def generate(
         frames: T of the result, the prompt's frames included.
         seed: the same arguments and seed give the same video. Sample ``b`` of a batch is seeded with
             ``seed + b``, whatever the others are.
+        size: H and W in pixels, whole tubelets, for a prior that makes clips of any shape; default the prompt's, or the
+            prior's own.
         batch: how many to make; default as many as there are prompts or labels, or one.
         temperature: the logits are divided by it, above 0: below 1 is safer, above 1 wilder.
         top_k: draw each digit from its so many most probable values.
@@ -76,7 +79,7 @@ def generate(
         ValueError: if the models do not fit each other or the prompt, or a number is out of its range.
     """
     check_levels([prior.levels], [tokenizer.levels])
-    t = tokenizer.tubelet[0]
+    t, prior = tokenizer.tubelet[0], fitted(prior, tokenizer, size, prompt)
     tokens = None if prompt is None else prompt_tokens(prior, tokenizer, prompt)
     if batch is None:
         batch = max(len(as_labels(label)), 1 if tokens is None else len(tokens))
@@ -213,6 +216,26 @@ def as_video(prompt: Tensor | np.ndarray) -> Tensor:
             "Divide 0..255 by 127.5 and take 1 away, or give uint8."
         )
     return prompt
+
+
+def fitted(prior: Prior, tokenizer: TubeletTokenizer, size: tuple[int, int] | None, prompt: Tensor | None) -> Prior:
+    """The prior for clips of a size, or of the prompt's if it can make them; as it is without either.
+
+    Raises:
+        ValueError: if the size is no whole tubelets, or the prior makes one shape only and this is another.
+    """
+    if size is None:
+        if prompt is None or prior.config.places == "table":
+            return prior
+        size = (prompt.shape[-2], prompt.shape[-1])
+    _, tall, wide = tokenizer.tubelet
+    if size[0] % tall or size[1] % wide or min(size) < 1:
+        raise ValueError(
+            f"generate: size is {tuple(size)}, expected multiples of {tall} and {wide}, such as "
+            f"({max(1, round(size[0] / tall)) * tall}, {max(1, round(size[1] / wide)) * wide})."
+        )
+    grid = (size[0] // tall, size[1] // wide)
+    return prior if grid == tuple(prior.grid) else prior.at(grid)
 
 
 def prompt_tokens(prior: Prior, tokenizer: TubeletTokenizer, prompt: Tensor) -> Tensor:
