@@ -135,9 +135,9 @@ def fill(
 ) -> Tensor:
     """Parts of a clip drawn anew: those where ``keep`` is False, in whole tubelets.
 
-    A token is drawn from what comes before it in the order (t, h, w), kept ones included: exact for all kept tokens that
-    come before. Of those that come after it knows nothing. Against that each latent frame is drawn as ``candidates``,
-    and one of them is drawn by how probable it makes the kept tokens (importance resampling: a particle filter with
+    A token is drawn from what comes before it in the order (t, h, w), kept ones included: exact for all kept tokens
+    that come before. Of those that come after it knows nothing. Against that each latent frame is drawn
+    ``candidates`` times, and one of them is drawn by how probable it makes the kept tokens (importance resampling: a particle filter with
     latent frames as its steps). The more candidates, the nearer to drawing with both in view; never quite there.
 
     Args:
