@@ -380,7 +380,7 @@ rows = {"held out": one, "nearest, by clip": twin, "nearest, by shot": stranger}
 show.strip({name: every[int(k)] for name, k in rows.items()}, every=3, scale=2)
 
 # %% [markdown]
-# The median hides something: sets of the film return, so a held-out shot may have a near twin on the training side. Here
+# The median hides something: sets of the film return, so a held-out shot may have a near relative on the training side. Here
 # is the distance for each held-out shot.
 
 # %%
@@ -400,8 +400,8 @@ show.bars(
 # %% [markdown]
 # <details><summary>What the stored run shows</summary>
 #
-# The shots differ widely. The nearest ones have a twin in training, on the same set; the farthest have none. So a
-# validation score is a mean over easy and hard shots, and is best read by shot.
+# The shots differ: some are much nearer to training than others, most often because the set is the same. So a validation
+# score is a mean over easier and harder shots, and is best read by shot.
 #
 # </details>
 #
