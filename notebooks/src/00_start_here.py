@@ -69,7 +69,7 @@ def draw_map(rows):
     for x in range(4):
         axes.annotate("", (x + 1 - half, top), (x + half, top), arrowprops=style)
     axes.annotate("", (4, bottom + 0.17), (4, top - 0.62), arrowprops=style)
-    for x in (4, 3, 2):
+    for x in (4, 3, 2, 1):
         axes.annotate("", (x - 1 + half, bottom), (x - half, bottom), arrowprops=style)
     axes.set(xlim=(-0.5, 4.5), ylim=(-0.3, 1.85))
     axes.axis("off")
@@ -90,6 +90,7 @@ draw_map(
             3: ("tokenizer", "integers to pixels\nas above"),
             2: ("new video", "GIF, MP4\nnotebook 08"),
             1: ("scores", "is it any good?\nnotebook 10"),
+            0: ("your own film", "all of it again\nnotebook 11"),
         },
     ]
 )
@@ -98,15 +99,16 @@ draw_map(
 # | notebook | you build | hours of study | minutes of computing (laptop) |
 # |---|---|---|---|
 # | **00 Start here** | the film on disk, its shots, a fair split, baselines | 2 | 3 |
-# | [01 VAE](01_vae.ipynb) | a variational autoencoder of small images | 3 | 8 |
+# | [01 VAE](01_vae.ipynb) | a variational autoencoder of small images | 3 | 3 |
 # | [02 VQ-VAE](02_vq_vae.ipynb) | discrete codes, a codebook, two levels | 3 | 7 |
-# | [03 Conv3D VQ-VAE](03_video_vq_vae.ipynb) | the same for clips of 16 frames | 3 | 8 |
-# | [04 Conv3D FSQ-VAE](04_video_fsq_vae.ipynb) | rounding in place of a codebook | 3 | 8 |
-# | [05 Tubelet FSQ-VAE](05_tubelet_fsq_vae.ipynb) | one integer for a block of space and time | 3 | 8 |
+# | [03 Conv3D VQ-VAE](03_video_vq_vae.ipynb) | the same for clips of 16 frames | 3 | 3 |
+# | [04 Conv3D FSQ-VAE](04_video_fsq_vae.ipynb) | rounding in place of a codebook | 3 | 4 |
+# | [05 Tubelet FSQ-VAE](05_tubelet_fsq_vae.ipynb) | one integer for a block of space and time | 3 | 6 |
 # | [06 Latent cache](06_latent_cache.ipynb) | the whole film as integers on disk | 2 | 5 |
 # | [07 Transformer](07_transformer.ipynb) | a decoder-only transformer over these integers | 4 | 8 |
-# | [08 Generation](08_generation.ipynb) | new video: from nothing, a still, a clip | 3 | 8 |
-# | 10 Is it any good? | scores of new film, with intervals | 2 | 8 |
+# | [08 Generation](08_generation.ipynb) | new video: from nothing, a still, a clip | 3 | 1 |
+# | [10 Is it any good?](10_is_it_any_good.ipynb) | scores of new film, with intervals | 3 | 6 |
+# | [11 Your own film](11_your_own_film.ipynb) | all of it, on a film of yours | 2 | 9 |
 #
 # Each notebook runs alone: what an earlier one made is used if it is there; otherwise the
 # weights that come with the repository are.
@@ -150,7 +152,7 @@ draw_map(
 # Notebook 08 shows that: the longer the film, the further it drifts. Both need an autoencoder first, because pixels are
 # too many. So notebooks 01 to 05 serve either way.
 #
-# # ## Does everything work?
+# ## Does everything work?
 #
 # One setting, the environment variable `VG_PROFILE`, says how much the notebooks compute: how many steps, how wide a model,
 # how many clips.
@@ -158,14 +160,16 @@ draw_map(
 
 # %%
 # NBVAL_IGNORE_OUTPUT
-print(f"torch {torch.__version__}, numpy {np.__version__}, {torch.get_num_threads()} threads, device {device()}")
+print(f"torch {torch.__version__}, numpy {np.__version__}")
+print(f"{torch.get_num_threads()} threads, device {device()}")
 print(f"shipped weights: {', '.join(checkpoints.names()) or 'none'}")
 a = torch.randn(512, 512, device=device())
 start = time.perf_counter()
 for _ in range(20):
     b = a @ a
 float(b[0, 0])  # waits until it is done
-print(f"a product of two 512x512 matrices takes {(time.perf_counter() - start) / 20 * 1e3:.2f} ms here")
+once = (time.perf_counter() - start) / 20
+print(f"a product of two 512x512 matrices takes {once * 1e3:.2f} ms here")
 
 # %% [markdown]
 # ## The film as an array
@@ -221,7 +225,8 @@ show.player({"a clip of the film": clip[0]}, fps=store.fps, scale=4)
 # clip of two frames, two rows and three columns:
 
 # %%
-toy = torch.tensor([[[[0, 51, 102], [153, 204, 255]]], [[[255, 255, 255], [0, 0, 0]]]], dtype=torch.uint8)
+ramp, halves = [[0, 51, 102], [153, 204, 255]], [[255, 255, 255], [0, 0, 0]]
+toy = torch.tensor([[ramp], [halves]], dtype=torch.uint8)  # T C H W
 by_hand = torch.zeros(1, 2, 2, 3)  # C T H W
 for t in range(2):
     for y in range(2):
@@ -251,10 +256,12 @@ print("rounded:", torch.equal(to_uint8(there), greys), " truncated:", torch.equa
 # and then a bright one, by hand and then vectorised:
 
 # %%
-scenes = np.array([40, 42, 41, 200, 199, 201], np.float32)[:, None, None] + np.zeros((6, 2, 2), np.float32)
+levels = np.array([40, 42, 41, 200, 199, 201], np.float32)
+scenes = np.tile(levels[:, None, None], (1, 2, 2))  # T H W
 by_hand = [0.0]
 for k in range(1, 6):
-    by_hand.append(sum(abs(scenes[k, y, x] - scenes[k - 1, y, x]) for y in range(2) for x in range(2)) / 4)
+    change = [abs(scenes[k, y, x] - scenes[k - 1, y, x]) for y in range(2) for x in range(2)]
+    by_hand.append(sum(change) / 4)
 vectorised = np.abs(np.diff(scenes, axis=0)).mean((1, 2))
 print([float(j) for j in by_hand], np.allclose(by_hand[1:], vectorised))
 
@@ -266,7 +273,7 @@ print([float(j) for j in by_hand], np.allclose(by_hand[1:], vectorised))
 
 # %%
 def jump(a, b, level=True):
-    """Mean absolute difference of two pictures (H, W), after `a` was given the brightness of `b`."""
+    """Mean absolute difference of two pictures (H, W), `a` brought to the brightness of `b`."""
     a, b = a.astype(np.float32), b.astype(np.float32)
     lit = (a > 40) & (b > 40)
     gain = np.median(b[lit] / a[lit]) if level and lit.mean() > 0.05 else 1.0
@@ -274,15 +281,17 @@ def jump(a, b, level=True):
 
 
 picture = np.linspace(60, 180, 64, dtype=np.float32).reshape(8, 8)
-print(f"the same picture 1/6 brighter: {jump(picture, picture * 7 / 6, level=False):.1f} grey levels,")
-print(f"and levelled first: {jump(picture, picture * 7 / 6):.1f}")
+brighter = picture * 7 / 6
+print(f"the same picture 1/6 brighter: {jump(picture, brighter, level=False):.1f} grey levels,")
+print(f"and levelled first: {jump(picture, brighter):.1f}")
 
 # %% [markdown]
-# Now the film, as it is, not restored. Do the cuts stand out? The dotted line is the smallest jump that may be a cut.
+# Now the film, as it is, not restored. The dotted line is the smallest jump that may be a cut.
 
 # %%
 # NBVAL_IGNORE_OUTPUT
-jumps = np.array([0.0] + [jump(raw.frames[k - 1, 0], raw.frames[k, 0]) for k in range(1, len(raw.frames))])
+pairs = zip(raw.frames[:-1, 0], raw.frames[1:, 0])
+jumps = np.array([0.0] + [jump(before, after) for before, after in pairs])
 cuts = [start for start, _ in raw.shots[1:]]
 _, axes = plt.subplots(figsize=(9, 2.6))
 axes.plot(jumps, linewidth=0.8, label="jump")
@@ -293,7 +302,7 @@ axes.legend()
 plt.show()
 
 # %% [markdown]
-# The threshold alone is not enough: how many jumps above it are no cuts? `vg.data.find_shots` therefore also asks that a
+# The threshold alone is not enough: the next cell counts jumps above it that are no cuts. `vg.data.find_shots` also asks that a
 # cut stands alone among its neighbours, or changes the background for good. Of the drawn cartoon we know the true
 # cuts, so there the last line compares with the truth.
 
@@ -301,7 +310,8 @@ plt.show()
 # NBVAL_IGNORE_OUTPUT
 above = set(np.flatnonzero(jumps > 20).tolist())
 print(f"{len(above)} jumps above 20; {len(above - set(cuts))} of them are no cuts")
-print(f"{len(raw.shots)} shots of {min(b - a for a, b in raw.shots)} to {max(b - a for a, b in raw.shots)} frames")
+lengths = [b - a for a, b in raw.shots]
+print(f"{len(lengths)} shots of {min(lengths)} to {max(lengths)} frames")
 print("find_shots finds the shots of the store:", find_shots(np.array(raw.frames)) == raw.shots)
 
 # %%
@@ -328,19 +338,19 @@ show.grid(frames, columns=7, scale=2, labels=labels)
 # take all clips and put every tenth aside. But clips overlap, and a clip four frames later is nearly the same. The other
 # way: put whole shots aside.
 #
-# An experiment. For each held-out window of 16 frames we look for the most alike window of the training side. How far away is
-# it, in grey levels, for either way of splitting?
+# An experiment. For each held-out window of 16 frames we look for the most alike window of the training side, and
+# measure how far away it is, in grey levels, for either way of splitting.
 
 
 # %%
 def thumbnails(clips):
-    """All windows of `clips`, half as many frames of a quarter of the height and width: (n, values), grey levels."""
+    """All windows, at half the frames and a quarter of the size: (n, values), grey levels."""
     parts = [clips.take(range(k, min(k + 64, len(clips)))) for k in range(0, len(clips), 64)]
     return torch.cat([F.avg_pool3d(part, (2, 4, 4)).flatten(1) for part in parts]) * 127.5
 
 
 def nearest(held, rest):
-    """Root mean squared distance from each held-out window to the most alike of the rest, and which it is."""
+    """Root mean squared distance from each held-out window to the most alike of `rest`; which."""
     distance, which = torch.cdist(held, rest).min(dim=1)
     return distance / held.shape[1] ** 0.5, which
 
@@ -359,7 +369,8 @@ print("there is something to validate on:", len(val) > 0)
 # NBVAL_IGNORE_OUTPUT
 by_clip, _ = nearest(thumbs[by_clip_held], thumbs[by_clip_rest])
 by_shot, _ = nearest(thumbs[by_shot_held], thumbs[by_shot_rest])
-print(f"{len(by_clip)} windows held out by clip, {len(by_shot)} by shot ({len(val)} of {len(store.shots)} shots)")
+print(f"{len(by_clip)} windows held out by clip,")
+print(f"{len(by_shot)} by shot ({len(val)} of {len(store.shots)} shots)")
 show.bars(
     {"split by clip": by_clip.median(), "split by shot": by_shot.median()},
     title="from a held-out window to the nearest training window (median)",
@@ -420,11 +431,12 @@ show.bars(
 # 2. **Sway.** The shift that best explains what is left, over the places that have an edge and stand still. Again
 #    only the quick part is taken out.
 #
-# First a test with a known answer: one picture, repeated, with gains of our choice. Does `restore` find them?
+# First a test with a known answer: one picture, repeated, with gains of our choice. `restore` should find them.
 
 # %%
 # NBVAL_IGNORE_OUTPUT
-still = torch.from_numpy(np.array(store.frames[middle : middle + 1])).float() * 0.8  # darker: white stays below 255
+still = torch.from_numpy(np.array(store.frames[middle : middle + 1])).float()
+still = still * 0.8  # darker: white stays below 255
 rng = np.random.default_rng(0)
 gains = torch.from_numpy(rng.uniform(0.9, 1.1, 24).astype(np.float32))
 planted = (still * gains[:, None, None, None]).clamp(0, 255).round().byte()  # T C H W
@@ -457,8 +469,9 @@ light, calm = brightness(raw), brightness(restored)
 shots = [shot for shot in raw.shots if shot[1] - shot[0] >= 24]
 worst = max(shots, key=lambda shot: flicker(light, shot) - flicker(calm, shot))
 for name, x in {"raw": light, "restored": calm}.items():
-    print(f"{name:>8}: brightness jumps by {flicker(x, worst):.2f} grey levels a frame in this shot,")
-    print(f"{'':>9} {np.mean([flicker(x, shot) for shot in shots]):.2f} in the average shot")
+    here, average = flicker(x, worst), np.mean([flicker(x, shot) for shot in shots])
+    print(f"{name:>8}: brightness jumps by {here:.2f} grey levels a frame in this shot,")
+    print(f"{'':>9} {average:.2f} in the average shot")
 
 # %%
 # NBVAL_IGNORE_OUTPUT
@@ -507,7 +520,7 @@ for row in range(2):
 
 
 def stand_still(video, tubelet=tubelet, limit=3.0):
-    """Which tubelets differ by less than `limit` grey levels from the one before: (t - 1, h, w), video (T, H, W)."""
+    """Which tubelets of (T, H, W) differ by less than `limit` from those before: (t - 1, h, w)."""
     t, h, w = tubelet
     cells = rearrange(video, "(T t) (H h) (W w) -> T H W (t h w)", t=t, h=h, w=w)
     return (cells[1:] - cells[:-1]).abs().mean(-1) < limit
@@ -528,16 +541,17 @@ def share_still(store):
     return float(torch.cat(still).float().mean())
 
 
-shares = {"raw": share_still(raw), "restored": share_still(restored)}
-print({name: f"{value:.1%}" for name, value in shares.items()})
-show.bars(shares, title="tubelets that stand still", unit="share of all")
+shares = {"raw": 100 * share_still(raw), "restored": 100 * share_still(restored)}
+print(", ".join(f"{name} {value:.1f} %" for name, value in shares.items()))
+show.bars(shares, title="tubelets that stand still", unit="% of all")
 
 # %% [markdown]
 # ### Fades and irises stay
 #
 # A restoration that removes the film is no restoration. A *fade* (the whole picture goes dark) and an *iris* (a black
 # ring closes) change the light as well. They are slow, or touch only a part of the picture, and must stay. Planted
-# again, so that we know the truth: a fade to a fifth over two seconds, with and without flicker on top.
+# again, so that we know the truth: a fade to a fifth over two seconds, with and without flicker on top. (Where two lines
+# are the same, the later covers the earlier.)
 
 # %%
 # NBVAL_IGNORE_OUTPUT
@@ -554,17 +568,16 @@ show.curves(curve, title="a fade stays a fade", x="frame", y="mean brightness")
 
 # %% [markdown]
 # On the film: of all stretches of two seconds within a shot the one in which the light falls most, raw above and restored
-# below. Does the light go in the same way in both?
+# below. The light should go in the same way in both.
 
 # %%
 # NBVAL_IGNORE_OUTPUT
 stretches = [(k, k + 24) for start, stop in shots for k in range(start, stop - 23)]
 a, b = min(stretches, key=lambda s: light[s[1] - 3 : s[1]].mean() - light[s[0] : s[0] + 3].mean())
-fall, apart = (
-    light[a : a + 3].mean() - light[b - 3 : b].mean(),
-    np.abs(light[a:b] - calm[a:b]).mean(),
-)
-print(f"frames {a} to {b}: the light falls by {fall:.1f} grey levels; the two curves differ by {apart:.1f}")
+fall = light[a : a + 3].mean() - light[b - 3 : b].mean()
+apart = np.abs(light[a:b] - calm[a:b]).mean()
+print(f"frames {a} to {b}: the light falls by {fall:.1f} grey levels,")
+print(f"and the two curves differ by {apart:.1f}")
 show.strip({"raw": raw.clip(a, b)[0], "restored": restored.clip(a, b)[0]}, every=3, scale=2)
 
 # %% [markdown]
@@ -597,7 +610,8 @@ show.curves(
 # %%
 truth = torch.tensor([0.0, 0.5, -0.5, 1.0]).view(1, 1, 1, 2, 2)
 guess = truth + 0.1 * torch.tensor([1.0, -1.0, 1.0, -1.0]).view(1, 1, 1, 2, 2)
-by_hand = 10 * np.log10(2**2 / np.mean((guess.clamp(-1, 1) - truth).numpy() ** 2))  # the range is 2: -1 to 1
+error = (guess.clamp(-1, 1) - truth).square().mean().item()
+by_hand = 10 * np.log10(2**2 / error)  # the range is 2: -1 to 1
 print(f"{by_hand:.2f} dB", np.allclose(by_hand, evaluation.psnr(guess, truth).numpy(), atol=1e-4))
 
 # %% [markdown]
@@ -618,21 +632,22 @@ copy = past[:, :, -1:].expand_as(future)
 
 
 def decibels(video, truth):
-    return float(evaluation.psnr(video, truth).clamp(max=60).mean())  # two equal clips would be infinite
+    # at most 60: two equal clips would be infinite
+    return float(evaluation.psnr(video, truth).clamp(max=60).mean())
 
 
 baselines = {
     "mean frame of all 16": decibels(mean, truth),
     "frames 8 to 15: copy of frame 7": decibels(copy, future),
 }
-print(f"{len(truth)} clips", {name: round(value, 2) for name, value in baselines.items()})
+print(f"{len(truth)} clips of validation shots")
 show.bars(baselines, title="baselines on validation shots", unit="PSNR in dB")
 
 # %%
 print(torch.equal(mean, evaluation.mean_frame(truth)), truth.shape[1:] == (1, 16, 64, 64))
 
 # %% [markdown]
-# How long does the last frame stay a good guess? Frame by frame:
+# How good a guess the last frame stays, frame by frame:
 
 # %%
 # NBVAL_IGNORE_OUTPUT
@@ -754,10 +769,7 @@ except data.BadVideo as problem:
 # - Old film flickers and sways; restoring takes out the quick part alone, so fades and irises stay.
 # - Two baselines stand beside every later number: the mean frame and a copy of the last frame.
 #
-# **Next:** [01 VAE](01_vae.ipynb) and [02 VQ-VAE](02_vq_vae.ipynb) build autoencoders of small images;
-# [05 Tubelet FSQ-VAE](05_tubelet_fsq_vae.ipynb) turns clips into integers,
-# [06 Latent cache](06_latent_cache.ipynb) stores the whole film so, [07 Transformer](07_transformer.ipynb) learns
-# their order, and [08 Generation](08_generation.ipynb) makes new video.
+# **Next:** [01 VAE](01_vae.ipynb) builds an autoencoder of small images.
 #
 # ## References
 #
