@@ -149,7 +149,7 @@ draw_map(
 #
 # What speaks for diffusion: no tokenizer's rounding lies between model and picture, errors of one step can be mended in the next,
 # and the best-looking video of the day is made by it. A token that was sampled wrongly stays, and what follows builds on it.
-# Notebook 08 shows that: the longer the film, the further it drifts. Both need an autoencoder first, because pixels are
+# Notebook 10 measures how such errors grow. Both need an autoencoder first, because pixels are
 # too many. So notebooks 01 to 05 serve either way.
 #
 # ## Does everything work?
