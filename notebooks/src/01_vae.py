@@ -559,7 +559,7 @@ print("as vg's:", torch.allclose(ours, vg_loss, atol=1e-4))
 # ## What should the first loss be?
 #
 # Know it before you train: a wrong first loss is the cheapest bug to find. At the start the decoder's outputs are nearly 0, so
-# each pixel gets a logistic with mean 0 and log-scale $-2$; the KL is nearly 0. What that costs can be computed
+# each pixel gets a logistic with mean 0 and log-scale $-2$; the KL is nearly 0. What that costs, in bits per dimension, can be computed
 # without a network, here for the eight images of the cell above.
 
 # %%
