@@ -66,13 +66,15 @@ print(f"profile {profile().name}, device {device()}")
 SIZE = 64  # or 128: the larger pair, slower
 tokenizer = checkpoints.load(f"tubelet-fsq-{SIZE}", device=device())
 prior = checkpoints.load(f"prior-{SIZE}", device=device())
-store, large_store = open_stores(film(), [{"size": SIZE}, {"size": 128}], frames=settings.film_frames)
+both_sizes = [{"size": SIZE}, {"size": 128}]
+store, large_store = open_stores(film(), both_sizes, frames=settings.film_frames)
 train_shots, val_shots = split_shots(store.shots, settings.held_out)
 span, grid, TOTAL = tokenizer.tubelet[0], prior.grid, settings.total
 GIVEN = 2  # latent frames of a prompt
 PROMPT = GIVEN * span  # frames of a prompt
 NEW = TOTAL - PROMPT
 SAMPLING = sampling_defaults(prior)
+DRAW = {name: SAMPLING[name] for name in ("temperature", "top_p")}
 
 
 def beginnings(frames_store, shots, count, frames):
@@ -224,27 +226,24 @@ def check_cut_tail(function):
     cases = [{"temperature": 0.5}, {"top_k": 2}, {"top_p": 0.7}, {"top_p": 0.01}]
     cases += [{"temperature": 2.0, "top_p": 0.7}, {"top_k": 3, "top_p": 0.9}]
     for case in cases:
-        said = f"with {case}: "
         try:
             got = function(z.clone(), **case)
         except Exception as error:
-            return f"{said}it stops with {type(error).__name__}: {error}"
+            return f"with {case} it stops with {type(error).__name__}: {error}"
+        if getattr(got, "shape", None) != z.shape:
+            return f"with {case}: expected a tensor of shape (6,). Is there a return at the end?"
         want = filter_logits(z / case.get("temperature", 1.0), case.get("top_k"), case.get("top_p"))
-        if got is None:
-            return said + "it returns None. Is there a return at the end?"
-        if got.shape != z.shape:
-            return f"{said}the shape is {tuple(got.shape)}, expected {tuple(z.shape)}: one logit a value"
-        if (got == 0).sum() > (want == 0).sum() and not got.isinf().any():
-            return said + "left-out logits are 0. That is no small logit: softmax makes it e^0. Use -math.inf"
         kept, right = got.isfinite(), want.isfinite()
+        if (got == 0).sum() > (want == 0).sum():
+            return "left-out logits are 0, which softmax makes e^0 = 1. Use -math.inf"
         if "top_p" in case and kept.sum() < right.sum():
-            return said + "too few are kept: the value that crosses the line stays, so the first always does"
-        if "top_p" in case and kept.sum() > right.sum() and "temperature" in case:
-            return said + "another cut: top-p looks at the probabilities after the temperature"
+            return "top-p keeps too few: the value that crosses the line stays"
+        if not torch.equal(kept, right) and "temperature" in case:
+            return "another cut: top-p looks at the probabilities after the temperature"
         if not torch.equal(kept, right):
-            return f"{said}kept {kept.tolist()}, expected {right.tolist()}"
+            return f"with {case}: kept {kept.tolist()}, expected {right.tolist()}"
         if not torch.allclose(got[kept], want[kept]):
-            return said + "the logits that stay are wrong: divide logits (not probabilities) by temperature"
+            return "the logits that stay are wrong: divide logits, not probabilities, by T"
     return "right: the same logits as vg.sampling.filter_logits"
 
 
@@ -300,12 +299,11 @@ print(f"top-p 0.5 over whole tokens keeps A:  {bool(cut_tail(whole, top_p=0.5)[0
 
 # %%
 def token_logits(state, **options):
-    """Log-probability (V,) of every code, given a hidden state (1, D); options act on each digit."""
+    """Log-probability (V,) of every code after a hidden state (1, D); options act on digits."""
     codes = prior.quantizer.digits(torch.arange(math.prod(prior.levels), device=device()))
     total = 0
     for i, rows in enumerate(prior.head.given(state.expand(len(codes), -1), codes)):
-        temperature, cuts = options.get("temperature", 1.0), {"top_p": options.get("top_p")}
-        shaped = filter_logits(rows / temperature, **cuts).log_softmax(-1)  # (V, levels[i])
+        shaped = filter_logits(rows, **options).log_softmax(-1)  # (V, levels[i])
         total = total + shaped.gather(1, codes[:, i : i + 1])[:, 0]
     return total.detach().cpu()
 
@@ -317,7 +315,7 @@ if math.prod(prior.levels) < 100_000:
     for how, cut in {"each digit": digitwise, "whole token": tokenwise}.items():
         kept = cut.isfinite()
         held = float(plain[kept].exp().sum())
-        print(f"top-p 0.9, {how:12} keeps {int(kept.sum()):4} of {len(plain)} codes, which hold {held:.2f}")
+        print(f"top-p 0.9, {how}: keeps {int(kept.sum())} codes, which hold {held:.2f}")
 
 # %% [markdown]
 # <details><summary>What the stored run shows</summary>
@@ -335,7 +333,7 @@ if math.prod(prior.levels) < 100_000:
 
 
 # %%
-def pick(scores, u, temperature=1.0, top_k=None, top_p=None, history=1.0):
+def pick(scores, u, temperature=1.0, top_k=None, top_p=None):
     """Draw from logits (B, V) with uniform noise u (B, V): (B,)."""
     u = u[:, : scores.shape[-1]].clamp(1e-9, 1 - 1e-7)
     return (filter_logits(scores / temperature, top_k, top_p) - torch.log(-torch.log(u))).argmax(-1)
@@ -366,7 +364,8 @@ assert gap < 0.01
 
 # %% tags=["hide-input"]
 # NBVAL_IGNORE_OUTPUT
-seen = prior.digits(tokenizer.encode(val_clip[:, :, : PROMPT + span].to(device())))  # (1, L, digits)
+three = tokenizer.encode(val_clip[:, :, : PROMPT + span].to(device()))  # (1, 3, h, w)
+seen = prior.digits(three)  # (1, L, digits)
 place, start_of_third = 100, GIVEN * prior.tokens_per_frame
 true = seen[0, start_of_third + place]
 with torch.no_grad():
@@ -419,26 +418,23 @@ def attend(q, k, v, cache):
 def check_attend(function):
     q, k, v = torch.randn(3, 5, 8, generator=torch.Generator().manual_seed(0))
     want = F.scaled_dot_product_attention(q[None], k[None], v[None], is_causal=True)[0]
-    unscaled = torch.softmax((q @ k.T).masked_fill(torch.ones(5, 5).triu(1).bool(), -math.inf), -1) @ v
+    unscaled = F.scaled_dot_product_attention(q[None], k[None], v[None], is_causal=True, scale=1)
     cache = []
-    for step in range(5):
+    for n in range(5):
         try:
-            got = function(q[step], k[step], v[step], cache)
+            got = function(q[n], k[n], v[n], cache)
         except Exception as error:
-            return f"token {step}: it stops with {type(error).__name__}: {error}. Is the newest pair in the cache?"
-        if got is None:
-            return "it returns None. Is there a return at the end?"
-        if got.shape != (8,):
-            return f"the shape is {tuple(got.shape)}, expected (8,): one vector for the newest token"
-        if len(cache) != step + 1:
-            return f"after {step + 1} tokens the cache holds {len(cache)} pairs: append one pair a step"
-        if torch.allclose(got, want[step], atol=1e-5):
-            continue
-        if torch.allclose(got, unscaled[step], atol=1e-5):
+            return f"token {n} stops with {type(error).__name__}: {error}. Append first, then attend"
+        if getattr(got, "shape", None) != (8,):
+            return "expected a vector of shape (8,) for the newest token. Is there a return?"
+        if len(cache) != n + 1:
+            return f"after {n + 1} tokens the cache holds {len(cache)} pairs: append one a step"
+        if n and torch.allclose(got, unscaled[0, n], atol=1e-5):
             return "the scores are not divided by the root of d"
-        if torch.allclose(got, v[: step + 1].mean(0), atol=1e-5):
-            return "all weights are equal: softmax goes over the L scores, not over an axis of size 1"
-        return f"token {step} gets another vector: softmax over the scores of all pairs, times the values"
+        if n and torch.allclose(got, v[: n + 1].mean(0), atol=1e-5):
+            return "all weights are equal: softmax goes over the L scores"
+        if not torch.allclose(got, want[n], atol=1e-5):
+            return f"token {n}: another vector. Softmax over all scores, then times the values"
     return "right: the rows of causal attention, one at a time"
 
 
@@ -492,42 +488,36 @@ def check_decode(function):
         torch.manual_seed(0)
         tiny = Prior(PriorConfig(levels=(5, 4), grid=(2, 3), width=16, depth=2, heads=2)).eval()
         for weight in tiny.parameters():
-            torch.nn.init.normal_(weight, std=0.5)
+            weight.data = torch.randn(weight.shape) / 2
     prompt = tiny.digits(torch.arange(12).view(1, 2, 2, 3))  # (1, 12, 2)
-    want = torch.cat([prompt, torch.zeros(1, 6, 2, dtype=torch.long)], dim=1)
-    choose = lambda scores: scores.argmax(-1)  # noqa: E731
+    want, choose = F.pad(prompt, (0, 0, 0, 6)), lambda scores: scores.argmax(-1)
+    reads, states, advance = [], [], tiny.advance
+
+    def counted(state, fresh=None):
+        reads.append(0 if fresh is None else fresh.shape[1])
+        states.append(state)
+        return advance(state, fresh)
+
     with torch.no_grad():
         for k in range(12, 18):  # without a cache: read everything, every time
             want[:, k] = tiny.head.sample(tiny.hidden(want)[:, k], choose)
-    reads, states, advance = [], [], tiny.advance
-
-    def counted(state, fresh=None, *more, **others):
-        reads.append(0 if fresh is None else fresh.shape[1])
-        states.append(state)
-        return advance(state, fresh, *more, **others)
-
-    tiny.advance = counted
-    try:
-        with torch.no_grad():
+        tiny.advance = counted
+        try:
             got = function(tiny, prompt, 6, choose)
-            nothing = function(tiny, prompt[:, :0], 2, choose)
-    except Exception as error:
-        return (
-            f"it stops with {type(error).__name__}: {error}. Is each fresh (1, n, digits), or None at an empty start?"
-        )
-    if got is None or nothing is None:
-        return "it returns None. Is there a return after the loop?"
-    if got.shape == (1, 6, 2):
-        return "only the new tokens come back: the prompt belongs to the result"
+            function(tiny, prompt[:, :0], 2, choose)
+        except Exception as error:
+            return f"it stops with {type(error).__name__}: {error}. Is fresh (1, n, digits) or None?"
+    if got is None or got.shape == (1, 6, 2):
+        return "return all tokens, the prompt's and the new ones"
     if got.shape != want.shape:
         return f"the shape is {tuple(got.shape)}, expected {tuple(want.shape)}"
     if len({id(state) for state in states[:6]}) > 1:
         return "each step has a new DecodeState, so its cache is empty: make one before the loop"
     if reads[:6] != [12, 1, 1, 1, 1, 1]:
-        return f"the steps read {reads[:6]} tokens, expected [12, 1, 1, 1, 1, 1]: after the prompt only the newest"
+        return f"the steps read {reads[:6]} tokens: after the prompt, read only the newest"
     if not torch.equal(got, want):
-        return "other tokens than without a cache: is what you feed the token that was just drawn?"
-    return "right: the tokens that reading everything anew gives, and each token was read once"
+        return "other tokens than without a cache: do you feed the token just drawn?"
+    return "right: the tokens that reading everything anew gives, and each was read once"
 
 
 print(check_decode(decode))
@@ -538,23 +528,21 @@ print(check_decode(decode))
 
 # %%
 # NBVAL_IGNORE_OUTPUT
-size, one_window = prior.tokens_per_frame, tokens.shape[1] + 1
-if SAMPLING["history"] == 1.0:  # no guidance by the past in decode
-    noise = noise_for(size, seed=0)
-    with torch.no_grad():
-        rolled = decode(prior, prior.digits(tokens), size, chooser(noise.flatten(0, 1)[:, None], **SAMPLING))
-    plain_loop = one_by_one(prior, tokens, one_window, seed=0, progress=False, **SAMPLING)
-    print("the tokens of vg's loop:", torch.equal(rolled, prior.digits(plain_loop)))
+size, begun = prior.tokens_per_frame, prior.digits(tokens)
+with torch.no_grad():
+    rolled = decode(prior, begun, size, chooser(noise_for(size, 0).flatten(0, 1)[:, None], **DRAW))
+plain_loop = prior.digits(one_by_one(prior, tokens, GIVEN + 1, seed=0, progress=False, **DRAW))
+print("the tokens of vg's loop:", torch.equal(rolled, plain_loop))
 
-some, padded = 8, F.pad(prior.digits(tokens), (0, 0, 0, size))
+some, padded, last = 8, F.pad(begun, (0, 0, 0, size)), GIVEN * size
 begin = time.perf_counter()
 with torch.no_grad():
-    decode(prior, prior.digits(tokens), some + 1, likeliest)
-with_cache = (time.perf_counter() - begin) / (some + 1)
+    decode(prior, begun, some, likeliest)
+with_cache = (time.perf_counter() - begin) / some
 begin = time.perf_counter()
 with torch.no_grad():
-    for k in range(some):
-        padded[:, GIVEN * size + k] = prior.head.sample(prior.hidden(padded)[:, GIVEN * size + k], likeliest)
+    for k in range(last, last + some):
+        padded[:, k] = prior.head.sample(prior.hidden(padded)[:, k], likeliest)
 without_cache = (time.perf_counter() - begin) / some
 print(f"with a cache {1000 * with_cache:.1f} ms a token, without {1000 * without_cache:.1f} ms")
 
@@ -590,10 +578,8 @@ def draw_frame(tokens, seed, width, **options):
     return guess, kept
 
 
-unguided = SAMPLING | {"history": 1.0}
-target = one_by_one(prior, tokens, one_window, seed=0, progress=False, **unguided)
-passes, equal = draw_frame(tokens, 0, 64, **unguided)[::-1]
-print("width 64: the tokens of the plain loop:", torch.equal(equal, prior.digits(target)[0, -size:]))
+frame_by_guesses, passes = draw_frame(tokens, 0, 64, **DRAW)
+print("the tokens of the plain loop:", torch.equal(frame_by_guesses, plain_loop[0, -size:]))
 
 # %% tags=["hide-input"]
 # NBVAL_IGNORE_OUTPUT
@@ -614,13 +600,13 @@ plt.show()
 # %%
 # NBVAL_IGNORE_OUTPUT
 seconds = {}
-for name, loop in {"one token a pass": one_by_one, "several tokens a pass": generate_tokens}.items():
+loops = {"one token a pass": one_by_one, "several tokens a pass": generate_tokens}
+for name, loop in loops.items():
     begin = time.perf_counter()
     loop(prior, tokens, TOTAL // span, seed=0, **SAMPLING)
     seconds[name] = time.perf_counter() - begin
-    speed = NEW / seconds[name]
-    print(f"{name:22} {seconds[name]:5.1f} s, {speed:5.1f} frames a second; the film has {store.fps:.0f}")
-print(f"{seconds['one token a pass'] / seconds['several tokens a pass']:.1f} times as fast")
+    print(f"{name:22} {seconds[name]:5.1f} s, {NEW / seconds[name]:5.1f} frames a second")
+print(f"the film plays {store.fps:.0f} frames a second")
 
 # %% [markdown]
 # ## What to begin with
@@ -639,7 +625,8 @@ show.player({f"from nothing, seed {k}": clip for k, clip in enumerate(dreams)}, 
 # %%
 # NBVAL_IGNORE_OUTPUT
 originals = torch.cat([train_clip, val_clip])
-stills = generate(prior, tokenizer, originals[:, :, :1], frames=NEW + span, seed=0, **SAMPLING).cpu()
+still = originals[:, :, :1]
+stills = generate(prior, tokenizer, still, frames=NEW + span, seed=0, **SAMPLING).cpu()
 show.player(
     {
         "training: film": originals[0, :, : NEW + span],
@@ -712,24 +699,24 @@ def guide(with_label, without, guidance):
 # %% tags=["grader"]
 def check_guide(function):
     z, w = torch.tensor([[2.0, 0.0, -1.0], [1.0, 0.5, -0.2]])
-    weights = branches(torch.tensor([0]), guidance=3.0)[0].weights  # vg: weights of with and without
-    want = (weights[0] * z + weights[1] * w).softmax(-1)
+    ours, theirs = branches(torch.tensor([0]), guidance=3.0)[0].weights  # of with and without
     try:
         got = function(z, w, 3.0)
     except Exception as error:
         return f"it stops with {type(error).__name__}: {error}"
-    if got is None:
-        return "it returns None. Is there a return?"
-    if got.shape != z.shape:
-        return f"the shape is {tuple(got.shape)}, expected {tuple(z.shape)}"
-    if torch.allclose(got.softmax(-1), want, atol=1e-5):
-        return "right: the logits that vg's weighted branches give"
-    if torch.allclose(got.softmax(-1), (z + 3 * (w - z)).softmax(-1), atol=1e-5):
-        return "turned round: that goes away from the label"
-    if torch.allclose(got.softmax(-1), (z + 3 * (z - w)).softmax(-1), atol=1e-5):
-        return "one step too far: that is w of some papers, g = 1 + w. Begin at without"
-    if bool(((got >= -1e-6) & (got <= 1 + 1e-6)).all()) or torch.allclose(got.sum(), torch.ones(()), atol=1e-5):
-        return "these look like probabilities: guide the logits, softmax comes later"
+    if getattr(got, "shape", None) != z.shape:
+        return "expected logits of shape (3,). Is there a return?"
+    near = {
+        "right: the logits of vg's weighted branches": ours * z + theirs * w,
+        "turned round: that goes away from the label": z + 3 * (w - z),
+        "one step too far: that is w of some papers, g = 1 + w. Begin at without": z + 3 * (z - w),
+        "these are probabilities: guide the logits, softmax comes later": (
+            w.softmax(-1) + 3 * (z.softmax(-1) - w.softmax(-1))
+        ),
+    }
+    for sentence, logits in near.items():
+        if torch.allclose(got, logits, atol=1e-5):
+            return sentence
     return "other logits: is it without + guidance * (with - without)?"
 
 
@@ -816,7 +803,7 @@ for name, bound in {"looks back a window": window, "looks back to the start": No
     begin = time.perf_counter()
     drawn = generate_tokens(prior, tokens, length, seed=0, window=bound, **SAMPLING)
     took = time.perf_counter() - begin
-    print(f"{name}: {length * span} frames, {length * span / store.fps:.0f} s of film, in {took:.0f} s")
+    print(f"{name}: {length * span / store.fps:.0f} s of film in {took:.0f} s")
     with torch.no_grad():
         long[name] = tokenizer.decode(drawn)[0].cpu()
 show.player(long, fps=store.fps, given=PROMPT)
@@ -826,7 +813,8 @@ show.player(long, fps=store.fps, given=PROMPT)
 ahead = {}
 for name, clip in long.items():
     change = (clip[:, 1:] - clip[:, :-1]).abs().mean((0, 2, 3)) * 127.5  # (T - 1,)
-    ahead[name] = [(k * span / store.fps, float(part.mean())) for k, part in enumerate(change.split(span))]
+    parts = enumerate(change.split(span))
+    ahead[name] = [(k * span / store.fps, float(part.mean())) for k, part in parts]
 show.curves(ahead, "motion in a long video", x="seconds", y="grey levels a frame")
 
 # %% [markdown]
@@ -851,7 +839,8 @@ large_truth = torch.cat(halves)
 kinds = ["held out"] * len(halves[0]) + ["training"] * len(halves[1])
 begin = time.perf_counter()
 options = sampling_defaults(large_prior)
-large_made = generate(large_prior, large, large_truth[:, :, :PROMPT], TOTAL, seed=0, **options).cpu()
+given = large_truth[:, :, :PROMPT]
+large_made = generate(large_prior, large, given, TOTAL, seed=0, **options).cpu()
 took = time.perf_counter() - begin
 print(f"{len(large_made)} clips of {TOTAL} frames in {took:.0f} s with {options}")
 rows = {f"{kind} {k}: film": clip for k, (kind, clip) in enumerate(zip(kinds, large_truth))}
@@ -890,10 +879,10 @@ scene_menu = {"any": -1} | {f"shot {n}": n for n in scenes}
 
 
 def make(seed, temperature, top_p, history, start, label):
-    begun, label = starts[start], None if label < 0 else label
+    prompt, label = starts[start], None if label < 0 else label
     how = {"temperature": temperature, "top_p": top_p, "history": history, "label": label}
-    clip = generate(prior, tokenizer, begun, frames=NEW, seed=seed, progress=False, **how)
-    held = 0 if begun is None else -(-begun.shape[2] // span) * span  # a still fills a tubelet
+    clip = generate(prior, tokenizer, prompt, frames=TOTAL, seed=seed, progress=False, **how)
+    held = 0 if prompt is None else -(-prompt.shape[2] // span) * span  # a still: a tubelet
     return show.player({f"{start}, seed {seed}": clip[0].cpu()}, fps=store.fps, given=held)
 
 
@@ -961,8 +950,9 @@ def check_paint(function):
         return "the unknown tokens came out as they were: do you look at known?"
     after_nothing, drawn = function(torch.zeros_like(some_tokens), known, 0), ~known
     if torch.equal(got[drawn], after_nothing[drawn]):
-        return "the drawn half does not depend on the known half: advance must be fed the known token, not the draw"
-    return "right" if torch.equal(got, function(some_tokens, known, 0)) else "the same seed gives two videos"
+        return "the drawn half does not depend on the known half: feed the known token"
+    same = torch.equal(got, function(some_tokens, known, 0))
+    return "right" if same else "the same seed gives two videos"
 
 
 print(check_paint(paint))
