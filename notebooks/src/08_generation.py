@@ -223,8 +223,8 @@ def cut_tail(logits, temperature=1.0, top_k=None, top_p=None):
 # %% tags=["grader"]
 def check_cut_tail(function):
     z = torch.tensor([0.0, 2.0, -1.0, 1.0, 0.5, -3.0])
-    cases = [{"temperature": 0.5}, {"top_k": 2}, {"top_p": 0.7}, {"top_p": 0.01}]
-    cases += [{"temperature": 2.0, "top_p": 0.7}, {"top_k": 3, "top_p": 0.9}]
+    cases = [{"temperature": 0.5}, {"top_k": 2}, {"top_p": 0.01}, {"top_k": 3, "top_p": 0.9}]
+    cases += [{"top_p": 0.7}, {"temperature": 2.0, "top_p": 0.7}]
     for case in cases:
         try:
             got = function(z.clone(), **case)
@@ -236,10 +236,10 @@ def check_cut_tail(function):
         kept, right = got.isfinite(), want.isfinite()
         if (got == 0).sum() > (want == 0).sum():
             return "left-out logits are 0, which softmax makes e^0 = 1. Use -math.inf"
-        if "top_p" in case and kept.sum() < right.sum():
-            return "top-p keeps too few: the value that crosses the line stays"
         if not torch.equal(kept, right) and "temperature" in case:
             return "another cut: top-p looks at the probabilities after the temperature"
+        if "top_p" in case and kept.sum() < right.sum():
+            return "top-p keeps too few: the value that crosses the line stays"
         if not torch.equal(kept, right):
             return f"with {case}: kept {kept.tolist()}, expected {right.tolist()}"
         if not torch.allclose(got[kept], want[kept]):
@@ -488,10 +488,13 @@ def check_decode(function):
         torch.manual_seed(0)
         tiny = Prior(PriorConfig(levels=(5, 4), grid=(2, 3), width=16, depth=2, heads=2)).eval()
         for weight in tiny.parameters():
-            weight.data = torch.randn(weight.shape) / 2
+            weight.data = torch.randn(weight.shape)
     prompt = tiny.digits(torch.arange(12).view(1, 2, 2, 3))  # (1, 12, 2)
-    want, choose = F.pad(prompt, (0, 0, 0, 6)), lambda scores: scores.argmax(-1)
-    reads, states, advance = [], [], tiny.advance
+    want, advance, reads, states, heard = F.pad(prompt, (0, 0, 0, 6)), tiny.advance, [], [], []
+
+    def choose(scores):
+        heard.append(scores.flatten())
+        return scores.argmax(-1)
 
     def counted(state, fresh=None):
         reads.append(0 if fresh is None else fresh.shape[1])
@@ -515,8 +518,8 @@ def check_decode(function):
         return "each step has a new DecodeState, so its cache is empty: make one before the loop"
     if reads[:6] != [12, 1, 1, 1, 1, 1]:
         return f"the steps read {reads[:6]} tokens: after the prompt, read only the newest"
-    if not torch.equal(got, want):
-        return "other tokens than without a cache: do you feed the token just drawn?"
+    if not torch.allclose(torch.cat(heard[:12]), torch.cat(heard[12:24]), atol=1e-3):
+        return "other logits than without a cache: do you feed the token just drawn?"
     return "right: the tokens that reading everything anew gives, and each was read once"
 
 
