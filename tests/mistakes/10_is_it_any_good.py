@@ -40,6 +40,7 @@ MISTAKES = {
         (between("return gap"), "only the means"),
         (between("return gap + s.trace() + t.trace()"), "is missing"),
         (between("return (gap + s.trace() + t.trace() - 2 * root).sqrt()"), "by convention"),
-        (between("return gap + s.trace() + t.trace() - root"), "another number"),
+        (between("return gap + s.trace() + t.trace() - root"), "a factor of 2"),
+        (between("return b.mean() - gap"), "another number"),
     ],
 }
