@@ -111,16 +111,13 @@ show.player({f"shot {k}": clip for k, clip in enumerate(reel)}, store.fps, given
 # %%
 # NBVAL_IGNORE_OUTPUT
 prior_card = checkpoints.card(f"prior-{SIZE}")
-made_for = prior_card.facts["tokenizer"]["weights"]
-print("made for this tokenizer:", made_for == weight_hash(tokenizer))
-print("frozen:                 ", tokenizer.frozen and prior.frozen)
-window = prior_card.facts["window_in_tubelet_frames"]
+same = prior_card.facts["tokenizer"]["weights"] == weight_hash(tokenizer)
+print("made for this tokenizer:", same)
+window = prior_card.facts["window_in_latent_frames"]
 print(f"a token: {math.prod(prior.levels):,} codes, as digits with {prior.levels} levels")
 print(f"a latent frame: {prior.tokens_per_frame} tokens for {span} frames")
 print(f"trained on windows of {window} latent frames, {window * span} frames")
 print("options:", SAMPLING)
-if prior_card.facts["data"]["sha256"] != store.source_sha256:
-    print("The prior was trained on another film: to it, every shot here is held out.")
 show.card(f"prior-{SIZE}")
 
 # %% [markdown]
@@ -249,26 +246,6 @@ def check_cut_tail(function):
 
 print(check_cut_tail(cut_tail))
 
-# %% tags=["hide-input"]
-toy = torch.tensor([2.0, 1.0, 0.5, 0.0, -1.0, -3.0])
-panels = {
-    "temperature": {f"T = {t}": cut_tail(toy, t) for t in (0.5, 1.0, 2.0)},
-    "cuts at T = 1": {
-        "no cut": toy,
-        "top-k 2": cut_tail(toy, top_k=2),
-        "top-p 0.9": cut_tail(toy, top_p=0.9),
-    },
-}
-figure, axes = plt.subplots(1, 2, figsize=(8, 2.8), sharey=True)
-for ax, (title, series) in zip(axes, panels.items()):
-    for k, (name, values) in enumerate(series.items()):
-        heights = values.softmax(-1).tolist()
-        ax.bar([i + 0.27 * (k - 1) for i in range(6)], heights, width=0.25, label=name)
-    ax.set(title=title, xlabel="value")
-    ax.legend()
-axes[0].set_ylabel("probability")
-plt.show()
-
 # %% [markdown]
 # ### A digit is not a token
 #
@@ -352,6 +329,7 @@ def noise_for(count, seed):
     return torch.stack([torch.rand(shape, generator=dice) for _ in range(count)]).to(device())
 
 
+toy = torch.tensor([2.0, 1.0, 0.5, 0.0, -1.0, -3.0])
 u = torch.rand(20_000, len(toy), generator=torch.Generator().manual_seed(0))
 frequency = torch.bincount(pick(toy.expand(20_000, -1), u), minlength=len(toy)) / 20_000
 gap = float((frequency - toy.softmax(-1)).abs().max())
@@ -424,7 +402,7 @@ def check_attend(function):
         try:
             got = function(q[n], k[n], v[n], cache)
         except Exception as error:
-            return f"token {n} stops with {type(error).__name__}: {error}. Append first, then attend"
+            return f"token {n}: {type(error).__name__}: {error}. Append first, then attend"
         if getattr(got, "shape", None) != (8,):
             return "expected a vector of shape (8,) for the newest token. Is there a return?"
         if len(cache) != n + 1:
@@ -490,15 +468,14 @@ def check_decode(function):
         for weight in tiny.parameters():
             weight.data = torch.randn(weight.shape)
     prompt = tiny.digits(torch.arange(12).view(1, 2, 2, 3))  # (1, 12, 2)
-    want, advance, reads, states, heard = F.pad(prompt, (0, 0, 0, 6)), tiny.advance, [], [], []
+    want, advance, calls, heard = F.pad(prompt, (0, 0, 0, 6)), tiny.advance, [], []
 
     def choose(scores):
         heard.append(scores.flatten())
         return scores.argmax(-1)
 
     def counted(state, fresh=None):
-        reads.append(0 if fresh is None else fresh.shape[1])
-        states.append(state)
+        calls.append((id(state), 0 if fresh is None else fresh.shape[1]))
         return advance(state, fresh)
 
     with torch.no_grad():
@@ -509,15 +486,15 @@ def check_decode(function):
             got = function(tiny, prompt, 6, choose)
             function(tiny, prompt[:, :0], 2, choose)
         except Exception as error:
-            return f"it stops with {type(error).__name__}: {error}. Is fresh (1, n, digits) or None?"
+            return f"{type(error).__name__}: {error}. Is fresh (1, n, digits) or None?"
     if got is None or got.shape == (1, 6, 2):
         return "return all tokens, the prompt's and the new ones"
     if got.shape != want.shape:
         return f"the shape is {tuple(got.shape)}, expected {tuple(want.shape)}"
-    if len({id(state) for state in states[:6]}) > 1:
+    if len({state for state, _ in calls[:6]}) > 1:
         return "each step has a new DecodeState, so its cache is empty: make one before the loop"
-    if reads[:6] != [12, 1, 1, 1, 1, 1]:
-        return f"the steps read {reads[:6]} tokens: after the prompt, read only the newest"
+    if (reads := [count for _, count in calls[:6]]) != [12, 1, 1, 1, 1, 1]:
+        return f"the steps read {reads} tokens: after the prompt, read only the newest"
     if not torch.allclose(torch.cat(heard[:12]), torch.cat(heard[12:24]), atol=1e-3):
         return "other logits than without a cache: do you feed the token just drawn?"
     return "right: the tokens that reading everything anew gives, and each was read once"
@@ -809,16 +786,10 @@ for name, bound in {"looks back a window": window, "looks back to the start": No
     print(f"{name}: {length * span / store.fps:.0f} s of film in {took:.0f} s")
     with torch.no_grad():
         long[name] = tokenizer.decode(drawn)[0].cpu()
+    change = (long[name][:, 1:] - long[name][:, :-1]).abs().mean((0, 2, 3)) * 127.5  # (T - 1,)
+    quarters = [float(part.mean()) for part in change[PROMPT:].chunk(4)]
+    print("    motion, grey levels a frame, by quarter:", *(f"{each:.2f}" for each in quarters))
 show.player(long, fps=store.fps, given=PROMPT)
-
-# %% tags=["hide-input"]
-# NBVAL_IGNORE_OUTPUT
-ahead = {}
-for name, clip in long.items():
-    change = (clip[:, 1:] - clip[:, :-1]).abs().mean((0, 2, 3)) * 127.5  # (T - 1,)
-    parts = enumerate(change.split(span))
-    ahead[name] = [(k * span / store.fps, float(part.mean())) for k, part in parts]
-show.curves(ahead, "motion in a long video", x="seconds", y="grey levels a frame")
 
 # %% [markdown]
 # <details><summary>Does motion last? What the stored run shows</summary>
@@ -831,38 +802,22 @@ show.curves(ahead, "motion in a long video", x="seconds", y="grey levels a frame
 # ## At 128 pixels
 #
 # The larger pair has four patches in each token (notebook 05), so a latent frame is 256 tokens here too, but each has many more digits. The
-# past guides (`history`), so each latent frame is read twice. Prompts are the beginnings of the first two held-out and training shots.
+# past guides (`history`), so each latent frame is read twice. The prompts are the beginnings of the same held-out shots as above.
 
 # %%
 # NBVAL_IGNORE_OUTPUT
 large = checkpoints.load("tubelet-fsq-128", device=device())
 large_prior = checkpoints.load("prior-128", device=device())
-halves = [beginnings(large_store, shots, 2, TOTAL) for shots in (val_shots, train_shots)]
-large_truth = torch.cat(halves)
-kinds = ["held out"] * len(halves[0]) + ["training"] * len(halves[1])
-begin = time.perf_counter()
+large_truth = beginnings(large_store, val_shots, settings.clips, TOTAL)
 options = sampling_defaults(large_prior)
+begin = time.perf_counter()
 given = large_truth[:, :, :PROMPT]
 large_made = generate(large_prior, large, given, TOTAL, seed=0, **options).cpu()
 took = time.perf_counter() - begin
 print(f"{len(large_made)} clips of {TOTAL} frames in {took:.0f} s with {options}")
-rows = {f"{kind} {k}: film": clip for k, (kind, clip) in enumerate(zip(kinds, large_truth))}
-rows |= {f"{kind} {k}: made": clip for k, (kind, clip) in enumerate(zip(kinds, large_made))}
-show.player(rows, fps=store.fps, scale=1, columns=len(kinds), given=PROMPT)
-
-# %% [markdown]
-# From a label alone, with guidance 2. The labels were drawn with a seed before anybody looked.
-
-# %%
-# NBVAL_IGNORE_OUTPUT
-laid_out = large_prior.labels_with_layouts()
-lots = torch.randperm(len(laid_out), generator=torch.Generator().manual_seed(0))
-chosen = [laid_out[i] for i in lots[: settings.clips].tolist()]
-options = {"batch": len(chosen), "label": chosen, "guidance": 2.0} | sampling_defaults(large_prior)
-told = generate(large_prior, large, frames=NEW, seed=0, **options).cpu()
-scene_names = checkpoints.card("prior-128").facts["scenes"]
-clips = {scene_names[label]: clip for label, clip in zip(chosen, told)}
-show.player(clips, fps=store.fps, scale=2, columns=2)
+rows = {f"film, shot {k}": clip for k, clip in enumerate(large_truth)}
+rows |= {f"made, shot {k}": clip for k, clip in enumerate(large_made)}
+show.player(rows, fps=store.fps, scale=1, columns=len(large_made), given=PROMPT)
 
 # %% [markdown]
 # ## Your turn
