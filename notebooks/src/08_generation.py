@@ -111,8 +111,7 @@ show.player({f"shot {k}": clip for k, clip in enumerate(reel)}, store.fps, given
 # %%
 # NBVAL_IGNORE_OUTPUT
 prior_card = checkpoints.card(f"prior-{SIZE}")
-same = prior_card.facts["tokenizer"]["weights"] == weight_hash(tokenizer)
-print("made for this tokenizer:", same)
+print("the right pair:", prior_card.facts["tokenizer"]["weights"] == weight_hash(tokenizer))
 window = prior_card.facts["window_in_latent_frames"]
 print(f"a token: {math.prod(prior.levels):,} codes, as digits with {prior.levels} levels")
 print(f"a latent frame: {prior.tokens_per_frame} tokens for {span} frames")
@@ -158,8 +157,7 @@ tokens = tokenizer.encode(val_clip[:, :, :PROMPT].to(device()))  # (1, t, h, w)
 hidden = prior.advance(DecodeState(), prior.digits(tokens))  # (1, D)
 print("tokens", tuple(tokens.shape), " hidden", tuple(hidden.shape))
 by_hand = one_token(hidden, likeliest)
-print("digits of a token:", tuple(by_hand.shape))
-print("as the library's: ", torch.equal(by_hand, prior.head.sample(hidden, likeliest)))
+print("as the library's:", torch.equal(by_hand, prior.head.sample(hidden, likeliest)))
 
 # %% [markdown]
 # ## Draw: temperature, top-k, top-p
@@ -811,8 +809,7 @@ large_prior = checkpoints.load("prior-128", device=device())
 large_truth = beginnings(large_store, val_shots, settings.clips, TOTAL)
 options = sampling_defaults(large_prior)
 begin = time.perf_counter()
-given = large_truth[:, :, :PROMPT]
-large_made = generate(large_prior, large, given, TOTAL, seed=0, **options).cpu()
+large_made = generate(large_prior, large, large_truth[:, :, :PROMPT], TOTAL, **options).cpu()
 took = time.perf_counter() - begin
 print(f"{len(large_made)} clips of {TOTAL} frames in {took:.0f} s with {options}")
 rows = {f"film, shot {k}": clip for k, clip in enumerate(large_truth)}

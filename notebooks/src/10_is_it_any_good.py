@@ -11,7 +11,7 @@
 # - say how teacher-forced and free-running prediction differ, and measure how errors grow;
 # - compute a Frechet distance with its floor, and say what it can and cannot see;
 # - ask whether a clip is new, or a training clip remembered;
-# - put bits in place of opinions: the prior as half of a codec, beside real ones.
+# - put bits in place of opinions: the prior as half of a codec, beside real ones, for film and for images.
 #
 # **You need** notebook 08 and the shipped weights. **Study:** about 3 hours, tasks included. **Computing:** about 4 minutes
 # on a two-core laptop. Nothing is trained.
@@ -20,20 +20,25 @@
 
 # %%
 # NBVAL_IGNORE_OUTPUT
+import io
 import math
 
 import matplotlib.pyplot as plt
+import numpy as np
 import torch
 import torch.nn.functional as F
+from einops import rearrange
+from PIL import Image
 
 from vg import checkpoints, evaluation, show
-from vg.data import Clips, film, open_store, split_shots
+from vg.data import Clips, cifar10, film, open_store, split_shots
+from vg.data.images import ImageSet
 from vg.evaluation.codecs import available, code_clips
 from vg.evaluation.generated import shuffled
 from vg.latents.search import search_codes
 from vg.profiles import device, profile
 from vg.progress import tqdm
-from vg.sampling import filter_logits, generate_tokens, sampling_defaults
+from vg.sampling import filter_logits, generate_tokens, sample_images, sampling_defaults
 
 show.style()
 settings = profile().settings(  # smoke, laptop, gpu
@@ -45,6 +50,9 @@ settings = profile().settings(  # smoke, laptop, gpu
     stride=(4, 2, 1),  # of the training clips that are searched
     coded=(1, 4, 8),  # clips for the codecs
     copies=(2, 3, 16),  # draws for each setting of the knobs
+    images=(64, 1024, 4096),  # test images, a square number
+    new_images=(4, 32, 100),
+    remembered=(2_000, 50_000, 50_000),  # training images that are searched
 )
 print(f"profile {profile().name}, device {device()}")
 
@@ -70,7 +78,7 @@ print(f"{len(train_shots)} training shots, {len(val_shots)} held-out shots; opti
 # %%
 # NBVAL_IGNORE_OUTPUT
 def random_prompts(shots, count, seed):
-    """Clips of TOTAL frames drawn without looking, and the shot of each: (count, C, T, H, W), [shot]."""
+    """Random clips of TOTAL frames (count, C, T, H, W), and the shot of each, [shot]."""
     clips = Clips(store, shots, frames=TOTAL, stride=4)
     order = torch.randperm(len(clips), generator=torch.Generator().manual_seed(seed))[:count]
     firsts = [int(clips.starts[k]) for k in order]
@@ -172,7 +180,7 @@ def check_interval(function):
     if high - low < width / 2:
         return "too narrow: clips were drawn one by one. Draw shots, and all clips of each"
     if high - low > 2 * width:
-        return "too wide: that is the spread of the shots, not of their mean. Draw as many as there are"
+        return "too wide: that is the spread of the shots. Draw as many as there are, take the mean"
     if high - low < 0.9 * width * 0.93:
         return "a little too narrow: is it the 2.5% and the 97.5% quantile?"
     uneven = function(torch.tensor([0.0] * 9 + [1.0]), [0] * 9 + [1], 2000, 0)
@@ -581,9 +589,122 @@ plt.show()
 # %% [markdown]
 # Left and up is better. The three marks are the tokenizer at the prior's bits, which differ only in what the encoder looks for.
 #
-# ## Exercise
+# ## The same questions for images
 #
-# **How surprising is a future?** (10 minutes). Write `future_bits(tokens, given)`: the mean bits a token of what comes after
+# Notebook 02 turned an image of CIFAR-10 into 64 tokens of 9 bits, 576 bits in all. What else can be had for 576 bits?
+#
+# - *The mean picture* of all training images costs nothing.
+# - *PCA* (principal component analysis): an image as 72 numbers of 8 bits.
+# - *JPEG and WebP*. One small file is mostly headers, so all test images are put into one large picture, a *mosaic*. Its
+#   headers hardly count.
+# - *VQ-VAE-2 with its prior* costs what the prior says, as above for film.
+#
+# The networks and PCA have learned from images of just this kind, and their weights are not counted. JPEG and WebP
+# know nothing of them.
+
+
+# %%
+# NBVAL_IGNORE_OUTPUT
+def through_file(x, form, quality):
+    """Images (N, 3, H, W) as one mosaic in a file, and back: bits a pixel, images."""
+    side, file = math.isqrt(len(x)), io.BytesIO()
+    mosaic = rearrange((x + 1) * 127.5, "(r s) c h w -> (r h) (s w) c", r=side)
+    Image.fromarray(mosaic.round().byte().numpy()).save(file, form, quality=quality)
+    pixels = torch.from_numpy(np.array(Image.open(file).convert("RGB")))
+    back = rearrange(pixels / 127.5 - 1, "(r h) (s w) c -> (r s) c h w", r=side, s=side)
+    return 8 * file.getbuffer().nbytes / mosaic[..., 0].numel(), back
+
+
+@torch.no_grad()
+def through_model(model, x):
+    parts = x.to(device()).split(256)
+    return torch.cat([model.decode(model.encode(part)).cpu() for part in parts])
+
+
+@torch.no_grad()
+def image_bits(x):
+    """What the tokens of images cost on average with the prior, both levels."""
+    parts = [image_prior.nll_bits(*vqvae2.encode(part)) for part in x.to(device()).split(256)]
+    return sum(float(level.sum()) for part in parts for level in part) / len(x)
+
+
+images = cifar10()
+print(images.describe())
+vqvae, vqvae2, image_prior = (
+    checkpoints.load(f"{name}-cifar10", device=device()) for name in ("vqvae", "vqvae2", "prior")
+)
+truth = images.test.take(range(settings.images))
+few = ImageSet(images.train.pixels[:10_000], images.train.labels[:10_000])
+mean_picture = few.take(range(len(few))).mean(0).expand_as(truth)
+raw = vqvae.raw_bits(truth.shape[2:])
+print(f"bits an image: raw {raw:.0f}, with the prior {image_bits(truth):.0f}")
+at_bits = {
+    "PCA": (raw, evaluation.pca_images(few, truth, round(raw / 8), bits=8)),
+    "VQ-VAE": (raw, through_model(vqvae, truth)),
+    "VQ-VAE-2": (vqvae2.raw_bits(truth.shape[2:]), through_model(vqvae2, truth)),
+}
+at_bits["VQ-VAE-2, prior"] = (image_bits(truth), at_bits["VQ-VAE-2"][1])
+files = {
+    form: [through_file(truth, form, quality) for quality in tqdm((0, 2, 4, 6, 10, 15, 20, 30))]
+    for form in ("JPEG", "WEBP")
+}
+
+# %% tags=["hide-input"]
+# NBVAL_IGNORE_OUTPUT
+figure, ax = plt.subplots(figsize=(7.5, 3.6))
+for form, line in files.items():
+    line = sorted((rate, float(evaluation.psnr(x, truth).mean())) for rate, x in line)
+    ax.plot(*zip(*line), marker=".", label=form)
+for (name, (cost, x)), mark in zip(at_bits.items(), "^osD"):
+    ax.plot(cost / 1024, float(evaluation.psnr(x, truth).mean()), mark, label=name)
+floor = float(evaluation.psnr(mean_picture, truth).mean())
+ax.axhline(floor, color="0.6", linewidth=1, label="mean picture")
+ax.set(xscale="log", xlabel="bits a pixel", ylabel="PSNR (dB)")
+ax.set_xticks([0.3, 0.5, 1, 2], ["0.3", "0.5", "1", "2"])
+ax.minorticks_off()
+figure.legend(loc="outside right center")
+plt.show()
+nearest_file = {form: min(line, key=lambda pair: abs(pair[0] - raw / 1024)) for form, line in files.items()}
+show.strip(
+    {"test image": truth[:10].transpose(0, 1)}
+    | {form: x[:10].transpose(0, 1) for form, (_, x) in nearest_file.items()}
+    | {name: at_bits[name][1][:10].transpose(0, 1) for name in ("PCA", "VQ-VAE", "VQ-VAE-2")},
+    every=1,
+)
+
+# %% [markdown]
+# Are *new* images copies of training images? Look for the nearest training image of each, by root mean squared distance. The anchors
+# are test images, which nobody can remember, and training images, both through the same tokenizer.
+
+
+# %%
+# NBVAL_IGNORE_OUTPUT
+def nearest_images(x):
+    """The nearest training image of each (N, C, H, W), and how far it is, grey levels (N,)."""
+    gaps, searched = [], min(settings.remembered, len(images.train))
+    for first in range(0, searched, 5000):
+        bank = images.train.take(range(first, min(first + 5000, searched)))
+        gaps.append(torch.cdist(x.flatten(1), bank.flatten(1)))
+    least, which = torch.cat(gaps, dim=1).min(1)
+    return images.train.take(which), least / math.sqrt(x[0].numel()) * 127.5
+
+
+new = sample_images(image_prior, vqvae2, settings.new_images, seed=0, top_p=0.95).cpu()
+asked = {
+    "new images": new,
+    "test images, through the tokenizer": through_model(vqvae2, truth[: len(new)]),
+    "training images, through the tokenizer": through_model(vqvae2, few.take(range(len(new)))),
+}
+found = {name: nearest_images(x) for name, x in tqdm(asked.items())}
+for name, (_, gap) in found.items():
+    print(f"{name:40}{float(gap.mean()):5.1f} grey levels to the nearest")
+columns = {"new": new[:10], "nearest": found["new images"][0][:10]}
+show.strip({name: x.transpose(0, 1) for name, x in columns.items()}, every=1)
+
+# %% [markdown]
+# ## Exercises
+#
+# **1. How surprising is a future?** (easy, 10 minutes). Write `future_bits(tokens, given)`: the mean bits a token of what comes after
 # the first `given` latent frames, one number for each clip of `(B, t, h, w)`.
 
 
@@ -607,7 +728,7 @@ def check_future_bits(function):
     if torch.allclose(got, each[:, GIVEN:].sum((1, 2, 3)), rtol=1e-4):
         return "that is bits a clip; divide by the number of tokens"
     right = torch.allclose(got, each[:, GIVEN:].mean((1, 2, 3)), atol=1e-4)
-    return "right" if right else "another number: is it the mean over t, h and w of the latent frames from given on?"
+    return "right" if right else "another number: is it the mean over t, h and w from given on?"
 
 
 print(check_future_bits(future_bits))
@@ -620,7 +741,51 @@ print(check_future_bits(future_bits))
 #     return prior.nll_bits(tokens)[:, given:].mean((1, 2, 3))
 # ```
 #
-# Sort the sheet by it: are the clips that the prior finds surprising the ones that you find bad?
+# A clip that freezes is cheap and one that dissolves is costly, so both ends of the sheet, sorted by this number, are worth a look.
+#
+# </details>
+#
+# **2. The same picture for less** (medium, 15 minutes). "AV1 needs 30% fewer bits than H.264" is a statement at equal *quality*: the
+# figure read sideways. Write `bits_at(quality, rates, qualities)`: the rate at which a codec reaches `quality`, straight between its points
+# over the *logarithm* of the rate; `nan` where it does not reach. The points may come in any order.
+
+
+# %%
+def bits_at(quality, rates, qualities):
+    return None  # yours
+
+
+def check_bits_at(function):
+    rates, qualities = [0.01, 0.04, 0.16], [20.0, 24.0, 28.0]
+    got = function(22.0, rates, qualities)
+    if got is None:
+        return "not yet: bits_at returns None"
+    if abs(got - 0.025) < 1e-6:
+        return "0.025 is half way between the rates; between their logarithms it is 0.02"
+    if abs(got - math.log(0.02)) < 1e-6:
+        return "that is the logarithm of the rate: take exp of it"
+    if not abs(got - 0.02) < 1e-6:
+        return f"20 dB at 0.01 and 24 dB at 0.04: 22 dB at 0.02, not at {got}"
+    if not abs(function(26.0, rates[::-1], qualities[::-1]) - 0.08) < 1e-6:
+        return "wrong when the points come from high to low: np.interp wants them in rising order"
+    if not all(math.isnan(function(quality, rates, qualities)) for quality in (19.0, 29.0)):
+        return "19 dB and 29 dB are out of reach: nan, not the nearest point"
+    return "right"
+
+
+print(check_bits_at(bits_at))
+
+# %% [markdown]
+# <details><summary>Solution</summary>
+#
+# ```python
+# def bits_at(quality, rates, qualities):
+#     known = sorted(zip(qualities, rates))
+#     x, y = [q for q, _ in known], np.log([r for _, r in known])
+#     return float(np.exp(np.interp(quality, x, y, left=math.nan, right=math.nan)))
+# ```
+#
+# `points` has the pairs of each codec. Bjøntegaard's *BD-rate*, which codec makers quote, averages this over a range of qualities.
 #
 # </details>
 #
