@@ -273,6 +273,7 @@ print(f"top-p 0.5 over whole tokens keeps A:  {bool(cut_tail(whole, top_p=0.5)[0
 
 
 # %%
+# NBVAL_IGNORE_OUTPUT
 def token_logits(state, **options):
     """Log-probability (V,) of every code after a hidden state (1, D); options act on digits."""
     codes = prior.quantizer.digits(torch.arange(math.prod(prior.levels), device=device()))
@@ -810,8 +811,7 @@ large_truth = beginnings(large_store, val_shots, settings.clips, TOTAL)
 options = sampling_defaults(large_prior)
 begin = time.perf_counter()
 large_made = generate(large_prior, large, large_truth[:, :, :PROMPT], TOTAL, **options).cpu()
-took = time.perf_counter() - begin
-print(f"{len(large_made)} clips of {TOTAL} frames in {took:.0f} s with {options}")
+print(f"{len(large_made)} clips of {TOTAL} frames in {time.perf_counter() - begin:.0f} s with {options}")
 rows = {f"film, shot {k}": clip for k, clip in enumerate(large_truth)}
 rows |= {f"made, shot {k}": clip for k, clip in enumerate(large_made)}
 show.player(rows, fps=store.fps, scale=1, columns=len(large_made), given=PROMPT)

@@ -52,7 +52,6 @@ settings = profile().settings(  # smoke, laptop, gpu
     copies=(2, 3, 16),  # draws for each setting of the knobs
     images=(64, 1024, 4096),  # test images, a square number
     new_images=(4, 32, 100),
-    remembered=(2_000, 50_000, 50_000),  # training images that are searched
 )
 print(f"profile {profile().name}, device {device()}")
 
@@ -193,6 +192,7 @@ print(check_interval(interval))
 
 
 # %%
+# NBVAL_IGNORE_OUTPUT
 def motion(video):
     """(B, C, T, H, W) -> (B,), grey levels a frame."""
     return (video[:, :, 1:] - video[:, :, :-1]).abs().flatten(1).mean(1) * 127.5
@@ -290,6 +290,7 @@ show.player(versions, fps=store.fps, given=PROMPT)
 
 
 # %%
+# NBVAL_IGNORE_OUTPUT
 def error_by_frame(video):
     """Distance from the film in each new latent frame: [(frame, grey levels), ...]."""
     error = (video - true_clips).abs().mean((0, 1, 3, 4))[PROMPT:] * 127.5  # (NEW,)
@@ -432,7 +433,8 @@ def averaged(video, frames):
 
 
 half_tokens = encoded(halves)
-made_tokens = generate_tokens(prior, half_tokens[:, :GIVEN], TOTAL // span, seed=SEED, batch=len(halves), **SAMPLING)
+begun = half_tokens[:, :GIVEN]
+made_tokens = generate_tokens(prior, begun, TOTAL // span, seed=SEED, batch=len(halves), **SAMPLING)
 drawn = decoded(half_tokens)
 candidates = {
     "the film's other half": halves,
@@ -529,9 +531,9 @@ knobs = {
     "history 1.5": {"history": 1.5},
 }
 price, moves = {}, {}
-begun = true_tokens[:1, :GIVEN].expand(settings.copies, -1, -1, -1)
+prompt = true_tokens[:1, :GIVEN].expand(settings.copies, -1, -1, -1)
 for name, options in tqdm(knobs.items()):
-    some = generate_tokens(prior, begun, TOTAL // span, seed=0, progress=False,
+    some = generate_tokens(prior, prompt, TOTAL // span, seed=0, progress=False,
                            batch=settings.copies, **options)  # fmt: skip
     price[name] = float(bits(some)[:, GIVEN:].mean())
     moves[name] = float(moving(decoded(some)).mean())
@@ -630,9 +632,8 @@ def image_bits(x):
 
 images = cifar10()
 print(images.describe())
-vqvae, vqvae2, image_prior = (
-    checkpoints.load(f"{name}-cifar10", device=device()) for name in ("vqvae", "vqvae2", "prior")
-)
+names = "vqvae-cifar10", "vqvae2-cifar10", "prior-cifar10"
+vqvae, vqvae2, image_prior = (checkpoints.load(name, device=device()) for name in names)
 truth = images.test.take(range(settings.images))
 few = ImageSet(images.train.pixels[:10_000], images.train.labels[:10_000])
 mean_picture = few.take(range(len(few))).mean(0).expand_as(truth)
@@ -664,10 +665,10 @@ ax.set_xticks([0.3, 0.5, 1, 2], ["0.3", "0.5", "1", "2"])
 ax.minorticks_off()
 figure.legend(loc="outside right center")
 plt.show()
-nearest_file = {form: min(line, key=lambda pair: abs(pair[0] - raw / 1024)) for form, line in files.items()}
+like = {f: min(line, key=lambda pair: abs(pair[0] - raw / 1024)) for f, line in files.items()}
 show.strip(
     {"test image": truth[:10].transpose(0, 1)}
-    | {form: x[:10].transpose(0, 1) for form, (_, x) in nearest_file.items()}
+    | {form: x[:10].transpose(0, 1) for form, (_, x) in like.items()}
     | {name: at_bits[name][1][:10].transpose(0, 1) for name in ("PCA", "VQ-VAE", "VQ-VAE-2")},
     every=1,
 )
@@ -681,9 +682,9 @@ show.strip(
 # NBVAL_IGNORE_OUTPUT
 def nearest_images(x):
     """The nearest training image of each (N, C, H, W), and how far it is, grey levels (N,)."""
-    gaps, searched = [], min(settings.remembered, len(images.train))
-    for first in range(0, searched, 5000):
-        bank = images.train.take(range(first, min(first + 5000, searched)))
+    gaps, count = [], len(images.train)
+    for first in range(0, count, 5000):
+        bank = images.train.take(range(first, min(first + 5000, count)))
         gaps.append(torch.cdist(x.flatten(1), bank.flatten(1)))
     least, which = torch.cat(gaps, dim=1).min(1)
     return images.train.take(which), least / math.sqrt(x[0].numel()) * 127.5
