@@ -811,7 +811,7 @@ large_truth = beginnings(large_store, val_shots, settings.clips, TOTAL)
 options = sampling_defaults(large_prior)
 begin = time.perf_counter()
 large_made = generate(large_prior, large, large_truth[:, :, :PROMPT], TOTAL, **options).cpu()
-print(f"{len(large_made)} clips of {TOTAL} frames in {time.perf_counter() - begin:.0f} s with {options}")
+print(f"{len(large_made)} clips in {time.perf_counter() - begin:.0f} s with {options}")
 rows = {f"film, shot {k}": clip for k, clip in enumerate(large_truth)}
 rows |= {f"made, shot {k}": clip for k, clip in enumerate(large_made)}
 show.player(rows, fps=store.fps, scale=1, columns=len(large_made), given=PROMPT)
