@@ -702,7 +702,7 @@ def check_guide(function):
 print(check_guide(guide))
 
 # %% [markdown]
-# Does the whole loop with your `guide` give the tokens of `generate_tokens(..., guidance=3)`? Two states, one reads the label and one does
+# The whole loop with your `guide` must give the tokens of `generate_tokens(..., guidance=3)`. Two states: one reads the label and one does
 # not; both read the same drawn tokens. If guidance were mixed up anywhere, the tokens would differ.
 
 
@@ -927,7 +927,7 @@ print(check_paint(paint))
 #     return prior.quantizer.indices(torch.cat(out, dim=1)).view(tokens.shape)
 # ```
 #
-# Decode it: does the drawn half join the given one? A draw sees what is known above and before it, not what is known below
+# Decode it and look at the seam. A draw sees what is known above and before it, not what is known below
 # and later. That is the price of an order.
 #
 # </details>
