@@ -474,7 +474,7 @@ def check_decode(function):
         return scores.argmax(-1)
 
     def counted(state, fresh=None):
-        calls.append((id(state), 0 if fresh is None else fresh.shape[1]))
+        calls.append((state, 0 if fresh is None else fresh.shape[1]))
         return advance(state, fresh)
 
     with torch.no_grad():
@@ -490,7 +490,7 @@ def check_decode(function):
         return "return all tokens, the prompt's and the new ones"
     if got.shape != want.shape:
         return f"the shape is {tuple(got.shape)}, expected {tuple(want.shape)}"
-    if len({state for state, _ in calls[:6]}) > 1:
+    if len({id(state) for state, _ in calls[:6]}) > 1:
         return "each step has a new DecodeState, so its cache is empty: make one before the loop"
     if (reads := [count for _, count in calls[:6]]) != [12, 1, 1, 1, 1, 1]:
         return f"the steps read {reads} tokens: after the prompt, read only the newest"
@@ -786,7 +786,7 @@ show.player(from_label, fps=store.fps)
 # NBVAL_IGNORE_OUTPUT
 length = max(GIVEN + 2, settings.long * window)  # latent frames
 long = {}
-for name, bound in {"looks back a window": window, "looks back to the start": None}.items():
+for name, bound in {"bounded": window, "unbounded": None}.items():
     begin = time.perf_counter()
     drawn = generate_tokens(prior, tokens, length, seed=0, window=bound, **SAMPLING)
     took = time.perf_counter() - begin

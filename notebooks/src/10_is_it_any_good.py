@@ -28,6 +28,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from einops import rearrange
+from IPython.display import display
 from PIL import Image
 
 from vg import checkpoints, evaluation, show
@@ -108,13 +109,10 @@ free_tokens = generate_tokens(
     prior, true_tokens[:, :GIVEN], TOTAL // span, seed=SEED, batch=len(true_tokens), **SAMPLING
 )
 free, smooth = decoded(free_tokens), decoded(true_tokens)
-sheet = {f"held out, shot {shot_numbers[k]} ({k})": free[k] for k in range(half)}
-show.player(sheet, fps=store.fps, scale=1, columns=6, given=PROMPT)
-
-# %%
-# NBVAL_IGNORE_OUTPUT
-sheet = {f"training, shot {shot_numbers[k]} ({k})": free[k] for k in range(half, len(free))}
-show.player(sheet, fps=store.fps, scale=1, columns=6, given=PROMPT)
+for kind, first in {"held out": 0, "training": half}.items():
+    for numbers in torch.arange(first, first + half).split(6):
+        sheet = {f"{kind} {k}": free[k] for k in numbers.tolist()}
+        display(show.player(sheet, fps=store.fps, scale=2, columns=6, given=PROMPT))
 
 # %% [markdown]
 # Count for yourself how many stay in their scene, and how many of these move. A number to go with the eye: *motion*, the
