@@ -528,6 +528,13 @@ for k in range(min(2, half)):
 show.player(pairs_shown, fps=store.fps)
 
 # %% [markdown]
+# <details><summary>What the stored run shows</summary>
+#
+# Continuations of held-out prompts are about as far from every training clip as the film's own held-out clips are. Those of training
+# prompts are nearer, as they share the scene, but farther than a training clip that only went through the tokenizer: it is not played back.
+#
+# </details>
+#
 # ## The knobs, measured
 #
 # One prompt, several settings. *Bits* is what the prior says the new tokens cost; motion as above. Both are best near the film's own:
@@ -557,6 +564,13 @@ for name in price:
     print(f"{name:18}{price[name]:14.2f}{moves[name]:8.2f}")
 
 # %% [markdown]
+# <details><summary>What the stored run shows</summary>
+#
+# A low temperature, either cut and history all make this prompt's future cheaper and stiller than the film's. A higher temperature comes
+# nearer to both numbers; whether it looks better is for the eye to say.
+#
+# </details>
+#
 # ## Bits, and real codecs
 #
 # What a token costs is no figure of speech: an arithmetic coder that asks the prior before every digit writes a file of just so
