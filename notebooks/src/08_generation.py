@@ -802,7 +802,7 @@ show.player(long, fps=store.fps, given=PROMPT)
 # <details><summary>Does motion last? What the stored run shows</summary>
 #
 # Something moves in every quarter, with the bound and without, but figures do not get their shape back once it is lost: what has been
-# drawn badly is the past of all that follows. The bound saves a little time here and would save more in a longer video. One video
+# drawn badly is the past of all that follows. The bound makes little difference to the time here and would save more in a longer video. One video
 # of one seed cannot say which of the two is better.
 #
 # </details>
