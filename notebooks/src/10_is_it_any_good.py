@@ -110,8 +110,8 @@ free_tokens = generate_tokens(
 )
 free, smooth = decoded(free_tokens), decoded(true_tokens)
 for kind, first in {"held out": 0, "training": half}.items():
-    for numbers in torch.arange(first, first + half).split(6):
-        sheet = {f"{kind} {k}": free[k] for k in numbers.tolist()}
+    for six in torch.arange(first, first + half).split(6):
+        sheet = {f"{kind} {k}": free[k] for k in six.tolist()}
         display(show.player(sheet, fps=store.fps, scale=2, columns=6, given=PROMPT))
 
 # %% [markdown]
@@ -641,7 +641,6 @@ plt.show()
 
 
 # %%
-# NBVAL_IGNORE_OUTPUT
 def through_file(x, form, quality):
     """Images (N, 3, H, W) as one mosaic in a file, and back: bits a pixel, images."""
     side, file = math.isqrt(len(x)), io.BytesIO()
@@ -665,6 +664,8 @@ def image_bits(x):
     return sum(float(level.sum()) for part in parts for level in part) / len(x)
 
 
+# %%
+# NBVAL_IGNORE_OUTPUT
 images = cifar10()
 print(images.describe())
 names = "vqvae-cifar10", "vqvae2-cifar10", "prior-cifar10"
