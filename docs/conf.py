@@ -4,8 +4,12 @@ Nothing is executed here, and no page asks another host for anything: fonts, scr
 The sources are the repository's own files, so Sphinx runs in its root: ``sphinx-build -c docs . build/site``.
 """
 
+import html
+import re
 from importlib.metadata import version as version_of
 from pathlib import Path
+
+from docutils import nodes
 
 project, author, copyright = "vg", "the authors of vg", "the authors of vg"
 release = version = version_of("vg")
@@ -47,11 +51,25 @@ html_copy_source = False
 
 
 def setup(app) -> None:
-    """The README is the first page; what stands beside all pages is appended to it."""
+    """The README is the first page, with what stands beside all pages appended; pictures say what they show."""
     contents = (Path(__file__).parent / "contents.md").read_text(encoding="utf-8")
 
     def append(app, name: str, source: list[str]) -> None:
         if name == root_doc:
             source[0] += "\n" + contents
 
+    def describe(app, doctree: nodes.document) -> None:
+        """Pictures get the text that stands before them, or in the player after them, for those who do not see them."""
+        alt, last = "", None
+        for node in list(doctree.findall(lambda node: isinstance(node, (nodes.raw, nodes.image)))):
+            if isinstance(node, nodes.image):
+                node["alt"] = node.get("alt") or alt
+                alt, last = "", node
+            elif found := re.search(r'class="vg-alt"[^>]*>Picture: (.*?)</span>', node.astext(), re.DOTALL):
+                alt = html.unescape(found[1])
+                node.parent.remove(node)
+            elif last is not None and (found := re.search(r'data-alt="(.*?)"', node.astext(), re.DOTALL)):
+                last["alt"] = last["alt"] or html.unescape(found[1])
+
     app.connect("source-read", append)
+    app.connect("doctree-read", describe)

@@ -35,6 +35,7 @@ from PIL import Image
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 import editions
+from vg.show.page import alt_html
 
 FOLDER = Path(__file__).resolve().parent
 METADATA = json.loads((FOLDER / "metadata.json").read_text(encoding="utf-8"))
@@ -122,7 +123,20 @@ def strip(notebook: NotebookNode) -> None:
         if "outputs" in cell:
             for output in cell.outputs:
                 thin(output, scripts)
-            cell.outputs = [output for output in cell.outputs if output.get("data", True)]
+            cell.outputs = described([output for output in cell.outputs if output.get("data", True)])
+
+
+def described(outputs: list[NotebookNode]) -> list[NotebookNode]:
+    """Outputs, with what each still picture shows before it, for those who do not see it; players say it themselves."""
+    made: list[NotebookNode] = []
+    for output, after in zip(outputs, [*outputs[1:], {}]):
+        alt = output.get("metadata", {}).get("image/png", {}).get("alt")
+        live = "<vg-player" in "".join(after.get("data", {}).get("text/html", ""))
+        words = {"text/html": alt_html(alt)} if alt and not live else None
+        if words and not (made and made[-1].get("data") == words):
+            made.append(nbformat.v4.new_output("display_data", data=words))
+        made.append(output)
+    return made
 
 
 def thin(output: NotebookNode, scripts: set[str]) -> None:
@@ -181,7 +195,7 @@ def build(source: Path, run: bool, timeout: int) -> str:
     """Make one notebook from its text; returns a line that says what was done."""
     path = FOLDER / f"{source.stem}.ipynb"
     text = from_text(source)
-    notebook = number(editions.solved(text))
+    notebook = number(editions.solved(text, source.stem))
     start = time.monotonic()
     if run:
         execute(notebook, source.stem, timeout)

@@ -20,6 +20,9 @@ import nbformat
 from nbformat import NotebookNode
 
 BLOCK = re.compile(r"^( *)### BEGIN SOLUTION\n(.*?)^ *### END SOLUTION(?:\n|\Z)", re.MULTILINE | re.DOTALL)
+LINK = """\
+**To write it yourself:** in the [student's edition](student/{stem}.ipynb) the core of this notebook is {count} blanks,
+with hints, checks that say what is wrong, and the solutions in folds."""
 HEAD = """\
 > **Student's edition.** The core of this notebook is yours to write: {count} cells have blanks. Each says what is
 > wanted, with hints in folds, and the cell below it checks what you wrote and says what is wrong. Run the cells from
@@ -36,17 +39,29 @@ def _is(cell: NotebookNode, tag: str) -> bool:
     return tag in cell.metadata.get("tags", [])
 
 
+def _with_solutions(source: str) -> str:
+    """A cell's source without the marks."""
+    return BLOCK.sub(r"\2", source).rstrip("\n")
+
+
 def tasks(notebook: NotebookNode) -> list[NotebookNode]:
     """The cells that have blanks in the student's edition."""
     return [cell for cell in notebook.cells if _is(cell, "task")]
 
 
-def solved(notebook: NotebookNode) -> NotebookNode:
-    """The edition with the solutions: the cells of all readers, without the marks."""
+def solved(notebook: NotebookNode, stem: str) -> NotebookNode:
+    """The edition with the solutions: the cells of all readers, without the marks; its head names the other one.
+
+    Args:
+        notebook: the text's cells.
+        stem: name of the notebook, for the link to the student's edition.
+    """
     made = copy.deepcopy(notebook)
+    if count := len(tasks(made)):
+        made.cells[0].source += "\n\n" + LINK.format(count=count, stem=stem)
     made.cells = [cell for cell in made.cells if not _is(cell, "student")]
     for cell in made.cells:
-        cell.source = BLOCK.sub(r"\2", cell.source).rstrip("\n")
+        cell.source = _with_solutions(cell.source)
     return made
 
 
@@ -54,15 +69,14 @@ def student(notebook: NotebookNode, stem: str) -> NotebookNode:
     """The edition with blanks, without outputs.
 
     Args:
-        notebook: the text's cells.
-        stem: name of the notebook, for the link to the solved edition.
+        notebook, stem: as of ``solved``.
     """
     made = copy.deepcopy(notebook)
     cells = [made.cells[0], nbformat.v4.new_markdown_cell(HEAD.format(count=len(tasks(made)), stem=stem))]
     fold = None
     for cell in made.cells[1:]:
         if _is(cell, "task"):
-            answer = BLOCK.sub(r"\2", cell.source).rstrip("\n")
+            answer = _with_solutions(cell.source)
             fold = nbformat.v4.new_markdown_cell(
                 f"<details><summary>Solution</summary>\n\n```python\n{answer}\n```\n\n</details>"
             )

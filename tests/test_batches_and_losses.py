@@ -3,6 +3,7 @@
 import math
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 from torchvision.utils import save_image
@@ -51,9 +52,10 @@ def test_the_tokenizers_loss_is_its_psnr_in_other_units():
     video = torch.rand(3, 1, 4, 8, 8) * 2 - 1
     error = torch.tensor([0.1, 0.2, 0.4]).view(3, 1, 1, 1, 1)
     off = (video - error * torch.where(video > 0, 1, -1)).clamp(-1, 1)
-    stand_in = SimpleNamespace(quantize=lambda v: Quantized(off, None, 0.0), reconstruct=lambda codes, size: codes)
+    stand_in = SimpleNamespace(quantize=lambda v: Quantized(off, None, 0.25), reconstruct=lambda codes, size: codes)
     due = (2 * 10 ** (-psnr(off, video) / 20)).mean()
-    assert float(tokenizer_loss(stand_in, video)) == pytest.approx(float(due), rel=1e-2)
+    codebook = 0.25  # what the quantizer asks for is added as it is
+    assert float(tokenizer_loss(stand_in, video)) - codebook == pytest.approx(float(due), rel=1e-2)
 
 
 def test_batches_that_are_reversed_are_clips_run_backwards_about_half_of_the_time(store):
@@ -111,8 +113,8 @@ def test_the_prior_has_to_predict_true_tokens_and_sees_some_wrong_ones():
     assert torch.equal(batch[:, -1], indices[:, 0, 0, 0] // 6 // 10), "the shot's number is the window's own"
     wrong = (given != indices).flatten(1).float().mean(1)  # (B,), from 0 to 0.3, about
     assert 0.1 < wrong.mean() < 0.2 and wrong.min() < 0.06 and wrong.max() < 0.6
-    told = scene >= 0
-    assert 0.2 < told.float().mean() < 0.8 and torch.equal(scene[told], batch[told, -1])
+    known = scene >= 0
+    assert 0.2 < known.float().mean() < 0.8 and torch.equal(scene[known], batch[known, -1])
     prior_loss(token_noise=0.0, drop_label=0.0)(prior, batch)
     assert torch.equal(prior.seen[2], indices) and torch.equal(prior.seen[1], batch[:, -1])
     unlabelled = prior_batches(windows(), batch=32, labelled=False)(seeded(1))
@@ -158,6 +160,33 @@ def test_a_zoomed_part_without_gain_is_the_resized_crop(store):
     assert all((known - clip).abs().flatten(1).amax(1).min() < 1e-5 for clip in full)
 
 
+def test_a_view_has_a_little_more_or_less_contrast_and_light(store):
+    clips = Clips(store, frames=4)
+    plain, lit = (random_views(clips, batch=40, size=8, gain=gain)(seeded()).flatten(1) for gain in (0.0, 0.2))
+    lines = []
+    for x, y in zip(plain, lit):
+        inside = (y.abs() < 1) & (x.abs() < 1)
+        if x[inside].std() > 0.05:  # else there is no contrast to change
+            ones = torch.ones(int(inside.sum()))
+            line = torch.linalg.lstsq(torch.stack([x[inside], ones], 1), y[inside, None]).solution
+            torch.testing.assert_close(x[inside] * line[0] + line[1], y[inside], atol=1e-4, rtol=0)
+            lines.append(line[:, 0] - torch.tensor([1.0, 0.0]))
+    contrast, light = torch.stack(lines).T
+    for each in (contrast, light):
+        assert len(each) > 20 and each.abs().max() < 0.201 and each.min() < -0.1 and each.max() > 0.1
+
+
+def test_views_are_of_all_scales_and_from_all_places():
+    ramp = np.broadcast_to(np.arange(0, 256, 4, dtype=np.uint8), (8, 1, 64, 64))  # brighter to the right
+    store = SimpleNamespace(frames=ramp, shots=[(0, 8)], name="ramp")
+    views = random_views(Clips(store, frames=2), batch=200, size=32, whole=0, gain=0.0)(seeded()).flatten(1)
+    left, right = (views.amin(1) + 1) / 2, (views.amax(1) + 1) / 2
+    share = (right - left) * 255 / 252
+    assert 0.45 < share.min() < 0.55 and share.max() > 0.93
+    assert ((share > 0.6) & (share < 0.85)).float().mean() == pytest.approx(0.5, abs=0.1), "of even chances"
+    assert left.min() < 0.03 and right.max() > 0.95 and left.max() > 0.35
+
+
 def test_zoomed_batches_can_be_plain_crops(store):
     clips = Clips(store, frames=4)
     whole = clips.take(range(len(clips)))
@@ -184,10 +213,10 @@ def test_a_picture_or_a_video_of_ones_own_is_gone_on_from(name, tmp_path, monkey
 
 def test_what_cannot_be_gone_on_from_is_refused_in_one_sentence(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("VG_CACHE", str(tmp_path / "cache"))
-    for asked, told in ((["--still", str(tmp_path / "none.png")], "no file"), (["--scene", "moon"], "no scene 'moon'")):
+    for asked, why in ((["--still", str(tmp_path / "none.png")], "no file"), (["--scene", "moon"], "no scene 'moon'")):
         with pytest.raises(SystemExit) as stopped:
             generate_clips(["--size", "64", *asked, "--to", str(tmp_path / "out")])
-        assert stopped.value.code == 2 and told in capsys.readouterr().err
+        assert stopped.value.code == 2 and why in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
 
 

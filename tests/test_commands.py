@@ -26,7 +26,7 @@ def nothing_is_made(monkeypatch):
     monkeypatch.setattr(vg.generate, "generate_each", lambda *_, **__: pytest.fail("it began"))
 
 
-def told(capsys, command, *arguments) -> str:
+def error_of(capsys, command, *arguments) -> str:
     """What a command that fails says."""
     with pytest.raises(SystemExit) as ended:
         command([str(each) for each in arguments])
@@ -42,7 +42,7 @@ def test_a_folder_that_cannot_be_is_named_before_anything_is_drawn_or_trained(tm
     (tmp_path / "file").write_text("")
     for to in (tmp_path / "file", tmp_path / "file" / "out" / "more"):
         for command, name in ((generate_clips, ()), (train_model, ("vae-cifar10",))):
-            said = told(capsys, command, *name, "--to", to)
+            said = error_of(capsys, command, *name, "--to", to)
             assert f"{to} cannot be written" in said and said.count("\n") == 1
 
 
@@ -58,7 +58,7 @@ def test_a_bad_checkpoint_is_named(what, tmp_path, monkeypatch, capsys):
         path.unlink()
     else:
         path.write_bytes(damaged(path.read_bytes(), random.Random(1)))
-    said = told(capsys, generate_clips, "--size", "64", "--to", tmp_path.parent / "out")
+    said = error_of(capsys, generate_clips, "--size", "64", "--to", tmp_path.parent / "out")
     assert "-64" in said and said.count("\n") == 1
 
 
@@ -77,7 +77,7 @@ def test_a_bad_checkpoint_is_named(what, tmp_path, monkeypatch, capsys):
     ids=" ".join,
 )
 def test_numbers_out_of_range_are_refused(wrong, tmp_path, capsys):
-    assert wrong[0] in told(capsys, generate_clips, *wrong, "--to", tmp_path / "out")
+    assert wrong[0] in error_of(capsys, generate_clips, *wrong, "--to", tmp_path / "out")
 
 
 def test_stopped_commands_say_so_and_nothing_half_trained_ships(tmp_path, monkeypatch, capsys):
@@ -106,7 +106,7 @@ def test_ctrl_c_ends_the_drawing_of_clips_and_keeps_what_is_drawn(tmp_path):
     clips = [sys.executable, "-m", "vg.generate", "--size", "64", "--frames", "4000", "--count", "2", "--to", tmp_path]
     with subprocess.Popen(clips, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         said = ""
-        while not re.search(r"[5-9]\d\d/128000|\d{4,}/128000", said):  # two tubelet-frames of one clip are drawn
+        while not re.search(r"[5-9]\d\d/128000|\d{4,}/128000", said):  # two latent frames of one clip are drawn
             more = process.stderr.read(1)
             assert more, said  # it has ended before its time
             said = said[-80:] + more

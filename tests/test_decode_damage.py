@@ -134,8 +134,8 @@ def test_what_is_before_the_damage_is_given_first(tmp_path, monkeypatch, bf):
 
 def test_few_pictures_are_kept_while_looking_for_bars(tmp_path, monkeypatch):
     """PyAV keeps a frame whose side data were looked at until Python collects garbage: of 4K frames, gigabytes."""
-    calls, look = [], pictures.orientation
-    monkeypatch.setattr(pictures, "orientation", lambda *given: (calls.append(1), look(*given))[1])
+    calls, original = [], pictures.orientation
+    monkeypatch.setattr(pictures, "orientation", lambda *given: (calls.append(1), original(*given))[1])
     decode.probe(write(tmp_path / "a.mp4", numbered(100), range(100), Fraction(1, 12), rate=12))
     assert len(calls) == 1
 

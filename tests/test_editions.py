@@ -5,21 +5,16 @@ of the sentence that its reader should get.
 """
 
 import contextlib
-import importlib.util
 import io
-import sys
 from pathlib import Path
 
 import jupytext
 import nbformat
 import pytest
+from notebook_scripts import NOTEBOOKS, module_at
 
-NOTEBOOKS = Path(__file__).resolve().parent.parent / "notebooks"
-sys.path.insert(0, str(NOTEBOOKS))
-import editions  # noqa: E402
-
-import build  # noqa: E402
-
+build = module_at(NOTEBOOKS / "build.py")
+editions = build.editions
 SOURCES = {path.stem: build.from_text(path) for path in sorted((NOTEBOOKS / "src").glob("[0-9]*.py"))}
 TASKS = [(stem, editions.name_of(cell.source)) for stem, text in SOURCES.items() for cell in editions.tasks(text)]
 TEXT = """\
@@ -58,13 +53,14 @@ def said(*cells: str, space: dict | None = None) -> str:
 
 def test_one_text_makes_two_editions():
     text = jupytext.reads(TEXT, fmt="py:percent")
-    solved, student = editions.solved(text), editions.student(text, "00_a")
+    solved, student = editions.solved(text, "00_a"), editions.student(text, "00_a")
     assert "SOLUTION" not in str(solved) and "Your part" not in str(solved) and said(*code(solved)) == "right\n"
     assert "SOLUTION" not in str(student) and "x / 2" not in str(code(student)) and "**Your part**" in str(student)
     with pytest.raises(NotImplementedError, match=r"halve is still blank.* hints"):
         said(*code(student))
     assert [cell.cell_type for cell in student.cells] == ["markdown"] * 3 + ["code"] * 2 + ["markdown"]
     assert "[solved edition](../00_a.ipynb)" in student.cells[1].source
+    assert "[student's edition](student/00_a.ipynb)" in solved.cells[0].source and "1 blank" in solved.cells[0].source
     assert editions.answered(student) == code(solved)
     assert "### BEGIN SOLUTION" in text.cells[2].source, "the text itself stays"
 
@@ -72,7 +68,7 @@ def test_one_text_makes_two_editions():
 @pytest.mark.parametrize("stem", sorted({stem for stem, _ in TASKS}))
 def test_the_solutions_of_a_students_edition_make_the_solved_one(stem):
     stored = nbformat.read(NOTEBOOKS / "student" / f"{stem}.ipynb", as_version=4)
-    student, solved = editions.student(SOURCES[stem], stem), editions.solved(SOURCES[stem])
+    student, solved = editions.student(SOURCES[stem], stem), editions.solved(SOURCES[stem], stem)
     assert [cell.source for cell in stored.cells] == [cell.source for cell in student.cells], "run notebooks/build.py"
     assert not any(cell.get("outputs") for cell in stored.cells)
     assert editions.answered(stored) == code(solved)
@@ -96,20 +92,16 @@ def test_each_task_has_its_minutes_hints_and_a_grader(stem):
 @pytest.mark.parametrize(("stem", "task"), TASKS)
 def test_a_grader_names_each_planted_mistake(stem, task):
     """The imports, the tasks before this one, its cell and its grader are all that is run."""
-    spec = importlib.util.spec_from_file_location("mistakes", Path(__file__).parent / "mistakes" / f"{stem}.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    cells = [cell for cell in editions.solved(SOURCES[stem]).cells if cell.cell_type == "code"]
-    at = next(
-        k for k, cell in enumerate(cells) if editions.name_of(cell.source) == task and "task" in str(cell.metadata)
-    )
-    before = [cells[0].source, *(c.source for c in cells[:at] if "task" in c.metadata.get("tags", []))]
+    cells = [cell for cell in editions.solved(SOURCES[stem], stem).cells if cell.cell_type == "code"]
+    tasks = [k for k, cell in enumerate(cells) if "task" in cell.metadata.get("tags", [])]
+    at = next(k for k in tasks if editions.name_of(cells[k].source) == task)
+    before = [cells[0].source, *(cells[k].source for k in tasks if k < at)]
     space: dict = {}
     said(*before, space=space)
     grader = cells[at + 1].source
     right = said(cells[at].source, grader, space=dict(space))
     assert "right" in right, right
-    mistakes = module.MISTAKES[task]
+    mistakes = module_at(Path(__file__).parent / "mistakes" / f"{stem}.py").MISTAKES[task]
     assert len(mistakes) >= 3
     for wrong, words in mistakes:
         answer = said(wrong, grader, space=dict(space))

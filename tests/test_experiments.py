@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from tiny_film import TINY, moving
 
 from vg import atomic, checkpoints, paths
 from vg.data import save
@@ -23,23 +24,6 @@ from vg.generate import main as generate_clips
 from vg.models import VAEConfig
 from vg.train import main
 from vg.training import Recipe
-
-OPTIONS = """--size 16 --fps 12 --scale 1
-    --tokenizer.width 16 --tokenizer.encoder-depth 1 --tokenizer.decoder-depth 1 --tokenizer.recipe.steps 4
-    --prior.width 16 --prior.depth 1 --prior.heads 2 --prior.context 1 --prior.recipe.steps 4 --prior.window 2
-    --features.width 8 --features.size 16 --features.recipe.steps 2 --features.batch 2
-    --sampling.clips 2 --sampling.frames 24 --sampling.measured 4"""
-TINY = OPTIONS.split()
-
-
-def moving(frames: int, height: int = 32, width: int = 48, colour: bool = True) -> torch.Tensor:
-    """A red square that goes back and forth over a blue picture, (C, T, H, W); a grey one without ``colour``."""
-    video = torch.full((3, frames, height, width), -0.6)
-    video[2] = 0.5
-    for k in range(frames):
-        x = abs(2 * k % (2 * (width - 12)) - (width - 12))
-        video[:, k, 8:20, x : x + 12] = torch.tensor([0.8, -0.7, -0.7])[:, None, None]
-    return video if colour else video[:1]
 
 
 @pytest.fixture(scope="module")
@@ -73,7 +57,7 @@ def run(*arguments: object) -> int:
     return main([str(each) for each in arguments])
 
 
-def told(capsys, *arguments: object) -> str:
+def error_of(capsys, *arguments: object) -> str:
     """The one sentence with which the command ends."""
     capsys.readouterr()
     with pytest.raises(SystemExit) as ended:
@@ -172,8 +156,13 @@ def test_a_stopped_run_goes_on_and_ends_with_the_weights_of_one_that_was_not(don
     command = ["--film", film, *TINY, "--parts", "tokenizer"]
     assert run(*command) == 130 and "goes on" in capsys.readouterr().err
     assert not (only_run() / "tokenizer.json").exists(), "nothing half-trained has a card"
-    monkeypatch.setattr(running.training, "fit", fit)
-    assert run(*command) == 0
+    steps = []
+
+    def counted(model, loss, batches, recipe, **options):
+        return fit(model, loss, lambda generator: (steps.append(1), batches(generator))[1], recipe, **options)
+
+    monkeypatch.setattr(running.training, "fit", counted)
+    assert run(*command) == 0 and len(steps) == 2, "the last two of four"
     ours, theirs = (checkpoints.load("tokenizer", folder).state_dict() for folder in (only_run(), done))
     assert all(torch.equal(ours[name], theirs[name]) for name in ours)
 
@@ -181,7 +170,7 @@ def test_a_stopped_run_goes_on_and_ends_with_the_weights_of_one_that_was_not(don
 def test_the_second_of_two_identical_runs_says_so_and_stops(film, capsys):
     default = Experiment(data=FilmData(film=(film,)))
     with atomic.locked(Run(default).folder, "training"):
-        assert "another process is training mine" in told(capsys, "--film", film)
+        assert "another process is training mine" in error_of(capsys, "--film", film)
         assert list(paths.runs_dir().glob("*/*")) == []
 
 
@@ -196,19 +185,20 @@ def test_the_second_of_two_identical_runs_says_so_and_stops(film, capsys):
         (["--from", "tubelet-46"], "tubelet-fsq-64"),
         (["--parts", "prior", "--tokenizer.use", "nothing"], "tubelet-fsq-64"),
         (["--name", "a/b"], "'a/b'"),
+        (["--name", ".a"], "'.a'"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
 def test_what_cannot_be_is_one_sentence(wrong, said, film, capsys):
     film = [] if "--film" in wrong or wrong[0] == "prior-65" else ["--film", film]
-    assert said in told(capsys, *wrong, *film)
+    assert said in error_of(capsys, *wrong, *film)
     assert not paths.runs_dir().exists()
 
 
 def test_too_little_film_is_refused_with_what_would_do_before_anything_is_trained(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(running.training, "fit", lambda *_, **__: pytest.fail("it began"))
     short = save(tmp_path / "short.mp4", moving(60), fps=12)
-    assert "7 seconds" in told(capsys, "--film", short, *TINY)
+    assert "7 seconds" in error_of(capsys, "--film", short, *TINY)
     enough = save(tmp_path / "enough.mp4", moving(84), fps=12)
     with pytest.raises(pytest.fail.Exception, match="it began"):
         run("--film", enough, *TINY)
@@ -227,7 +217,7 @@ def test_a_pair_is_trained_on_from_and_another_grid_is_adapted(done, film, tmp_p
     tokenizer = checkpoints.load("tokenizer", done).state_dict()
     assert all(torch.equal(begun["TubeletTokenizer"][name], value) for name, value in tokenizer.items())
     grey = save(tmp_path / "grey.mp4", moving(90, colour=False), fps=12)
-    assert "--colour True" in told(capsys, "--film", grey, *TINY, "--from", done)
+    assert "--colour True" in error_of(capsys, "--film", grey, *TINY, "--from", done)
 
 
 def test_a_prior_for_another_grid_keeps_its_weights_and_forgets_its_labels(done):
@@ -256,6 +246,53 @@ def test_a_scaled_recipe_has_its_share_of_the_steps_and_a_warm_up_that_fits():
     for scale, steps, warmup in ((1, 1000, 50), (0.1, 100, 10), (0.001, 1, 1), (2, 2000, 50)):
         made = scaled(recipe, Experiment(scale=scale, seed=3))
         assert (made.steps, made.warmup, made.seed) == (steps, warmup, 3)
+
+
+@pytest.mark.parametrize(("steps", "least", "most"), [(1, 1, 1), (3, 3, 3), (60, 5, 6), (500, 5, 6), (5000, 20, 20)])
+def test_short_runs_are_measured_several_times_and_long_ones_not_often(steps, least, most):
+    every = running.measured_every(steps)
+    assert least <= len({*range(every, steps + 1, every), steps}) <= most
+
+
+def clock(monkeypatch, run: Run, steps: int, begun: int = 0) -> None:
+    """All of a part's training from step ``begun`` on, where the first step takes a minute and each other one 3 s."""
+    now = [0.0]
+    monkeypatch.setattr(running.time, "monotonic", lambda: now[0])
+    watch = running._Clock(run, steps)
+    for step in range(begun + 1, steps + 1):
+        now[0] += 60 if step == begun + 1 else 3
+        watch.update({"loss": [(step, 1.0)]})
+    watch.update({"loss": [(steps, 1.0)]})  # as ``fit`` does at its end
+
+
+def test_after_twenty_steps_it_says_how_long_the_part_takes_and_what_comes_on_top(monkeypatch, capsys):
+    experiment = Experiment()
+    clock(monkeypatch, Run(experiment, "tokenizer", ("features", "prior")), 221)
+    assert capsys.readouterr().out == (
+        "tokenizer: 200 of 221 steps to go, about 10 minutes. On top of it: to measure it and the whole of features "
+        "and the whole of prior.\n"
+    )
+    clock(monkeypatch, Run(experiment, "prior"), 1000, begun=939)
+    assert capsys.readouterr().out == (
+        "prior: 40 of 1,000 steps to go, about 2 minutes. On top of it: to measure it.\n"
+    ), "gone on from step 939"
+    clock(monkeypatch, Run(experiment, "prior"), 21)
+    assert capsys.readouterr().out == "", "it is over"
+
+
+def test_what_comes_later_is_what_is_trained_later(film, monkeypatch):
+    seen = {}
+
+    def trained(run):
+        seen[run.part] = run.later
+
+    monkeypatch.setattr(
+        "vg.experiments.experiment.TRAINERS", dict.fromkeys(("tokenizer", "features", "prior"), trained)
+    )
+    monkeypatch.setattr(Run, "save", lambda run, part: None)
+    monkeypatch.setattr("vg.experiments.experiment.write_report", lambda run: None)
+    assert run("--film", film, "--parts", "prior", "tokenizer") == 0
+    assert seen == {"tokenizer": ("prior",), "prior": ()}
 
 
 def test_the_hash_is_of_all_that_an_experiment_says(film):

@@ -90,20 +90,20 @@ def test_a_right_answer_lowers_the_loss_and_counts_as_accuracy(store):
     assert accuracy(Knows(False), clips, shots)["shot"] == 0
 
 
-def test_worn_clips_are_the_same_clips_in_another_light_and_sharpness():
+def test_degraded_clips_are_the_same_clips_in_another_light_and_sharpness():
     torch.manual_seed(0)
     video = 0.5 * torch.rand(64, 1, 2, 16, 16).round() - 0.25
     made = degrade(video)
     assert made.shape == video.shape and made.abs().max() <= 1
-    flat, worn = (x.flatten(1) - x.flatten(1).mean(1, keepdim=True) for x in (video, made))
-    alike = torch.nn.functional.cosine_similarity(flat, worn)
+    flat, degraded = (x.flatten(1) - x.flatten(1).mean(1, keepdim=True) for x in (video, made))
+    alike = torch.nn.functional.cosine_similarity(flat, degraded)
     assert alike.min() > 0.3 and 16 < int((alike > 0.97).sum()) < 48, "half of them blurred"
     assert (made - video).flatten(1).mean(1).std() > 0.03
     sharp = degrade(video, coarsest=1.0, noise=0.0)
     assert all(len(clip.unique()) <= 4 for clip in sharp), "two greys stay two greys, but for rounding"
 
 
-def test_shaken_clips_tremble_less_or_more_and_what_moves_far_still_does():
+def test_jittered_clips_tremble_less_or_more_and_what_moves_far_still_does():
     torch.manual_seed(0)
     video = torch.zeros(64, 1, 8, 16, 16)
     video[:, :, 4:, :8] = 1.0  # half of the picture changes by much
@@ -116,7 +116,7 @@ def test_shaken_clips_tremble_less_or_more_and_what_moves_far_still_does():
     assert (trembles < 0.021).all() and (trembles < 1e-6).any()
     assert (still[:, :, 4:, :8].mean((1, 2, 3, 4)) - still[:, :, :4, :8].mean((1, 2, 3, 4)) > 0.8).all()
     calm = jitter(video, calm=0.0)
-    assert 16 < int(((calm - video).abs().amax((1, 2, 3, 4)) > 1e-4).sum()) < 48, "half of them shaken"
+    assert 16 < int(((calm - video).abs().amax((1, 2, 3, 4)) > 1e-4).sum()) < 48, "half of them jittered"
 
 
 def test_a_clip_in_another_order_has_the_same_frames():

@@ -56,7 +56,7 @@ def test_it_says_how_fast_it_draws_beside_how_fast_it_plays(screen):
     assert wait(lambda: "frames a second, plays 50" in screen.note.value)
 
 
-def test_controls_take_effect_at_the_next_tubelet_frame(screen):
+def test_controls_take_effect_at_the_next_latent_frame(screen):
     screen.start()
     assert wait(lambda: screen.shown >= 4)
     screen.controls["label"].value = 1

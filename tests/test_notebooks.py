@@ -4,7 +4,6 @@ What the cells themselves compute is tested by running them: ``pytest tests note
 """
 
 import base64
-import importlib.util
 import io
 import json
 import sys
@@ -15,9 +14,10 @@ import nbformat
 import numpy as np
 import pytest
 import torch
+from notebook_scripts import NOTEBOOKS, module_at
 from PIL import Image
 
-NOTEBOOKS = Path(__file__).resolve().parent.parent / "notebooks"
+BUILD = module_at(NOTEBOOKS / "build.py")
 STEMS = sorted({p.stem for p in [*NOTEBOOKS.glob("[0-9]*.ipynb"), *NOTEBOOKS.glob("src/[0-9]*.py")]})
 MIB = 2**20
 TEXT = """\
@@ -70,18 +70,9 @@ def test_a_notebook_is_in_step_with_its_text_and_fit_to_be_shown(stem):
     assert path.stat().st_size <= 2 * MIB, f"{path.name} is over 2 MiB: fewer or smaller pictures"
 
 
-def script_of(name: str):
-    """A script of ``notebooks/`` as a module."""
-    spec = importlib.util.spec_from_file_location(name, NOTEBOOKS / f"{name}.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
 def solved(source: Path) -> nbformat.NotebookNode:
     """The solved edition of a text."""
-    script = script_of("build")
-    return script.editions.solved(script.from_text(source))
+    return BUILD.editions.solved(BUILD.from_text(source), source.stem)
 
 
 def executed() -> nbformat.NotebookNode:
@@ -133,7 +124,7 @@ def test_a_long_cell_is_named():
 @pytest.fixture
 def build(tmp_path, monkeypatch):
     """The script ``notebooks/build.py``, at work in a folder of its own that holds one text."""
-    module = script_of("build")
+    module = module_at(NOTEBOOKS / "build.py")
     monkeypatch.setattr(module, "FOLDER", tmp_path / "notebooks")
     (tmp_path / "notebooks" / "src").mkdir(parents=True)
     (tmp_path / "notebooks" / "src" / "00_a.py").write_text(TEXT)
@@ -226,6 +217,28 @@ def test_a_stored_player_has_its_frames_in_the_animated_picture_alone_and_a_note
     assert [found[1]["text/html"].count("<script>") for found in stored[:3]] == [1, 0, 0]
 
 
+def test_what_a_stored_picture_shows_stands_before_it_once_and_a_player_says_it_itself(build):
+    def picture():
+        return nbformat.v4.new_output("display_data", {"image/png": "x"}, metadata={"image/png": {"alt": "a <cat>"}})
+
+    live = nbformat.v4.new_output("display_data", {"text/html": "<vg-player data-film=''></vg-player>"})
+    outputs = build.described([picture(), picture(), live])
+    kinds = [next(iter(output.data)) for output in outputs]
+    assert kinds == ["text/html", "image/png", "image/png", "text/html"]
+    assert "Picture: a &lt;cat&gt;</span>" in outputs[0].data["text/html"]
+    assert build.described(outputs) == outputs
+
+
+def test_every_stored_picture_says_what_it_shows():
+    for stem in STEMS:
+        for cell in nbformat.read(NOTEBOOKS / f"{stem}.ipynb", as_version=4).cells:
+            outputs = cell.get("outputs", [])
+            assert BUILD.described(outputs) == outputs, f"{stem}: run notebooks/build.py"
+            for output in outputs:
+                if "image/png" in output.get("data", {}):
+                    assert output.metadata.get("image/png", {}).get("alt"), f"{stem}: {cell.source[:80]}"
+
+
 def test_still_pictures_keep_their_pixels_in_fewer_bytes_and_animated_ones_their_frames(build):
     def png(picture: Image.Image, **options: object) -> str:
         file = io.BytesIO()
@@ -248,7 +261,7 @@ def test_still_pictures_keep_their_pixels_in_fewer_bytes_and_animated_ones_their
 
 
 def test_what_the_git_filter_makes_of_a_notebook_does_not_depend_on_who_looked_at_it():
-    clean = script_of("clean")
+    clean = module_at(NOTEBOOKS / "clean.py")
     for path in sorted(NOTEBOOKS.glob("*.ipynb"))[:2]:
         text = path.read_text(encoding="utf-8")
         notebook = json.loads(text)

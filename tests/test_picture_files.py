@@ -76,7 +76,7 @@ def tarred(files: dict[str, bytes], path: Path, headers=()) -> Path:
     return path
 
 
-def laid_out(files: dict[str, bytes], path: Path) -> Path:
+def written(files: dict[str, bytes], path: Path) -> Path:
     for name, data in files.items():
         (path / name).parent.mkdir(parents=True, exist_ok=True)
         (path / name).write_bytes(data)
@@ -141,7 +141,7 @@ def test_what_moves_stays_a_video_for_a_prompt_and_gives_its_first_picture_for_a
     assert first_frames(path, 32, 4).shape[2] == 4
     assert torch.equal(first_frames(path, 32, 1), first_frames(path, 32, 1))
     assert stills.pictures_in(path) == 5
-    assert stills.pictures_in(laid_out(some(), house / "x") / "a" / "0.png") == 1
+    assert stills.pictures_in(written(some(), house / "x") / "a" / "0.png") == 1
     for name in ("phone.mpo", "pages.tif"):  # a picture and its preview, or pages
         photo().save(house / name, save_all=True, append_images=[photo(1)])
         assert stills.pictures_in(house / name) == 1 and first_frames(house / name, 32, 4).shape[2] == 1
@@ -171,10 +171,10 @@ def damaged(data: bytes, seed: int) -> bytes:
 # What is damaged, and the largest share of damage that may pass: in formats without checksums, what still obeys the
 # format cannot be told from a picture. (Of a tar's JPEGs as of a folder's; of its headers all is noticed.)
 KINDS = {
-    "folder of PNG": (lambda at: laid_out(some("PNG"), at), 0.0),
-    "folder of JPEG": (lambda at: laid_out(some("JPEG", quality=85), at), 0.62),
-    "folder of progressive JPEG": (lambda at: laid_out(some("JPEG", quality=85, progressive=True), at), 0.55),
-    "folder of WebP": (lambda at: laid_out(some("WEBP"), at), 0.80),
+    "folder of PNG": (lambda at: written(some("PNG"), at), 0.0),
+    "folder of JPEG": (lambda at: written(some("JPEG", quality=85), at), 0.62),
+    "folder of progressive JPEG": (lambda at: written(some("JPEG", quality=85, progressive=True), at), 0.55),
+    "folder of WebP": (lambda at: written(some("WEBP"), at), 0.80),
     "zip of JPEG": (lambda at: zipped(some("JPEG"), at.with_suffix(".zip")), 0.0),
     "tar of PNG": (lambda at: tarred(some("PNG"), at.with_suffix(".tar")), 0.0),
     "tar of JPEG": (lambda at: tarred(some("JPEG"), at.with_suffix(".tar")), 0.40),
@@ -281,7 +281,7 @@ def test_no_sound_jpeg_is_refused(mode, options):
 
 
 def test_links_are_followed_every_common_suffix_is_read_and_the_rest_is_named(house, capsys):
-    laid_out({f"{i}.png": encoded(photo(i), "PNG") for i in range(3)}, house / "elsewhere" / "cats")
+    written({f"{i}.png": encoded(photo(i), "PNG") for i in range(3)}, house / "elsewhere" / "cats")
     files = {
         "b/0.jfif": encoded(photo(5), "JPEG"),
         "b/1.JPE": encoded(photo(6), "JPEG"),
@@ -290,7 +290,7 @@ def test_links_are_followed_every_common_suffix_is_read_and_the_rest_is_named(ho
     files |= {"b/notes.txt": b"x", "b/3.heic": b"x", "b/4.HEIC": b"x", "b/README": b"x", ".hidden": b"x"}
     if features.check("avif"):
         files["b/5.avif"] = encoded(photo(8), "AVIF")
-    path = laid_out(files, house / "pictures")
+    path = written(files, house / "pictures")
     (path / "a").symlink_to(house / "elsewhere" / "cats")
     (path / "b" / "linked.png").symlink_to(house / "elsewhere" / "cats" / "0.png")
     (path / "b" / "nowhere.png").symlink_to(house / "nowhere.png")
@@ -304,7 +304,7 @@ def test_links_are_followed_every_common_suffix_is_read_and_the_rest_is_named(ho
 
 
 def test_an_empty_folder_is_named_it_may_be_a_class_whose_pictures_are_missing(house, capsys):
-    path = laid_out({f"{c}/{i}.png": encoded(photo(i), "PNG") for c in "ab" for i in range(2)}, house / "pictures")
+    path = written({f"{c}/{i}.png": encoded(photo(i), "PNG") for c in "ab" for i in range(2)}, house / "pictures")
     (path / "cats").mkdir()
     (path / "dogs").mkdir()
     (path / "dogs" / ".DS_Store").touch()
@@ -315,7 +315,7 @@ def test_an_empty_folder_is_named_it_may_be_a_class_whose_pictures_are_missing(h
 
 @pytest.mark.parametrize("links", [[("a/up", "."), ("a/self", "a")], [("a/x", "b"), ("b/y", "a")]])
 def test_links_in_a_circle_end(house, links):
-    path = laid_out(some(many=6), house / "pictures")
+    path = written(some(many=6), house / "pictures")
     for name, target in links:
         (path / name).symlink_to(path / target)
     names = image_files._listed(path).names
@@ -323,7 +323,7 @@ def test_links_in_a_circle_end(house, links):
 
 
 def test_one_class_may_be_a_link_to_another(house):
-    path = laid_out(some(), house / "pictures")
+    path = written(some(), house / "pictures")
     (path / "c").symlink_to(path / "a")
     assert image_files.find_pictures(path).classes == ("a", "b", "c")
 
@@ -418,7 +418,7 @@ def test_too_many_files_are_refused(house, monkeypatch):
     monkeypatch.setattr(archives, "ENTRIES", 5)
     for path in (zipped(some(many=6), house / "a.zip"), tarred(some(many=6), house / "a.tar")):
         refused(path, "files. If you trust it, raise vg.data.archives.ENTRIES")
-    refused(laid_out(some(many=6), house / "pictures"), r"too many files.*vg\.data\.archives\.ENTRIES")
+    refused(written(some(many=6), house / "pictures"), r"too many files.*vg\.data\.archives\.ENTRIES")
 
 
 @pytest.mark.parametrize("name", ["../0.png", "a/../../0.png", "/a/../../0.png"])
@@ -438,7 +438,7 @@ def test_a_picture_with_more_pixels_than_pillow_allows_is_an_error(house, pixels
 
     head = pixels.to_bytes(4, "big") * 2 + bytes([8, 2, 0, 0, 0])
     data = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(bytes(99))) + chunk(b"IEND", b"")
-    path = laid_out(some() | {"a/9.png": data}, house / "pictures")
+    path = written(some() | {"a/9.png": data}, house / "pictures")
     with pytest.raises(BadImages, match=r"a/9\.png in .*decompression bomb"):
         list(image_files.read(image_files.find_pictures(path), 32))
     with pytest.raises(BadImages, match=r"9\.png.*decompression bomb"):
@@ -447,7 +447,7 @@ def test_a_picture_with_more_pixels_than_pillow_allows_is_an_error(house, pixels
 
 @pytest.mark.usefixtures("little_memory")
 def test_a_file_too_large_for_a_picture_is_not_read(house):
-    path = laid_out(some(), house / "pictures")
+    path = written(some(), house / "pictures")
     with (path / "a" / "9.png").open("wb") as file:
         file.truncate(1 << 40)  # takes no room
     with pytest.raises(BadImages, match=r"a/9\.png in .*FILE_BYTES"):
@@ -456,6 +456,6 @@ def test_a_file_too_large_for_a_picture_is_not_read(house):
 
 def test_a_program_in_a_pictures_name_is_not_run(house):
     """Pillow would have Ghostscript draw PostScript, whatever the file is called."""
-    path = laid_out(some() | {"a/9.png": b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n"}, house / "pictures")
+    path = written(some() | {"a/9.png": b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n"}, house / "pictures")
     with pytest.raises(BadImages, match=r"a/9\.png in .*no picture"):
         list(image_files.read(image_files.find_pictures(path), 32))

@@ -94,12 +94,12 @@ def test_an_animated_png_has_the_frames_the_time_and_never_drifts(channels, coun
 def film(code: str) -> tuple[dict, np.ndarray]:
     """What the page's player is told, and the tiles (n, H, W, 3) of its sprite."""
     found = dict(re.findall(r'data-(\w+)="([^"]*)"', code))
-    told = json.loads(html.unescape(found["film"]))
+    data = json.loads(html.unescape(found["film"]))
     sprite = Image.open(io.BytesIO(base64.b64decode(found["sprite"].partition("base64,")[2])))
-    sheet, (high, wide) = np.asarray(sprite.convert("RGB")), (told["height"], told["width"])
+    sheet, (high, wide) = np.asarray(sprite.convert("RGB")), (data["height"], data["width"])
     assert sheet.shape[0] % high == sheet.shape[1] % wide == 0
     tiles = sheet.reshape(sheet.shape[0] // high, high, sheet.shape[1] // wide, wide, 3).swapaxes(1, 2)
-    return told, tiles.reshape(-1, high, wide, 3)
+    return data, tiles.reshape(-1, high, wide, 3)
 
 
 @pytest.mark.parametrize("channels", [1, 3])
@@ -114,17 +114,17 @@ def test_a_player_is_an_animated_file_for_any_page_and_every_frame_as_it_is_for_
     frames, _ = read(base64.b64decode(still["image/png"]))
     assert frames.shape == (9, 16 * scale, 24 * scale, 3)
     assert set(live) == {"text/html"} and live["text/html"].endswith(page.script())
-    told, tiles = film(live["text/html"])
-    assert (told["frames"], told["fps"], told["scale"], told["labels"]) == (9, 12, scale, [""])
+    data, tiles = film(live["text/html"])
+    assert (data["frames"], data["fps"], data["scale"], data["labels"]) == (9, 12, scale, [""])
     assert np.array_equal(tiles[:9], pixels(clip(9, channels)))
 
 
 def test_clips_stand_side_by_side_and_a_short_one_holds_its_last_frame():
     made = player({"long": clip(6), 'a "short" <one>': clip(4, seed=1)}, scale=1)
-    told, tiles = film(made.html())
-    assert told["labels"] == made.labels == ["long", 'a "short" <one>']
+    data, tiles = film(made.html())
+    assert data["labels"] == made.labels == ["long", 'a "short" <one>']
     for n, video in enumerate((clip(6), clip(4, seed=1))):
-        start, length = told["starts"][n], told["lengths"][n]
+        start, length = data["starts"][n], data["lengths"][n]
         assert length == video.shape[1] and np.array_equal(tiles[start : start + length], pixels(video))
     frames, _ = read(made.static)
     assert len(frames) == 6 and np.abs(frames[5, -16:, -24:].astype(int) - pixels(clip(4, seed=1))[3]).max() <= 20
@@ -136,6 +136,14 @@ def test_given_frames_are_marked_and_the_others_are_not():
     heads = [np.abs(marked._canvas(k, 4).astype(int)[:16] - plain._canvas(k, 4)[:16]).max() for k in range(6)]
     assert [head > 0 for head in heads] == [True, True, False, False, False, False]
     assert read(player(clip(6), scale=4, given=2).static)[0].shape == (6, 80, 96, 3)  # one line of labels all along
+
+
+def test_what_a_still_picture_shows_is_read_out_before_it(shown):
+    sheet = show.grid(torch.zeros(3, 1, 8, 8), labels=["<cat>", "", "dog"])
+    sheet._ipython_display_()
+    words, picture = shown
+    assert ">Picture: 3 pictures in rows of 3: &lt;cat&gt;, dog</span>" in words["text/html"]
+    assert picture["image/png"] and picture["text/plain"] == repr(sheet)
 
 
 def test_every_picture_says_in_words_what_it_shows(shown):

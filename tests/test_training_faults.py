@@ -68,7 +68,7 @@ def folder(tmp_path):
     return tmp_path
 
 
-def same(a: state_files.State, b: state_files.State) -> bool:
+def same(a: state_files.SavedState, b: state_files.SavedState) -> bool:
     return a.card == b.card and all(torch.equal(a.tensors[key], b.tensors[key]) for key in {**a.tensors, **b.tensors})
 
 

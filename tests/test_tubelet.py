@@ -62,7 +62,7 @@ def test_no_token_knows_a_later_frame_and_no_frame_a_later_token(tubelet, channe
             assert moved[k * tubelet[0]]
 
 
-def test_a_token_knows_one_tubelet_frame_back_and_a_frame_one_token_back():
+def test_a_token_knows_one_latent_frame_back_and_a_frame_one_token_back():
     model = tokenizer()
     video = clip(model, t=3)
     with torch.no_grad():
@@ -185,7 +185,7 @@ def patch_digits(model, tokens):
 
 
 @pytest.mark.parametrize("group", [(1, 1), (2, 2)])
-def test_only_the_busiest_patches_of_each_tubelet_frame_have_details(group):
+def test_only_the_busiest_patches_of_each_latent_frame_have_details(group):
     model = detailed(group)
     video = torch.rand(2, 1, 12, 16, 32) * 2 - 1
     video *= torch.linspace(0.1, 1, 32)  # the further right, the busier
@@ -236,13 +236,13 @@ def test_details_without_a_middle_or_a_share_are_refused(levels, share):
 
 def test_a_long_clip_is_worked_through_in_pieces_with_the_numbers_of_the_whole(monkeypatch):
     model = grouped()
-    video = torch.rand(2, 1, 46, 15, 24) * 2 - 1  # 12 tubelet-frames, the last of them padded
+    video = torch.rand(2, 1, 46, 15, 24) * 2 - 1  # 12 latent frames, the last of them padded
     indices = model.encode(video)
     decoded = model.decode(indices, video.shape[2:])
     seen = []
     for layer in (model.embed, model.to_pixels):
         layer.register_forward_pre_hook(lambda layer, inputs: seen.append(inputs[0].shape[1]))
-    patches = 2 * 4 * 6  # of two clips, in a tubelet-frame
+    patches = 2 * 4 * 6  # of two clips, in a latent frame
     for at_once, due in ((5, [5, 5, 2]), (1, [1] * 12), (12, [12])):
         monkeypatch.setattr(tubelet, "PIECE", at_once * patches)
         seen.clear()
@@ -264,7 +264,7 @@ def test_the_shipped_tokenizer_gives_the_same_tokens_and_frames_as_a_stream(monk
     monkeypatch.setattr(tubelet, "PIECE", 2**30)
     indices = model.encode(video)
     decoded = model.decode(indices)
-    monkeypatch.setattr(tubelet, "PIECE", 4 * 256)  # four tubelet-frames
+    monkeypatch.setattr(tubelet, "PIECE", 4 * 256)  # four latent frames
     assert torch.equal(model.encode(video), indices)
     torch.testing.assert_close(model.decode(indices), decoded, atol=1e-5, rtol=0)
     past: dict = {}

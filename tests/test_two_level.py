@@ -63,7 +63,7 @@ def test_no_state_before_token_k_moves_when_token_k_does_with_a_guide_too(change
 
 @pytest.mark.parametrize("depth", [0, 1])
 @torch.no_grad()
-def test_a_guide_of_one_tubelet_frame_moves_that_frame_from_its_first_token_and_none_before(depth):
+def test_a_condition_of_one_latent_frame_moves_that_frame_from_its_first_token_and_none_before(depth):
     model = prior(condition_depth=depth)
     digits = model.digits(tokens(t=3))
     before = model.hidden(digits, condition=guide(t=3))
@@ -106,7 +106,7 @@ def test_gradients_reach_every_weight_of_both_levels():
     (top.sum() + bottom.sum()).backward()
     still = {name for name, p in model.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0}
     video_only = {f"{part}.{name}" for part in ("top", "bottom") for name in ("before.tables.0.weight",)}
-    assert still <= video_only, "a single tubelet-frame has no frames before it"
+    assert still <= video_only, "a single latent frame has no frames before it"
 
 
 @torch.no_grad()

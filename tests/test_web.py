@@ -179,8 +179,8 @@ def test_a_file_that_changes_between_two_tries_is_noticed_and_then_downloaded_an
 
     def say(request):
         start = int(request.partition("bytes=")[2].partition("-")[0] or 0)
-        status, told = ("206 Partial", {"Content_Range": f"bytes {start}-599999/600000"}) if start else ("200 OK", {})
-        yield head(status, Content_Length=600_000 - start, **told) + bodies.pop(0)[start:]
+        status, fields = ("206 Partial", {"Content_Range": f"bytes {start}-599999/600000"}) if start else ("200 OK", {})
+        yield head(status, Content_Length=600_000 - start, **fields) + bodies.pop(0)[start:]
 
     with serving(say) as server:
         with pytest.raises(download.WrongChecksum, match="deleted"):

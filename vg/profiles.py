@@ -32,7 +32,7 @@ class Profile:
         for name, three in values.items():
             if len(three) != len(NAMES):
                 raise ValueError(f"{name} has {len(three)} values, expected one each for {', '.join(NAMES)}.")
-        return SimpleNamespace(**{name: three[NAMES.index(self.name)] for name, three in values.items()})
+        return SimpleNamespace(**{name: self.pick(**dict(zip(NAMES, three))) for name, three in values.items()})
 
     def pick(self, *, smoke: T, laptop: T, gpu: T) -> T:
         """The value meant for this profile: ``steps = profile().pick(smoke=3, laptop=600, gpu=20_000)``."""

@@ -2,10 +2,15 @@
 
 A bar in a notebook is a widget. A saved notebook holds no widget, only the text that the bar had when it was first
 shown: ``0%``.
+
+Bars share a lock of their process. tqdm's own is shared with the processes that were forked off too, and one of these
+that is killed while it draws would hold it for good: every later bar would wait for ever.
 """
 
+import threading
 from functools import partial
-from typing import TextIO
+from types import TracebackType
+from typing import Protocol, Self, TextIO
 
 from IPython.display import display
 from ipywidgets import HBox
@@ -14,7 +19,26 @@ from tqdm.notebook import tqdm_notebook
 
 LEFT = {"vg": "progress"}  # metadata of the text that a bar leaves
 
-__all__ = ["LEFT", "NotebookBar", "tqdm"]
+__all__ = ["LEFT", "Bar", "NotebookBar", "tqdm"]
+
+
+class Bar(Protocol):
+    """What is used of a bar, wherever it is shown.
+
+    Attributes:
+        n: how far it has come.
+    """
+
+    n: float
+
+    def update(self, n: float = 1) -> object:
+        """Move on by ``n``."""
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, problem: BaseException | None, trace: TracebackType | None
+    ) -> object: ...
 
 
 class NotebookBar(tqdm_notebook):
@@ -44,4 +68,9 @@ def _show(container: HBox) -> None:
     container.handle = display(container._repr_mimebundle_(), raw=True, display_id=True)
 
 
-tqdm = NotebookBar if issubclass(auto, tqdm_notebook) else auto
+class TerminalBar(auto):
+    """As ``tqdm.auto.tqdm``, where that is no notebook's."""
+
+
+tqdm = NotebookBar if issubclass(auto, tqdm_notebook) else TerminalBar
+tqdm.set_lock(threading.RLock())

@@ -3,7 +3,6 @@
 The tests of this file are one visit and run in their order.
 """
 
-import importlib.util
 import itertools
 import statistics
 import subprocess
@@ -11,6 +10,7 @@ import sys
 
 import nbformat
 import pytest
+from notebook_scripts import NOTEBOOKS, module_at
 
 from .conftest import ROOT, TOKEN
 from .notebook import BAR, EDITOR, EXPLORER, FIGURE, PICTURE, PLAYER, Page, greys, until, watch, write
@@ -175,6 +175,8 @@ def test_every_stored_picture_says_what_it_shows(lab_page, lab):
     outputs = [out for cell in stored.cells for out in cell.outputs if "image/png" in out.get("data", {})]
     words = [out.metadata.get("image/png", {}).get("alt", "") for out in outputs]
     assert len(words) == 5 and all(words) and words[-1] == "figure: a run; bits over step; loss"
+    read_out = lab_page.output(FIGURE).locator("span", has_text=f"Picture: {words[-1]}")
+    assert read_out.count() == 1 and read_out.bounding_box()["width"] <= 1, "there, and out of sight"
 
 
 def test_after_a_reload_with_a_live_kernel_all_goes_on(lab_page):
@@ -229,9 +231,7 @@ def test_a_saved_run_opened_again_shows_pictures_and_players_and_no_error(lab_pa
 @pytest.fixture(scope="module")
 def stripped(lab_page, lab):
     """The saved run as it would be committed."""
-    spec = importlib.util.spec_from_file_location("build", ROOT / "notebooks" / "build.py")
-    build = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(build)
+    build = module_at(NOTEBOOKS / "build.py")
     notebook = nbformat.read(lab[1] / "a.ipynb", as_version=4)
     build.strip(notebook)
     build.write(notebook, lab[1] / "stripped.ipynb")

@@ -91,6 +91,22 @@ def test_every_link_leads_somewhere(site: Path):
     assert not lost
 
 
+def test_every_picture_says_what_it_shows(site: Path):
+    class Pictures(HTMLParser):
+        def __init__(self, text: str):
+            super().__init__()
+            self.alts: list[str | None] = []
+            self.feed(text)
+
+        def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
+            self.alts += [dict(attributes).get("alt")] * (tag == "img")
+
+    text = (site / "notebooks" / "00_start_here.html").read_text(encoding="utf-8")
+    alts = Pictures(text).alts
+    assert len(alts) > 10 and all(alts), [alt for alt in alts if not alt]
+    assert "Picture: " not in text, "once is enough"
+
+
 def test_no_page_loads_anything_from_elsewhere(site: Path):
     for path in site.rglob("*.html"):
         loaded = Links(path.read_text(encoding="utf-8")).loaded

@@ -92,7 +92,8 @@ def assembled(images: Iterable[Image.Image], count: int, fps: float, rest: float
 
 def _updates(frames: Iterable[np.ndarray], chosen: Palette, hold: int) -> Iterator[Image.Image]:
     """For each frame an image of mode P: the colour of every pixel that changes, and index 0 where it stays."""
-    shown = indices = None
+    shown: np.ndarray | None = None
+    indices: np.ndarray | None = None
     for frame in frames:
         now = frame.astype(np.int16)
         if shown is not None:

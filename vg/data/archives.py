@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
-from typing import BinaryIO
+from typing import IO, Self, cast
 
 from vg.data import stills
 from vg.data.stills import BadImages
@@ -152,10 +152,10 @@ class _Entry(tarfile.TarInfo):
     """A header of a tar. ``tarfile`` takes a damaged one for the end of the archive; here it is an error."""
 
     @classmethod
-    def fromtarfile(cls, archive: tarfile.TarFile) -> tarfile.TarInfo:
+    def fromtarfile(cls, archive: tarfile.TarFile) -> Self:
         try:
             return super().fromtarfile(archive)
-        except tarfile.EOFHeaderError:  # a block of zeros
+        except tarfile.EOFHeaderError:  # type: ignore[attr-defined]  # a block of zeros; typeshed leaves the class out
             raise
         except tarfile.HeaderError as problem:
             raise tarfile.ReadError(f"{problem} at byte {archive.offset}") from None
@@ -167,8 +167,9 @@ def _tar(path: Path) -> Iterator[tarfile.TarFile]:
         zipped = file.read(2) == b"\x1f\x8b"
         file.seek(0)
         with gzip.open(file) if zipped else file as plain:
-            stream = _Bounded(plain, stills.FILE_BYTES + BLOCK, _most(path))
-            with tarfile.open(fileobj=stream, mode="r:", tarinfo=_Entry) as archive:
+            stream = _Bounded(cast(IO[bytes], plain), stills.FILE_BYTES + BLOCK, _most(path))
+            # typeshed wants a file that can be written too, which one that is read need not
+            with tarfile.open(fileobj=stream, mode="r:", tarinfo=_Entry) as archive:  # type: ignore[call-overload]
                 yield archive
                 while data := stream.read(CHUNK):  # up to the checksum that ends a gzip
                     if data.strip(b"\0"):
@@ -187,13 +188,16 @@ def _tar_list(path: Path) -> Iterator[tuple[str, int, bool]]:
 def _untarred(archive: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
     if member.size > stills.FILE_BYTES:
         raise ValueError(f"{member.name} is too large for a picture: {stills.too_large(member.size)}")
-    return archive.extractfile(member).read()
+    file = archive.extractfile(member)
+    if file is None:
+        raise ValueError(f"{member.name} is no file")
+    return file.read()
 
 
 class _Bounded:
     """A file that gives neither more bytes at once nor more in all than the limits allow."""
 
-    def __init__(self, file: BinaryIO, at_once: int, in_all: int):
+    def __init__(self, file: IO[bytes], at_once: int, in_all: int):
         self.file, self.at_once, self.in_all = file, at_once, in_all
         self.tell = file.tell
 

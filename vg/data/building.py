@@ -50,7 +50,7 @@ def build(source: Source, wanted: Sequence[dict], folders: Sequence[Path]) -> No
             _draw(settings, folder)
     else:
         with one_thread() as threads:
-            _Film(source, wanted, folders).build(threads)
+            _Film(source, source.path, wanted, folders).build(threads)
 
 
 def _draw(settings: dict, folder: Path) -> None:
@@ -101,11 +101,11 @@ class _Raw:
 class _Film:
     """What ``build`` does with a file."""
 
-    def __init__(self, source: Source, wanted: Sequence[dict], folders: Sequence[Path]):
-        self.path, self.wanted, self.folders = source.path, wanted, folders
+    def __init__(self, source: Source, path: Path, wanted: Sequence[dict], folders: Sequence[Path]):
+        self.path, self.wanted, self.folders = path, wanted, folders
         self.grey, self.limit = wanted[0]["grey"], wanted[0]["frames"]
         self.channels = 1 if self.grey else 3
-        self.found = decode.probe(source.path)
+        self.found = decode.probe(path)
         self.fps = decode.picked_rate(self.found.rate, wanted[0]["fps"])
         top, bottom, left, right = self.found.box
         self.there = (bottom - top, right - left)
@@ -150,7 +150,7 @@ class _Film:
             files = [stack.enter_context(self._file(size).open("wb")) for size in self.decoded]
             for small, *pictures in islice(frames, self.limit):
                 for file, picture in zip(files, pictures):
-                    file.write(np.ascontiguousarray(picture))
+                    file.write(np.ascontiguousarray(picture).data)
                     file.flush()  # whoever restores the shot reads it from the disk
                 self._advance(0.5 if self.restored else 1)
                 yield small
@@ -175,11 +175,13 @@ class _Film:
 
     def _work(self, size: Size) -> Size:
         """Where frames are restored: at twice their size, if the file has as much; enlarging would only soften them."""
-        return tuple(max(n, min(max(WORK, 2 * n), side)) for n, side in zip(size, self.there))
+        height, width = (max(n, min(max(WORK, 2 * n), side)) for n, side in zip(size, self.there))
+        return height, width
 
     def _measured(self) -> Size:
         """Where flicker and sway are measured, for all sizes alike."""
-        return tuple(min(WORK, side) for side in self.there)
+        height, width = self.there
+        return min(WORK, height), min(WORK, width)
 
     def _file(self, size: Size, restored: bool = False) -> Path:
         return self.folders[0] / f"{size[0]}x{size[1]}{'-restored' * restored}.raw"

@@ -85,7 +85,7 @@ def find_cifar10(folder: Path) -> Path | None:
             if path.is_file() or any(path.glob("train/*")) or any(path.glob("*/train/*")):
                 return path
     others = [p for p in [*there, folder] if p.is_dir() or p.suffix.lower() == ".zip"]
-    return next((p for p in others if _laid_out(p)), None)
+    return next((p for p in others if _in_class_folders(p)), None)
 
 
 def _official(folder: Path) -> Path | None:
@@ -96,7 +96,7 @@ def _official(folder: Path) -> Path | None:
     return folder / TAR if (folder / TAR).is_file() else None
 
 
-def _laid_out(path: Path) -> bool:
+def _in_class_folders(path: Path) -> bool:
     """Whether it holds ``train/<class>/`` and ``test/<class>/`` for the ten classes."""
     wanted = {(split, name) for split in image_store.SPLITS for name in CLASSES}
     if path.is_dir():
@@ -173,7 +173,7 @@ def _fetch(mirrors: tuple[str, ...]) -> Path:
     # The loader's own address comes last. We fetch from it ourselves: the loader begins anew after every break.
     addresses = (*mirrors, CIFAR10.url)
     files = [net.RemoteFile(TAR, url, TAR_BYTES, f"md5:{CIFAR10.tgz_md5}") for url in addresses]
-    problem: net.DownloadError | None = None
+    problem: net.DownloadError = net.Unreachable("no address of CIFAR-10 is known")
     for file in net.answering(files):
         try:
             return net.fetch(file, paths.download_dir() / TAR)

@@ -6,12 +6,15 @@ All of this is known without decoding a picture. A file that lasts for days or b
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import cast
 
 import av
 import numpy as np
+from av.container import InputContainer
 from av.format import Flags
+from av.video.stream import VideoStream
 
-from vg.data.video_file import COPY, BadVideo, opened, packets
+from vg.data.video_file import COPY, BadVideo, opened, packets, time_base
 
 LONGEST_HOLD = 3600.0  # seconds that one picture may stay on show
 STEADY = 0.25  # of a frame: how far from its place in an even row a picture may be (some clocks count milliseconds)
@@ -71,11 +74,11 @@ def scan(path: str | Path) -> Clock:
         BadVideo: if it is no video, has no pictures or no rate, or one of them stays longer than ``LONGEST_HOLD``.
     """
     with opened(path) as (file, stream):
-        joined = bool(file.format.flags & Flags.ts_discont.value)
+        joined = bool(file.format.flags & cast(int, Flags.ts_discont.value))
         likely = [float(rate) for rate in (stream.average_rate, stream.guessed_rate) if rate]
         seen = _gather(file, stream, joined, 1 / likely[-1] if likely else 0.0)
         damage = seen.damage or _short(file, stream, seen) or _cut_off(path, file, stream)
-        tick = float(stream.time_base)
+        tick = float(time_base(stream))
     if not seen.pictures:
         raise BadVideo(f"{path} has a video stream without frames. Is the file whole? {COPY}")
     if not seen.times:
@@ -131,9 +134,10 @@ class _Seen:
     damage: str | None = None
 
 
-def _gather(file, stream, joined: bool, length: float) -> _Seen:
+def _gather(file: InputContainer, stream: VideoStream, joined: bool, length: float) -> _Seen:
     """Demux the whole file; a picture that does not say how long it stays is given ``length``."""
-    seen, unbroken, now = _Seen(), Unbroken(joined), None
+    seen, unbroken = _Seen(), Unbroken(joined)
+    now: float | None = None
     try:
         for packet in packets(file):
             if not packet.size and packet.dts is None:
@@ -152,7 +156,7 @@ def _gather(file, stream, joined: bool, length: float) -> _Seen:
             seen.packets += 1
             if packet.is_discard:
                 continue
-            if first is not None:
+            if first is not None and shown is not None:  # it has both, or neither
                 now = unbroken(first * tick, lasts or length) + (shown - first) * tick
             elif now is not None:
                 now += lasts or length  # some containers give the first of several a time stamp
@@ -177,20 +181,20 @@ def _place(seen: _Seen, packet: av.Packet, now: float | None, lasts: float, join
         seen.times += [now] * bool(packet.size)
 
 
-def _short(file, stream, seen: _Seen) -> str | None:
+def _short(file: InputContainer, stream: VideoStream, seen: _Seen) -> str | None:
     """Where the header promises more than has come: of the video, or where it does not say, of the longest stream."""
     if not file.format.name.startswith(STATED) or not seen.reached:
         return None
     reached, due = seen.reached, (file.duration or 0) / av.time_base  # from 0 or from its start, muxers differ
     if stream.duration is not None:
-        reached = seen.end - float((stream.start_time or 0) * stream.time_base)
-        due = float(stream.duration * stream.time_base)
+        reached = seen.end - float((stream.start_time or 0) * time_base(stream))
+        due = float(stream.duration * time_base(stream))
     if due - reached > max(MISSING, MISSING_SHARE * due):
         return f"breaks off after {max(0.0, reached):.1f} of its {due:.1f} seconds"
     return None
 
 
-def _cut_off(path: str | Path, file, stream) -> str | None:
+def _cut_off(path: str | Path, file: InputContainer, stream: VideoStream) -> str | None:
     """Whether the file is smaller than Matroska or AVI say, or a transport stream ends within a picture."""
     size, due = Path(path).stat().st_size, 0
     with open(path, "rb") as raw:

@@ -5,7 +5,7 @@
 """
 
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -69,7 +69,8 @@ def probe(path: str | Path) -> Probe:
             f"{path} has a video stream without frames that can be decoded: they are damaged, or have more than "
             f"{MOST_PIXELS:,} pixels (vg.data.video_file.MOST_PIXELS). Is the file whole? {COPY}"
         )
-    return Probe(*brightest.shape, clock.rate, clock.end, _box(brightest), turned, clock)
+    height, width = brightest.shape
+    return Probe(height, width, clock.rate, clock.end, _box(brightest), turned, clock)
 
 
 def frames(
@@ -79,7 +80,7 @@ def frames(
     grey: bool = True,
     found: Probe | None = None,
     partial: bool = False,
-) -> Iterator[list[np.ndarray]]:
+) -> Generator[list[np.ndarray], None, None]:
     """Decode a file once, for several sizes.
 
     Args:
@@ -102,7 +103,7 @@ def frames(
         raise ValueError(f"fps is {fps:g}, expected above 0 and at most {MOST_FPS:g} (vg.data.decode.MOST_FPS).")
     found = found or probe(path)
     got = picked_rate(found.rate, fps)
-    if (found.seconds or 0) * got > MOST_FRAMES:
+    if found.seconds is not None and found.seconds * got > MOST_FRAMES:
         raise BadVideo(
             f"{path} would give {found.seconds * got:,.0f} frames at {got:g} a second, more than {MOST_FRAMES:,}. Take "
             "a part of it, or raise vg.data.decode.MOST_FRAMES."
@@ -134,7 +135,7 @@ def picked_rate(rate: float | None, fps: float) -> float:
     times, it is ``fps``, and each frame is the one on show at its time.
     """
     step = round(rate / fps) if rate else 0
-    return rate / step if step and abs(rate / step - fps) < 0.02 * fps else fps
+    return rate / step if rate and step and abs(rate / step - fps) < 0.02 * fps else fps
 
 
 def on_show(
@@ -169,9 +170,9 @@ def on_show(
 
 
 def _at_rate(path: str | Path, clock: Clock, rate: float) -> Iterator[av.VideoFrame]:
-    even = clock.rate is not None
-    ending = (None, 1 / clock.rate, 1e-6) if even else (clock.end, 0.0, min(clock.tick, 1e-3))
-    return on_show(shown(path, clock), rate, *ending)
+    if clock.rate is not None:
+        return on_show(shown(path, clock), rate, end=None, last_for=1 / clock.rate, tick=1e-6)
+    return on_show(shown(path, clock), rate, clock.end, last_for=0.0, tick=min(clock.tick, 1e-3))
 
 
 def _box(brightest: np.ndarray) -> tuple[int, int, int, int]:

@@ -22,7 +22,7 @@ from typing import Any, BinaryIO, TypeVar
 
 from vg import atomic
 from vg.data import web
-from vg.progress import tqdm
+from vg.progress import Bar, tqdm
 
 T = TypeVar("T")
 
@@ -181,7 +181,8 @@ class _Answer(threading.Thread):
 
     def __init__(self, file: RemoteFile, timeout: float):
         super().__init__(daemon=True)
-        self.file, self.timeout, self.problem = file, timeout, f"no answer within {timeout:g} seconds"
+        self.file, self.timeout = file, timeout
+        self.problem: str | None = f"no answer within {timeout:g} seconds"
         self.start()
 
     def run(self) -> None:
@@ -276,7 +277,7 @@ def _fill(part: Path, file: RemoteFile, pause: float, label: str) -> None:
                 time.sleep(pause * 2**failures)
 
 
-def _pour(answer: http.client.HTTPResponse, out: BinaryIO, file: RemoteFile, have: int, bar: tqdm) -> None:
+def _pour(answer: http.client.HTTPResponse, out: BinaryIO, file: RemoteFile, have: int, bar: Bar) -> None:
     """Write the answer's bytes to their places; nothing beyond the announced size."""
     position = _first(answer, file, have)
     out.seek(position)
@@ -301,7 +302,7 @@ def _first(answer: http.client.HTTPResponse, file: RemoteFile, have: int) -> int
     else:
         length = answer.headers.get("Content-Length") or ""
         # longer is heeded where something has come, which may not be lost to another file
-        wrong = length.isdigit() and (int(length) < file.size or (have and int(length) > file.size))
+        wrong = length.isdigit() and (int(length) < file.size or (have > 0 and int(length) > file.size))
     if wrong:
         raise http.client.HTTPException(f"{length} bytes came in place of {file.size}: a login page in between?")
     return have if answer.status == 206 else 0

@@ -141,7 +141,7 @@ def _held_out(pictures: list[Picture]) -> list[Picture]:
         seen[p.label] = seen.get(p.label, 0) + 1
         sides.append("train" if seen[p.label] % HELD else "test")
     if "test" not in sides:  # a handful: the last of the largest class
-        label = max(seen, key=seen.get)
+        label = max(seen, key=lambda label: seen[label])
         sides[max(i for i, p in enumerate(pictures) if p.label == label)] = "test"
     return [Picture(p.name, side, p.label) for p, side in zip(pictures, sides)]
 

@@ -23,7 +23,7 @@ import numpy as np
 from vg import paths
 from vg.data.sealed import Blocks, Sealed, opened
 from vg.paths import writable
-from vg.progress import tqdm
+from vg.progress import Bar, tqdm
 
 FORMAT = 1
 SPLITS = ("train", "test")
@@ -127,7 +127,7 @@ def _empty(folder: Path, labels: dict[str, np.ndarray], size: int) -> dict[str, 
     return arrays
 
 
-def _fill(arrays: dict[str, np.memmap], items: Iterable[Item], bar: tqdm) -> None:
+def _fill(arrays: dict[str, np.memmap], items: Iterable[Item], bar: Bar) -> None:
     missing = {split: np.ones(len(array), bool) for split, array in arrays.items()}
     for split, place, pixels in items:
         arrays[split][place] = pixels

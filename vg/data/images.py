@@ -13,6 +13,7 @@ from vg.data import archives, image_files, image_store
 from vg.data import download as net
 from vg.data.sealed import Blocks
 from vg.data.sources import _short
+from vg.data.stills import BadImages
 from vg.synthetic import drawings
 
 
@@ -113,7 +114,7 @@ def image_folder(path: str | os.PathLike, size: int = 32) -> Images:
         raise FileNotFoundError(f"There is nothing at {path}. Give a folder of pictures, or a zip or tar of them.")
     if path.is_file() and not archives.is_archive(path):
         kinds = ", ".join(archives.SUFFIXES)
-        raise image_files.BadImages(f"{path} is one file. Give the folder it lies in, or an archive ({kinds}).")
+        raise BadImages(f"{path} is one file. Give the folder it lies in, or an archive ({kinds}).")
     return pictures(path, size, path.name.split(".")[0], "pictures of your own")
 
 
@@ -124,7 +125,7 @@ def pictures(path: Path, size: int, name: str, note: str, classes: tuple[str, ..
         found = image_files.find_pictures(path)
         if classes and found.classes != classes:
             wrong = sorted(set(found.classes) ^ set(classes))
-            raise image_files.BadImages(
+            raise BadImages(
                 f"{path} should hold the {len(classes)} classes of {note}, but they differ in {', '.join(wrong[:5])}. "
                 f"Lay it out as train/{classes[0]}/ and so on, or give it another name."
             )

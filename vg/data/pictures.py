@@ -6,13 +6,18 @@ from collections import deque
 from collections.abc import Iterator
 from itertools import chain, pairwise
 from pathlib import Path
+from typing import cast
 
 import av
 import numpy as np
+from av.container import InputContainer
+from av.sidedata.sidedata import SideData
+from av.video.codeccontext import VideoCodecContext
+from av.video.stream import VideoStream
 from PIL import Image
 
 from vg.data.clock import Clock, Unbroken
-from vg.data.video_file import COPY, BadVideo, decoder_options, opened, packets
+from vg.data.video_file import COPY, BadVideo, decoder_options, opened, packets, time_base
 
 SAMPLES = 24  # pictures from all over a file
 OPENING = 2400  # frames from its beginning that are decoded where it cannot be searched
@@ -43,16 +48,18 @@ def shown(path: str | Path, clock: Clock) -> Iterator[tuple[float, av.VideoFrame
     MPEG-4 (tests/test_decode_damage.py). The others leave another valid stream, and codecs keep no checksum of their
     pictures. Nor can it be known that a broadcast was cut off between two pictures: it does not say how long it is.
     """
-    count, now, first, unbroken = 0, 0.0, None, Unbroken(clock.joined)
+    count, now, unbroken = 0, 0.0, Unbroken(clock.joined)
+    first: float | None = None
     with opened(path) as (file, stream):
-        for frame, damage in _decoded(file, stream, clock):
-            if damage:
-                raise BadVideo(f"{path} is damaged after frame {count} ({damage}). {COPY}")
+        tick = time_base(stream)
+        for frame in _decoded(file, stream, clock):
+            if isinstance(frame, str):
+                raise BadVideo(f"{path} is damaged after frame {count} ({frame}). {COPY}")
             before, usual = now, 1 / (clock.rate or 25.0)
             if frame.pts is None:
                 now = before + usual if count else 0.0
             else:
-                at = unbroken(float(frame.pts * stream.time_base), usual)  # (PyAV's frame.time misses held back ones)
+                at = unbroken(float(frame.pts * tick), usual)  # (PyAV's frame.time misses held back ones)
                 first = at if first is None else first
                 now = at - first if clock.rate is None else round((at - first) * clock.rate) / clock.rate
             if now < before and not clock.joined:
@@ -64,9 +71,11 @@ def shown(path: str | Path, clock: Clock) -> Iterator[tuple[float, av.VideoFrame
         raise BadVideo(f"{path} {clock.damage}. {COPY}")
 
 
-def _decoded(file, stream, clock: Clock) -> Iterator[tuple[av.VideoFrame | None, str | None]]:
-    """Frames; at last, perhaps, None and what stopped the decoder."""
-    decoder, sent, damage, began = _decoder(stream), deque(maxlen=64), None, False
+def _decoded(file: InputContainer, stream: VideoStream, clock: Clock) -> Iterator[av.VideoFrame | str]:
+    """Frames; at last, perhaps, what stopped the decoder, in words."""
+    decoder, began = _decoder(stream), False
+    sent: deque[int | None] = deque(maxlen=64)
+    damage: str | None = None
     try:
         for packet, lost in _to_decode(file, stream, clock):
             if packet is None:
@@ -79,26 +88,31 @@ def _decoded(file, stream, clock: Clock) -> Iterator[tuple[av.VideoFrame | None,
                 if frame.is_corrupt and clock.joined and not began:
                     continue  # it builds on pictures before the first
                 if frame.is_corrupt:
-                    yield None, "a picture is corrupt"
+                    yield "a picture is corrupt"
                     return
                 began = True
-                yield frame, None
+                yield frame
     except av.error.FFmpegError as problem:
         damage = problem.strerror
     if damage:
-        yield from ((frame, None) for frame in _sound_before(decoder, sent))
-        yield None, damage
+        yield from _sound_before(decoder, sent)
+        yield damage
 
 
-def _to_decode(file, stream, clock: Clock) -> Iterator[tuple[av.Packet | None, int | None]]:
+def _to_decode(
+    file: InputContainer, stream: VideoStream, clock: Clock
+) -> Iterator[tuple[av.Packet | None, int | None]]:
     """Packets from the first that can be decoded on, and an empty one for the end, or None for one that is not whole.
 
     Of a file that breaks off the last packet may not be whole, and is left out. With the end comes its decoding time:
     what it and the lost ones after it hold is not shown before.
     """
     begun = led = clock.start is None
-    lost = None
-    for number, (packet, after) in enumerate(pairwise(chain(packets(file, stream), [None]))):
+    lost: int | None = None
+    following: Iterator[av.Packet | None] = chain(packets(file, stream), [None])
+    for number, (packet, after) in enumerate(pairwise(following)):
+        if packet is None:
+            return  # never: only the last has none after it
         if number == clock.broken:
             yield None, None
         if not packet.size and packet.dts is not None:
@@ -115,19 +129,21 @@ def _to_decode(file, stream, clock: Clock) -> Iterator[tuple[av.Packet | None, i
 
 
 def _early(packet: av.Packet, clock: Clock) -> bool:
-    return packet.pts is not None and packet.pts * packet.time_base < clock.start - clock.tick
+    if packet.pts is None or clock.start is None:
+        return False
+    return packet.pts * packet.time_base < clock.start - clock.tick
 
 
-def _decoder(stream):
+def _decoder(stream: VideoStream) -> VideoCodecContext:
     decoder, name = stream.codec_context, CAREFUL.get(stream.codec_context.name)
     if name in av.codecs_available:
-        decoder = av.CodecContext.create(name, "r")
+        decoder = cast(VideoCodecContext, av.CodecContext.create(name, "r"))
     decoder.options = decoder_options(careful=True)
     decoder.thread_type = "AUTO"
     return decoder
 
 
-def _sound_before(decoder, sent: deque) -> list[av.VideoFrame]:
+def _sound_before(decoder: VideoCodecContext, sent: deque[int | None]) -> list[av.VideoFrame]:
     """What a decoder that stumbled holds back and was shown before the damage.
 
     Threads work on several packets at once, so that the damage lies in one of the last that were sent.
@@ -137,9 +153,10 @@ def _sound_before(decoder, sent: deque) -> list[av.VideoFrame]:
         held = decoder.decode(None)
     except av.error.FFmpegError:
         return []
-    if not suspects or None in suspects:
+    times = [time for time in suspects if time is not None]
+    if not times or len(times) < len(suspects):
         return []
-    return [frame for frame in held if frame.pts is not None and frame.pts < min(suspects) and not frame.is_corrupt]
+    return [frame for frame in held if frame.pts is not None and frame.pts < min(times) and not frame.is_corrupt]
 
 
 # --- a few of them ------------------------------------------------------------------------------------------
@@ -151,7 +168,7 @@ def samples(path: str | Path, clock: Clock) -> Iterator[tuple[np.ndarray, int]]:
     if clock.end:
         with opened(path) as (file, stream):
             _prepare(stream)
-            start = float((stream.start_time or 0) * stream.time_base)
+            start = float((stream.start_time or 0) * time_base(stream))
             for k in range(SAMPLES):
                 try:
                     file.seek(int((start + clock.end * (k + 0.5) / SAMPLES) * av.time_base))
@@ -177,11 +194,11 @@ def samples(path: str | Path, clock: Clock) -> Iterator[tuple[np.ndarray, int]]:
             return
 
 
-def _as_it_comes(file, stream) -> Iterator[av.VideoFrame]:
+def _as_it_comes(file: InputContainer, stream: VideoStream) -> Iterator[av.VideoFrame]:
     return (f for packet in packets(file, stream) if packet.size or packet.dts is None for f in packet.decode())
 
 
-def _prepare(stream) -> None:
+def _prepare(stream: VideoStream) -> None:
     stream.codec_context.options = decoder_options()
     stream.thread_type = "AUTO"
 
@@ -189,7 +206,7 @@ def _prepare(stream) -> None:
 # --- the right way up ---------------------------------------------------------------------------------------
 
 
-def orientation(path: str | Path, file, frame: av.VideoFrame) -> int:
+def orientation(path: str | Path, file: InputContainer, frame: av.VideoFrame) -> int:
     """How a picture lies, from 1 (as it is shown) to 8, as EXIF counts."""
     if (
         file.format.name.endswith("_pipe") or file.format.name == "image2"
@@ -206,9 +223,10 @@ def orientation(path: str | Path, file, frame: av.VideoFrame) -> int:
         return {90: 8, -90: 6, 180: 3, -180: 3}.get(round(frame.rotation / 90) * 90, 1)
     if matrix is None:
         return 1
-    a, b, _, c, d = struct.unpack("5i", bytes(matrix)[:20])
+    a, b, _, c, d = struct.unpack("5i", bytes(cast(SideData, matrix))[:20])
     a, d, b, c = (a, d, 0, 0) if abs(a) + abs(d) >= abs(b) + abs(c) else (0, 0, b, c)
-    return TURNS.get(tuple(int(np.sign(n)) for n in (a, b, c, d)), 1)
+    a, b, c, d = (int(np.sign(n)) for n in (a, b, c, d))
+    return TURNS.get((a, b, c, d), 1)
 
 
 def upright(picture: np.ndarray, orientation: int) -> np.ndarray:

@@ -12,6 +12,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import reduce
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -24,6 +25,17 @@ LARGEST_SWAY = 0.006  # of the width or height: three pixels of 480
 REACH = 12  # frames on each side of the running median: a second of film at 12 frames a second
 SMALL = 128  # pixels, about, at which flicker and sway are measured
 FINE = 64  # small pictures count in 64ths of a grey level: integers, of which running medians are fast
+
+
+class Frames(Protocol):
+    """uint8 ``(T, C, H, W)``: an array, or frames that are read one by one."""
+
+    @property
+    def shape(self) -> tuple[int, ...]: ...
+
+    def __len__(self) -> int: ...
+
+    def __iter__(self) -> Iterator[np.ndarray]: ...
 
 
 @dataclass(frozen=True)
@@ -62,7 +74,7 @@ def restore(frames: Tensor, reach: int = REACH) -> tuple[Tensor, Restoration]:
     return out, found
 
 
-def measure(frames: np.ndarray, reach: int = REACH) -> Restoration:
+def measure(frames: Frames, reach: int = REACH) -> Restoration:
     """The flicker and sway of one shot, uint8 ``(T, C, H, W)``.
 
     All that is asked of ``frames`` is a shape, a length, and each frame in turn, twice, so that they may lie on disk.
@@ -86,7 +98,7 @@ def corrected(frame: np.ndarray, gain: float, sway: np.ndarray) -> np.ndarray:
     return x.clip(0, 255, out=x)
 
 
-def _small(frames: np.ndarray, gain: np.ndarray | None = None) -> Iterator[np.ndarray]:
+def _small(frames: Frames, gain: np.ndarray | None = None) -> Iterator[np.ndarray]:
     """Each frame divided by its gain: uint16 ``(h, w)``, some ``SMALL`` pixels each way, in 64ths of a grey level."""
     _, channels, height, width = frames.shape
     tall, wide = (max(1, round(n / SMALL)) for n in (height, width))
@@ -113,7 +125,7 @@ def _quick(x: np.ndarray, reach: int) -> np.ndarray:
         return np.zeros_like(x)
     every = np.arange(len(x))
     filled = np.stack([np.interp(every, known, column[known]) for column in x.T], axis=1)
-    reaches = [min(reach, k, len(x) - 1 - k) for k in every]
+    reaches = [min(reach, k, len(x) - 1 - k) for k in range(len(x))]
     slow = np.stack([np.median(filled[k - r : k + r + 1], axis=0) for k, r in enumerate(reaches)])
     return np.where(np.isnan(x), 0, filled - slow)
 

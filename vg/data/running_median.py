@@ -20,10 +20,14 @@ def with_medians(pictures: Iterable[np.ndarray], reach: int) -> Iterator[tuple[n
     Yields:
         (picture, median), the median float32; of an even number it is the mean of the middle two.
     """
-    window, place, ordered = deque(), -reach, None  # the place in the window of the picture that is due
-    for picture in chain(pictures, repeat(None, reach)):
+    pictures = iter(pictures)
+    first = next(pictures, None)
+    if first is None:
+        return
+    window: deque[np.ndarray] = deque()
+    place, ordered = -reach, _Sorted(first, 2 * reach + 1)  # the place in the window of the picture that is due
+    for picture in chain([first], pictures, repeat(None, reach)):
         if picture is not None:
-            ordered = ordered or _Sorted(picture, 2 * reach + 1)
             ordered.add(picture)
             window.append(picture)
         if 0 <= place < len(window):

@@ -1,9 +1,11 @@
 """Decoded pictures brought to the sizes that are wanted, by FFmpeg: turned upright, cropped, scaled, all in one go."""
 
 from collections.abc import Sequence
+from typing import cast
 
 import av
 import numpy as np
+from av.filter.context import FilterContext
 
 Size = tuple[int, int]  # height, width
 TURNED = {1: [], 2: ["hflip"], 3: ["hflip", "vflip"], 4: ["vflip"]}  # by orientation, as EXIF counts
@@ -28,7 +30,9 @@ class Scaler:
         top, bottom, left, right = box
         self.stored, self.sizes, self.grey = tuple(stored), list(sizes), grey
         self.steps = [*TURNED[orientation], f"crop={right - left}:{bottom - top}:{left}:{top}:exact=1"]
-        self._taken, self._graph, self._sinks = None, None, []
+        self._taken: tuple[int, int, str] | None = None  # width, height and format that the filters are set up for
+        self._graph: av.filter.Graph  # made by ``_configure``
+        self._sinks: list[FilterContext] = []
 
     def __call__(self, frame: av.VideoFrame) -> list[np.ndarray]:
         """The picture at each size: uint8 (C, H, W)."""
@@ -36,7 +40,7 @@ class Scaler:
         if taken != self._taken:  # the first, or one that differs: a video may change on the way
             self._configure(*taken)
         self._graph.push(frame)
-        pictures = [sink.pull().to_ndarray() for sink in self._sinks]
+        pictures = [cast(av.VideoFrame, sink.pull()).to_ndarray() for sink in self._sinks]
         return [x[None] if self.grey else x.transpose(2, 0, 1) for x in pictures]
 
     def _configure(self, width: int, height: int, form: str) -> None:
@@ -53,7 +57,7 @@ class Scaler:
             self._sinks.append(self._linked(last, "buffersink"))
         self._graph.configure()
 
-    def _linked(self, last, step: str, output: int = 0):
+    def _linked(self, last: FilterContext, step: str, output: int = 0) -> FilterContext:
         name, _, options = step.partition("=")
         new = self._graph.add(name, options or None)
         last.link_to(new, output)

@@ -13,14 +13,16 @@ import sys
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
+from io import BufferedReader
 from pathlib import Path
-from typing import Any, BinaryIO, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
+from numpy.typing import DTypeLike
 
 from vg import atomic
 from vg.paths import writable
-from vg.progress import tqdm
+from vg.progress import Bar, tqdm
 
 T = TypeVar("T")
 CHECKSUMS = "checksums.json"
@@ -128,6 +130,9 @@ class Blocks:
 
     def __init__(self, array: np.memmap, sums: list[int]):
         self.shape, self.dtype, self.ndim, self.nbytes = array.shape, array.dtype, array.ndim, array.nbytes
+        if array.filename is None:
+            raise ValueError("an array in memory has no file to be compared with")
+        self._path = Path(array.filename)
         self._array, self._sums = array, np.array(sums, np.uint32)
         self._rows = np.arange(len(array))
         self._unread = np.ones(len(sums), bool)
@@ -141,7 +146,7 @@ class Blocks:
             self._compare(np.flatnonzero(self._unread & self._blocks_of(index)))
         return self._array[index]
 
-    def __array__(self, dtype=None, copy=None) -> np.ndarray:
+    def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> np.ndarray:
         return np.array(self[:], dtype, copy=copy)
 
     def _blocks_of(self, index: Any) -> np.ndarray:
@@ -157,7 +162,7 @@ class Blocks:
         return np.cumsum(edges[:-1]) > 0
 
     def _compare(self, blocks: np.ndarray | list[int]) -> None:
-        path = Path(self._array.filename)
+        path = self._path
         with path.open("rb") as file:
             for k in blocks:
                 file.seek(k * BLOCK)
@@ -187,14 +192,14 @@ def _seal(folder: Path) -> None:
     (folder / CHECKSUMS).write_text(json.dumps(sums))
 
 
-def _block_sums(file: BinaryIO, bar: tqdm) -> Iterator[int]:
+def _block_sums(file: BufferedReader, bar: Bar) -> Iterator[int]:
     buffer = memoryview(bytearray(BLOCK))
     while count := file.readinto(buffer):
         yield zlib.crc32(buffer[:count])
         bar.update(count)
 
 
-def _bar(words: str, size: int) -> tqdm:
+def _bar(words: str, size: int) -> Bar:
     return tqdm(desc=words, total=size, unit="B", unit_scale=True, delay=1.0, leave=False)
 
 

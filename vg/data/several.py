@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import DTypeLike
 
 from vg.data.shots import Shot, split_shots
 from vg.data.sources import Source, video, videos_in
-from vg.data.store import FrameStore
+from vg.data.store import Frames, FrameStore
 
 
 def videos(paths: Iterable[str | os.PathLike]) -> list[Source]:
@@ -38,12 +39,12 @@ def videos(paths: Iterable[str | os.PathLike]) -> list[Source]:
 class Joined:
     """Frames of several stores one after another: uint8 (T, C, H, W). Slices and rows are NumPy arrays."""
 
-    def __init__(self, parts: Sequence[Any]):
+    def __init__(self, parts: Sequence[Frames]):
         if len({part.shape[1:] for part in parts}) != 1:
             raise ValueError(f"frames of different sizes cannot be joined: {[part.shape for part in parts]}")
         self._parts = list(parts)
         self._edges = np.cumsum([0, *(len(part) for part in parts)])
-        self.shape = (int(self._edges[-1]), *parts[0].shape[1:])
+        self.shape: tuple[int, ...] = (int(self._edges[-1]), *parts[0].shape[1:])
         self.dtype, self.ndim = parts[0].dtype, 4
         self.nbytes = sum(part.nbytes for part in parts)
 
@@ -63,7 +64,7 @@ class Joined:
                 made[here] = part[wanted[here] - self._edges[k]]
         return made[(slice(None), *rest)]
 
-    def __array__(self, dtype=None, copy=None) -> np.ndarray:
+    def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> np.ndarray:
         return np.array(self[:], dtype, copy=copy)
 
 

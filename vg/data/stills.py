@@ -11,6 +11,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 import av
 import numpy as np
@@ -132,7 +133,7 @@ def opened(data: bytes) -> Iterator[Image.Image]:
             yield image
 
 
-def _identified(file: io.BufferedIOBase) -> Image.Image:
+def _identified(file: IO[bytes]) -> Image.Image:
     Image.init()
     return Image.open(file, formats=[name for name in FORMATS if name in Image.OPEN])  # older Pillows have no AVIF
 

@@ -15,6 +15,7 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -24,7 +25,7 @@ from vg import atomic, paths
 from vg.data.building import build
 from vg.data.decode import MOST_FPS
 from vg.data.pixels import to_unit
-from vg.data.sealed import Blocks, Sealed, opened
+from vg.data.sealed import Sealed, opened
 from vg.data.shots import Shot
 from vg.data.sources import Source
 from vg.paths import writable
@@ -33,6 +34,25 @@ FORMAT = 4
 CARTOON_FRAMES = 1440  # two minutes
 MOST_SIDE = 4096  # pixels of a store's frames
 LABEL = 150  # bytes of a source's name in that of its folder: a file's name has room for 255
+
+
+class Frames(Protocol):
+    """uint8 (T, C, H, W): an array, or what gives one when it is indexed."""
+
+    @property
+    def shape(self) -> tuple[int, ...]: ...
+
+    @property
+    def dtype(self) -> np.dtype: ...
+
+    @property
+    def nbytes(self) -> int: ...
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: Any, /) -> np.ndarray: ...
+
+    def __array__(self) -> np.ndarray: ...
 
 
 @dataclass(frozen=True)
@@ -50,7 +70,7 @@ class FrameStore:
         folder: where it lies.
     """
 
-    frames: np.ndarray | Blocks
+    frames: Frames
     fps: float
     shots: list[Shot]
     name: str
@@ -94,7 +114,7 @@ def open_store(
         OSError: if the cache folder cannot be written; the message names it.
     """
     settings = _settings(source, size, fps, grey, restore, frames, partial)
-    return _open(source, settings, lambda work: build(source, [settings], [work]))
+    return _open(source, settings, lambda work, s: build(source, [s], [work]))
 
 
 def open_stores(
@@ -122,7 +142,7 @@ def open_stores(
     every = [_settings(source, fps=fps, grey=grey, frames=frames, partial=partial, **one) for one in wanted]
     missing = [s for k, s in enumerate(every) if s not in every[:k] and not _folder(source, s).exists()]
     if len(missing) < 2:
-        return [_open(source, s, lambda work, s=s: build(source, [s], [work])) for s in every]
+        return [_open(source, s, lambda work, s: build(source, [s], [work])) for s in every]
     with atomic.workspace(_folder(source, missing[0])) as work:
         parts = [work / str(k) for k in range(len(missing))]
         for part in parts:
@@ -130,13 +150,13 @@ def open_stores(
         with writable(work.parent):
             build(source, missing, parts)
 
-        def take(settings: dict, folder: Path) -> None:
+        def take(folder: Path, settings: dict) -> None:
             if settings not in missing:  # it is there, but damaged
                 return build(source, [settings], [folder])
             for file in parts[missing.index(settings)].iterdir():
                 os.replace(file, folder / file.name)
 
-        return [_open(source, s, lambda folder, s=s: take(s, folder)) for s in every]
+        return [_open(source, s, take) for s in every]
 
 
 def _settings(
@@ -155,14 +175,14 @@ def _settings(
         raise ValueError(f"open_store: fps is {fps}, expected above 0 and at most {MOST_FPS:g}.")
     if not (frames is None or (isinstance(frames, int) and frames >= 1)):
         raise ValueError(f"open_store: frames is {frames!r}, expected a whole number from 1 on, or None for all.")
-    size = (size, size) if isinstance(size, int) else tuple(size)
+    height, width = (size, size) if isinstance(size, int) else size
     restore = source.old if restore is None else restore
     if frames is None and source.path is None:
         frames = CARTOON_FRAMES
     return {
         "format": FORMAT,
         "source": source.sha256,
-        "size": list(size),
+        "size": [height, width],
         "fps": float(fps),
         "grey": grey,
         "restored": restore,
@@ -181,13 +201,13 @@ def _folder(source: Source, settings: dict) -> Path:
     return paths.cache_dir() / "frames" / f"{label}-{height}x{width}-{name}"
 
 
-def _open(source: Source, settings: dict, make: Callable[[Path], None]) -> FrameStore:
-    """The store of these settings; ``make`` fills its folder where it is not there yet, or is damaged."""
+def _open(source: Source, settings: dict, make: Callable[[Path, dict], None]) -> FrameStore:
+    """The store of these settings; ``make`` fills its folder with them where it is not there yet, or is damaged."""
     folder = _folder(source, settings)
 
     def filled(work: Path) -> None:
         with writable(folder.parent):
-            make(work)
+            make(work, settings)
 
     return opened(folder, filled, lambda kept: _read(kept, settings, source.name))
 

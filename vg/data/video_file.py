@@ -5,6 +5,7 @@ What a stranger's file declares is checked before memory is taken. The limits ar
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from fractions import Fraction
 from pathlib import Path
 
 import av
@@ -74,6 +75,17 @@ def packets(file: InputContainer, *streams: Stream) -> Iterator[av.Packet]:
         yield from file.demux(*streams)
     except IndexError:  # at the very end PyAV stumbles over streams that appeared on the way (broadcasts)
         return
+
+
+def time_base(stream: Stream) -> Fraction:
+    """Seconds that a tick of a stream's time stamps lasts.
+
+    Raises:
+        BadVideo: if it has none. FFmpeg gives one to every stream of a file.
+    """
+    if stream.time_base is None:
+        raise BadVideo(f"a {stream.type} stream has no time base. {COPY}")
+    return stream.time_base
 
 
 def _stream(path: str | Path, file: InputContainer) -> VideoStream:

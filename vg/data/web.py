@@ -5,10 +5,16 @@
 
 import http.client
 import io
+import math
+import socket
 import time
 import urllib.error
 import urllib.parse
 import urllib.request
+from typing import IO, TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from _typeshed import WriteableBuffer
 
 PAGE_BYTES = 1 << 22  # of an answer that is no download; more is an error. Set it higher for a record that is larger
 SLOWEST = 1000  # bytes a second: a connection that brings less, over the time it may be silent, counts as dropped
@@ -59,7 +65,7 @@ class _Wire(io.RawIOBase):
     def readable(self) -> bool:
         return True
 
-    def readinto(self, buffer) -> int | None:
+    def readinto(self, buffer: "WriteableBuffer") -> int | None:
         came = self.raw.readinto(buffer)
         self.count += came or 0
         self.fresh += came or 0
@@ -82,9 +88,10 @@ class _Wire(io.RawIOBase):
 
 
 class _Answer(http.client.HTTPResponse):
-    def __init__(self, sock, *args, **kwargs):
-        super().__init__(sock, *args, **kwargs)
-        self.wire = _Wire(self.fp.detach(), sock.gettimeout())
+    def __init__(self, sock: socket.socket, debuglevel: int = 0, method: str | None = None, url: str | None = None):
+        super().__init__(sock, debuglevel, method, url)
+        patience = sock.gettimeout()
+        self.wire = _Wire(self.fp.detach(), math.inf if patience is None else patience)
         self.fp = io.BufferedReader(self.wire)
 
 
@@ -97,17 +104,25 @@ class _SecureConnection(http.client.HTTPSConnection):
 
 
 class _HTTP(urllib.request.HTTPHandler):
-    def http_open(self, request):
+    def http_open(self, request: urllib.request.Request) -> http.client.HTTPResponse:
         return self.do_open(_Connection, request)
 
 
 class _HTTPS(urllib.request.HTTPSHandler):
-    def https_open(self, request):
+    def https_open(self, request: urllib.request.Request) -> http.client.HTTPResponse:
         return self.do_open(_SecureConnection, request)
 
 
 class _Redirect(urllib.request.HTTPRedirectHandler):
-    def redirect_request(self, request, answer, code, message, headers, url):
+    def redirect_request(
+        self,
+        request: urllib.request.Request,
+        answer: IO[bytes],
+        code: int,
+        message: str,
+        headers: http.client.HTTPMessage,
+        url: str,
+    ) -> urllib.request.Request | None:
         there = urllib.parse.urlsplit(url).scheme
         if there != "https" and there != request.type:  # from https to http would give up what https is for
             answer.close()

@@ -129,7 +129,7 @@ def write_apng(path: str | os.PathLike, video: Tensor, fps: float = 12, scale: i
     frames = _frames(video, fps, scale)
     frames = frames[..., :1] if _is_grey(frames) else frames
     with _whole(path) as temporary, temporary.open("wb") as file:
-        file.writelines(apng.exact(frames, fps))
+        file.writelines(apng.exact(list(frames), fps))
     return Path(path)
 
 

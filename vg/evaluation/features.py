@@ -38,10 +38,10 @@ def accuracy(model: ClipFeatures, clips: Clips, shots: list | None = None, seed:
             video = clips.take(part.tolist())
             for k, order in enumerate(ORDERS):
                 seen = torch.stack([ordered(clip, order) for clip in video]).to(next(model.parameters()).device)
-                shot, told = (x.cpu() for x in model.guess(seen))
-                right[order] += int((told.argmax(1) == k).sum())
+                shot, guessed = (x.cpu() for x in model.guess(seen))
+                right[order] += int((guessed.argmax(1) == k).sum())
                 if k < 2:
-                    right["arrow of time"] += int((told[:, :2].argmax(1) == k).sum()) / 2
+                    right["arrow of time"] += int((guessed[:, :2].argmax(1) == k).sum()) / 2
                 if k == 0 and names is not None:
                     right["shot"] += int((shot.argmax(1) == names[part]).sum())
     return {name: count / len(clips) for name, count in right.items()}

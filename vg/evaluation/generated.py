@@ -93,7 +93,7 @@ def generated_facts(
         sides: (training, validation) shots; default ``split_shots``.
 
     Returns:
-        "clips": how many of each set; "knobs": what they were drawn with.
+        "clips": how many of each set; "sampling": the options that they were drawn with.
         "frechet": distance to the real clips of: the other real half; the same through the tokenizer; what the prior
         made of their prompts; what it made of labels alone, if these say what stands where; the prompt's last frame,
         copied; and the real half with its frames shuffled.
@@ -124,7 +124,7 @@ def generated_facts(
         made["from_labels"] = new_clips(prior, tokenizer, labels, NEW, options)
     return {
         "clips": len(prompts),
-        "knobs": options,
+        "sampling": options,
         "frechet": frechet_facts(made, real, features),
         "drift": _drift(prior, tokenizer, store, features, real, options) if most is None else {},
         "novelty": _novelty(prior, tokenizer, store, sides, made.get("from_labels"), options, min(12, most or 12)),

@@ -82,9 +82,9 @@ def image_prior_facts(
     place = prior.top.start.device
     rows = list(zip(*(part.long().split(250) for part in (*held, labels))))
     facts: dict = {"images": len(labels)}
-    for kind, told in (("", True), ("_class_unknown", False)):
+    for kind, labelled in (("", True), ("_class_unknown", False)):
         with torch.no_grad():
-            bits = [prior.nll_bits(t.to(place), b.to(place), y.to(place) if told else None) for t, b, y in rows]
+            bits = [prior.nll_bits(t.to(place), b.to(place), y.to(place) if labelled else None) for t, b, y in rows]
         top, bottom = (torch.cat([part.cpu() for part in level]) for level in zip(*bits))
         facts |= {
             f"top_bits_a_token{kind}": round(float(top.mean()), 3),

@@ -31,26 +31,41 @@ ROWS: dict[str, list[Row]] = {
     "images": [
         ("PSNR of test images, dB", "psnr", {"PCA": "psnr_pca"}),
         ("bits per dimension", "bits_per_dim", {}),
+        ("bits of an image", "bits_an_image", {}),
         ("bits of a top token", "top_bits_a_token", {"uniform": "top_uniform", "unigram": "top_unigram"}),
         ("bits of a bottom token", "bottom_bits_a_token", {"uniform": "bottom_uniform", "unigram": "bottom_unigram"}),
     ],
 }  # fmt: skip
 
 
-def table(metrics: dict[str, dict]) -> str:
-    """Markdown: a row for each measure that there is.
+def rows(kind: str, metrics: dict) -> list[tuple[str, str, str]]:
+    """Measure, what was reached, and the baselines in words: for each measure that there is.
 
     Args:
-        metrics: by kind of model, as in ``ROWS``: its card's "metrics".
+        kind: of model, one of ``ROWS``.
+        metrics: its card's "metrics".
     """
+    found = []
+    for measure, key, baselines in ROWS[kind]:
+        if (value := _at(metrics, key)) is not None:
+            beside = {name: _at(metrics, at) if isinstance(at, str) else at for name, at in baselines.items()}
+            said = ", ".join(f"{name} {_rounded(number)}" for name, number in beside.items() if number is not None)
+            found.append((measure, _rounded(value), said))
+    return found
+
+
+def table(metrics: dict[str, dict]) -> str:
+    """Markdown: a row for each measure that there is; ``metrics`` as of ``rows``, by kind of model."""
     lines = ["| model | measure | reached | baselines |", "|---|---|---|---|"]
-    for kind, found in metrics.items():
-        for measure, key, baselines in ROWS[kind]:
-            if (value := _at(found, key)) is not None:
-                beside = {name: _at(found, at) if isinstance(at, str) else at for name, at in baselines.items()}
-                said = ", ".join(f"{name} {number:g}" for name, number in beside.items() if number is not None)
-                lines.append(f"| {kind} | {measure} | {value:g} | {said} |")
+    lines += [f"| {kind} | {' | '.join(row)} |" for kind, found in metrics.items() for row in rows(kind, found)]
     return "\n".join(lines) + "\n"
+
+
+def _rounded(number: float) -> str:
+    """To two places, three below 1 and none from 100 on; whole numbers as they are."""
+    if number == round(number):
+        return f"{number:,.0f}"
+    return f"{number:,.{3 if abs(number) < 1 else 2 if abs(number) < 100 else 0}f}"
 
 
 def _at(metrics: dict, path: str) -> float | None:

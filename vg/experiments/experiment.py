@@ -49,7 +49,9 @@ def train(experiment: Experiment | ImageExperiment, to: Path | None = None) -> P
         print(f"everything is kept in {run.folder}")
         text = json.dumps(to_json(experiment) | {"name": run.name}, indent=2)
         devices.on_first_rank(lambda: atomic.write_bytes(run.folder / "experiment.json", text.encode()))
-        for run.part in (part for part in TRAINERS if part in experiment.parts):
+        parts = tuple(part for part in TRAINERS if part in experiment.parts)
+        for k, run.part in enumerate(parts):
+            run.later = parts[k + 1 :]
             if not run.is_done(run.part):
                 run.save(TRAINERS[run.part](run))
         devices.on_first_rank(lambda: write_report(run))

@@ -29,7 +29,8 @@ class Footage:
     @property
     def size(self) -> tuple[int, int]:
         """(H, W) in pixels."""
-        return tuple(self.store.frames.shape[-2:])
+        height, width = self.store.frames.shape[-2:]
+        return height, width
 
     @property
     def channels(self) -> int:
@@ -71,17 +72,17 @@ def open_footage(data: FilmData, sources: Sequence[Source], multiple: tuple[int,
     Raises:
         ValueError: if there is too little film; it says how much would do.
     """
-    looks = [traits(source) for source in sources]
-    for source, look in zip(sources, looks):
-        print(f"{source.describe()}: {look.describe()}")
-    first = looks[0]
+    found = [traits(source) for source in sources]
+    for source, its in zip(sources, found):
+        print(f"{source.describe()}: {its.describe()}")
+    first = found[0]
     asked = (first.height, first.width) if isinstance(data.size, int) else data.size
     short = data.size if isinstance(data.size, int) else min(data.size)
     size = size_of(short, *asked, multiple=multiple)
-    grey = not (any(look.colour for look in looks) if data.colour is None else data.colour)
+    grey = not (any(its.colour for its in found) if data.colour is None else data.colour)
     stores = []
-    for source, look in zip(sources, looks):
-        restore = look.old if data.restore is None else data.restore
+    for source, its in zip(sources, found):
+        restore = its.old if data.restore is None else data.restore
         wanted = [{"size": each, "restore": restore} for each in (size, tuple(round(data.zoom * n) for n in size))]
         stores.append(open_stores(source, wanted, fps=data.fps, grey=grey, frames=data.frames))
     small, large = (list(each) for each in zip(*stores))

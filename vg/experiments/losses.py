@@ -105,7 +105,7 @@ def image_prior_loss(token_noise: float = 0.0, drop_label: float = 0.1) -> Loss:
 
     def loss(prior: TwoLevelPrior, batch: Tensor) -> Tensor:
         B, device = len(batch), batch.device
-        top, bottom, scene = batch.split([prior.top.tokens_per_frame, prior.bottom.tokens_per_frame, 1], dim=1)
+        top, bottom, label = batch.split([prior.top.tokens_per_frame, prior.bottom.tokens_per_frame, 1], dim=1)
         truth = top.view(B, *prior.top.grid), bottom.view(B, *prior.bottom.grid)
         share = token_noise * torch.rand(B, 1, 1, device=device)
         shown = []
@@ -113,8 +113,8 @@ def image_prior_loss(token_noise: float = 0.0, drop_label: float = 0.1) -> Loss:
             others = indices.flatten()[torch.randint(indices.numel(), indices.shape, device=device)]
             shown.append(torch.where(torch.rand(indices.shape, device=device) < share, others, indices))
         dropped = torch.rand(B, device=device) < drop_label
-        scene = torch.where(dropped, -1, scene[:, 0]) if prior.config.num_labels else None
-        above, below = prior.nll_bits(*truth, scene, given=tuple(shown))
+        label = torch.where(dropped, -1, label[:, 0]) if prior.config.num_labels else None
+        above, below = prior.nll_bits(*truth, label, given=tuple(shown))
         return above.mean() + below.mean()
 
     return loss

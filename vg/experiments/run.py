@@ -19,7 +19,7 @@ from vg.models.tubelet import TubeletConfig
 from vg.profiles import device
 from vg.training import BatchSampler, History, Loss, Recipe, Trained, devices
 
-TOLD_AFTER = 20  # steps, after which it says how long the whole will take
+TIMED = 20  # steps, after which it says how long the training of a part will take
 
 
 @dataclass(frozen=True)
@@ -44,10 +44,12 @@ class Run:
     Attributes:
         experiment: what is trained.
         part: the part that is being trained.
+        later: those that are trained after it.
     """
 
     experiment: Experiment | ImageExperiment
     part: str = ""
+    later: tuple[str, ...] = ()
 
     @property
     def film_experiment(self) -> Experiment:
@@ -124,7 +126,7 @@ class Run:
         """
         trained = training.fit(
             model, loss, batches, recipe, folder=self.folder / "states" / self.part, evaluate=evaluate,
-            every=max(100, recipe.steps // 20), plot=_Clock(self, recipe.steps),
+            every=measured_every(recipe.steps), plot=_Clock(self, recipe.steps),
         )  # fmt: skip
         if trained.stopped:
             raise KeyboardInterrupt
@@ -166,8 +168,18 @@ def _token_size(run: Run) -> tuple[int, int]:
     return height, width
 
 
+def measured_every(steps: int) -> int:
+    """Steps from one measurement of a run to the next: a twentieth of them, or 100 if that is more, and if there are
+    not even 500 steps, a fifth.
+    """
+    return max(1, steps // 20, min(100, steps // 5))
+
+
 class _Clock:
-    """Told of every step, says after some how long the training will take. What is measured at the end comes on top."""
+    """Told of every step, says after some how long the training of its part will take, and what comes on top of that.
+
+    How long another part takes is not known before its own first steps: its network, batches and steps are others.
+    """
 
     def __init__(self, run: Run, steps: int):
         self.run, self.steps, self.seen, self.begin = run, steps, 0, time.monotonic()
@@ -176,9 +188,10 @@ class _Clock:
         self.seen += 1
         if self.seen == 1:
             self.begin = time.monotonic()  # the first step of all is slow
-        elif self.seen == TOLD_AFTER + 1:
-            left = (time.monotonic() - self.begin) / TOLD_AFTER * (self.steps - self.seen)
-            print(f"{self.run.part}: {self.steps:,} steps, {in_words(left)} from here")
+        elif self.seen == TIMED + 1 and (left := self.steps - history["loss"][-1][0]) > 0:
+            seconds = (time.monotonic() - self.begin) / TIMED * left
+            top = " and ".join(["to measure it", *(f"the whole of {part}" for part in self.run.later)])
+            print(f"{self.run.part}: {left:,} of {self.steps:,} steps to go, {in_words(seconds)}. On top of it: {top}.")
 
     def close(self) -> None:
         pass

@@ -92,7 +92,7 @@ class _Job:
     patience: float
     sound: dict[str, str] = field(default_factory=dict)
 
-    def look(self, names: Iterable[str]) -> bool:
+    def check(self, names: Iterable[str]) -> bool:
         """Whether any of these shards has newly been found whole. Raises CacheMismatch at another cache's."""
         before = len(self.sound)
         for name in names:
@@ -119,7 +119,7 @@ class _Job:
                 require(self.folder, read_manifest(self.folder), self.plan)
             except CacheCorrupt:
                 warnings.warn(f"{self.folder / MANIFEST} is damaged: writing it again.", stacklevel=3)
-        self.look({path.name for path in self.folder.glob("shard-*.safetensors")} | set(self.shards))
+        self.check({path.name for path in self.folder.glob("shard-*.safetensors")} | set(self.shards))
 
     @contextmanager
     def alone(self) -> Iterator[None]:
@@ -143,7 +143,7 @@ class _Job:
         total = sum(len(self.shards[name]) for name in mine)
         with tqdm(total=total, desc="encoding", unit="view", disable=not progress) as bar:
             for name in mine:
-                if name in self.sound or self.look([name]):  # made meanwhile, by a twin or by other ranks
+                if name in self.sound or self.check([name]):  # made meanwhile, by a twin or by other ranks
                     bar.update(len(self.shards[name]))
                     continue
                 path = self.folder / name
@@ -161,7 +161,7 @@ class _Job:
         """Wait until the other processes' shards are there and whole."""
         names, last = list(self.shards), time.monotonic()
         while missing := [name for name in names if name not in self.sound]:
-            if self.look(missing):
+            if self.check(missing):
                 last = time.monotonic()
             elif time.monotonic() - last > self.patience:
                 owners = [f"{name} (rank {names.index(name) % self.world_size})" for name in missing]
@@ -257,7 +257,7 @@ def write(
     shard_frames: int = SHARD_FRAMES,
     patience: float = 600.0,
 ) -> "LatentCache":
-    """Encode a frame store: FrameStore, shot by shot, into a folder; go on where an earlier run was stopped.
+    """Encode a frame store, shot by shot, into a folder; go on where an earlier run was stopped.
 
     Whole shards are recognised by the hash in them and kept; missing and damaged ones are made. The files
     come out the same to the byte however often the run was killed and however many processes shared it, as
@@ -286,7 +286,7 @@ def write(
         the finished cache, opened.
 
     Raises:
-        CacheMismatch: if the folder holds a cache of other weights, source, store: FrameStore, shots, views or format.
+        CacheMismatch: if the folder holds a cache of other weights, source, store, shots, views or format.
         OSError: if the folder cannot be written; the message names it.
         TimeoutError: if the other processes' shards or the manifest do not come.
         ValueError: if no shot is as long as a tubelet, there are more codes than 63 bits hold, or ``encode`` gives what

@@ -18,7 +18,7 @@ from vg.models.transformer import Prior
 from vg.sampling.filters import filter_logits
 from vg.sampling.options import Options
 
-ROWS = 128  # positions that go through the layers together, at most: of one sample and one reading
+ROWS = 128  # positions that go through the layers together, at most: of one sample and one branch of its guidance
 
 Place = tuple[int, int, int]  # of rows in a cache: the oldest that they see, begin, end
 

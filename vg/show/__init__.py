@@ -6,10 +6,12 @@ Clips are ``(C, T, H, W)`` and pictures ``(C, H, W)``, float in [-1, 1] or uint8
     player                           a clip under a scrubber, with or without a kernel, and as an animated PNG
     explorer, live_explorer          sliders and menus beside a player
     live                             endless film that is drawn while it plays
+    card                             a checkpoint's card as a table
     token_map, outline               a clip with its tokens painted over it, or one of them framed
     style, curves, bars, bias_figure, LivePlot      figures
 """
 
+from vg.show.cards import card
 from vg.show.controls import Explorer, explorer, live_explorer
 from vg.show.figures import LivePlot, bars, bias_figure, curves, style
 from vg.show.live_screen import Live, live
@@ -25,6 +27,7 @@ __all__ = [
     "Player",
     "bars",
     "bias_figure",
+    "card",
     "compare",
     "curves",
     "explorer",

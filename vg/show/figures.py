@@ -17,6 +17,7 @@ from matplotlib.figure import Figure
 from matplotlib_inline.backend_inline import configure_inline_support
 from PIL import Image
 
+from vg.show.page import show_alt
 from vg.show.pictures import Picture
 from vg.show.pixels import Pixels, to_array
 
@@ -54,7 +55,7 @@ STYLE = {
 def style() -> None:
     """Set the course's matplotlib style for everything that is drawn from here on.
 
-    In a notebook figures are shown with a text for readers who do not see them (metadata ``alt`` of the PNG).
+    In a notebook figures are shown with a text for readers who do not see them (and with metadata ``alt`` of the PNG).
     """
     plt.rcParams.update(STYLE)
     shell = get_ipython()
@@ -65,7 +66,12 @@ def style() -> None:
 
 def _png_with_alt(figure: Figure) -> tuple[bytes, dict] | None:
     data = print_figure(figure, "png")
-    return None if data is None else (data, {"alt": alt_of(figure)})
+    if data is None:
+        return None
+    if not getattr(figure, "is_told", False):  # a live plot is drawn again and again
+        figure.is_told = True  # type: ignore[attr-defined]
+        show_alt(alt_of(figure))
+    return data, {"alt": alt_of(figure)}
 
 
 def alt_of(figure: Figure) -> str:

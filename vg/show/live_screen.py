@@ -1,4 +1,4 @@
-"""A live screen: endless film, drawn while it plays; its controls take effect at the next tubelet-frame."""
+"""A live screen: endless film, drawn while it plays; its controls take effect at the next latent frame."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from vg.show.page import show_widget
 from vg.show.pixels import named
 
 FASTEST = 100  # frames a second, more than a page shows
-AHEAD = 2  # tubelet-frames that are drawn before they are shown
+AHEAD = 2  # latent frames that are drawn before they are shown
 KEPT = 300.0  # seconds of film that can be saved
 RANGES = {
     "temperature": (0.5, 1.5, 0.01),
@@ -78,14 +78,14 @@ class Live:
 
     def _build(self, prior: Prior, scenes: dict[str, int] | None, seed: int) -> None:
         slider = {"continuous_update": False, "readout_format": ".2f", "style": {"description_width": "95px"}}
-        told = {**sampling_defaults(prior), **self.options}
-        label = -1 if told.get("label") is None else told["label"]
+        options = {**sampling_defaults(prior), **self.options}
+        label = -1 if options.get("label") is None else options["label"]
         names = {"any": -1, **(scenes or {str(k): k for k in range(prior.config.num_labels)})}
         self.controls = {
             name: widgets.FloatSlider(
-                told[name] or 1.0,
-                min=min(low, told[name] or 1.0),
-                max=max(high, told[name] or 1.0),
+                options[name] or 1.0,
+                min=min(low, options[name] or 1.0),
+                max=max(high, options[name] or 1.0),
                 step=step,
                 **slider,
             )
@@ -209,8 +209,8 @@ class Live:
             self.said = ""
 
     def _told(self) -> dict:
-        told = {name: control.value for name, control in self.controls.items()}
-        return told | {"label": None if told["label"] < 0 else told["label"]}
+        values = {name: control.value for name, control in self.controls.items()}
+        return values | {"label": None if values["label"] < 0 else values["label"]}
 
     def _show(self, drawn: queue.Queue, off: threading.Event) -> None:
         due = time.perf_counter()

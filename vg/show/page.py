@@ -38,6 +38,20 @@ def show_picture(png: bytes, words: str, alt: str, width: int | None = None) -> 
     display(data, raw=True, metadata={"image/png": about})
 
 
+def show_alt(alt: str) -> None:
+    """What the picture after it shows, for those who do not see it: read out, and out of sight.
+
+    A notebook's picture has no place of its own for such a text that JupyterLab or GitHub would read out.
+    """
+    display({"text/html": alt_html(alt)}, raw=True)
+
+
+def alt_html(alt: str) -> str:
+    """The same as HTML."""
+    unseen = "position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); white-space: nowrap"
+    return f'<span class="vg-alt" style="{unseen}">Picture: {html.escape(alt)}</span>'
+
+
 def show_html(code: str) -> None:
     """Show HTML and nothing else: no text that a page without it would print in its place."""
     display({"text/html": code + script()}, raw=True)

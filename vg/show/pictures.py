@@ -12,6 +12,7 @@ from PIL import Image, ImageFont
 
 from vg.data.palette import Palette
 from vg.data.pixels import resize, to_pil
+from vg.show.page import show_alt, show_picture
 from vg.show.pixels import PAPER, Clips, Pixels, frames, named, text
 
 LIMIT = 100_000  # bytes of one picture; the notebook stores it as base64, 4/3 of that
@@ -50,6 +51,10 @@ class Picture:
 
     def _repr_png_(self) -> tuple[bytes, dict]:
         return self.png, {"alt": self.alt}
+
+    def _ipython_display_(self) -> None:
+        show_alt(self.alt)
+        show_picture(self.png, repr(self), self.alt)
 
     def __repr__(self) -> str:
         return f"picture: {self.title}" if self.title else "picture"

@@ -83,7 +83,7 @@ def whistle(rng: Random, view: complex, seconds: float) -> Paint:
         t += late
         water(pen, view, horizon + 2, speed * t, t, pool)
         blow = hop(t) if (t / BEAT) % (bars + 2) < bars else 0.0
-        look = 0.95 * turn(-0.5 + 0.6 * swing(t, 8)) if blow else complex(0.9 * swing(t, 4), 0.3)
+        gaze = 0.95 * turn(-0.5 + 0.6 * swing(t, 8)) if blow else complex(0.9 * swing(t, 4), 0.3)
         bounce = place - 2.5j * hop(t) + 1.8 * swing(t)
         near = pen.at(bounce, size)
         for side in (-1, 1):  # arms swing at his sides
@@ -94,7 +94,7 @@ def whistle(rng: Random, view: complex, seconds: float) -> Paint:
             near.path([complex(-10, y), complex(0, y + 2), complex(10, y)], INK, 2)
         near.blob([-7 + 7j, 7 + 7j, 3 + 12j, -3 + 12j], INK)
         head = near.at(0j, angle=0.09 * swing(t), squash=1.03 - 0.06 * blow)
-        frog_head(head, t, look, 0.4 + 0.6 * blow if blow else 0.0, skin)
+        frog_head(head, t, gaze, 0.4 + 0.6 * blow if blow else 0.0, skin)
         notes(pen, t, bounce + complex(15, 1) * size, 10 - 13j, 1.6)
 
     return paint

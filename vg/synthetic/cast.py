@@ -9,18 +9,18 @@ from vg.synthetic.pen import BEAT, INK, WHITE, Pen, hop, swing, turn
 from vg.synthetic.props import smoke
 
 
-def eye(pen: Pen, place: complex, look: complex, size: float, open_: float) -> None:
-    """A pie-cut eye; ``look`` is at most 1 long, ``open_`` from 0 (shut) to 1."""
+def eye(pen: Pen, place: complex, gaze: complex, size: float, open_: float) -> None:
+    """A pie-cut eye; ``gaze`` is at most 1 long, ``open_`` from 0 (shut) to 1."""
     if open_ < 0.3:
         pen.path([place - size, place + 0.3j * size, place + size])
         return
     pen.oval(place, size, 1.2 * size * open_, WHITE)
-    pupil = place + 0.4 * size * look
+    pupil = place + 0.4 * size * gaze
     pen.oval(pupil, 0.5 * size, 0.75 * size * open_, INK, 0)
     pen.blob([pupil, pupil + size * (0.55 - 0.5j), pupil + size * (0.62 + 0.05j)], WHITE, 0)
 
 
-def frog_head(pen: Pen, t: float, look: complex, whistle: float, tone: float) -> None:
+def frog_head(pen: Pen, t: float, gaze: complex, whistle: float, tone: float) -> None:
     """The sailor's head about the pen's origin; ``whistle`` from 0 (a grin) to 1 (pursed lips)."""
     open_ = 0.0 if (t / BEAT) % 7 < 0.35 else 1.0
     pen.oval(0j, 13.5 + 0.8 * whistle, 9.5, tone)
@@ -29,20 +29,20 @@ def frog_head(pen: Pen, t: float, look: complex, whistle: float, tone: float) ->
     cap.blob([-4.8 - 1.5j, 4.8 - 1.5j, 4.6 + 1.5j, -4.6 + 1.5j], INK, 0)
     for side in (-1, 1):
         pen.oval(side * 7.2 - 8.2j, 5.6, 5.8, tone)
-        eye(pen, side * 7.2 - 8.4j + 0.6 * look, look, 3.9, open_)
+        eye(pen, side * 7.2 - 8.4j + 0.6 * gaze, gaze, 3.9, open_)
     pen.oval(-1.5j, 10, 5, tone, 0)
-    lips = complex(5.5 * look.real, 3.2)
+    lips = complex(5.5 * gaze.real, 3.2)
     if whistle > 0.35:
         for side in (-1, 1):
             pen.oval(side * 10 + 2.5j, 2.6 + whistle, 2.4 + whistle, tone + 35)
         pen.oval(lips, 2.2 + 1.2 * whistle, 1.8 + 1.6 * whistle, WHITE)
         pen.oval(lips, 1 + 0.7 * whistle, 0.8 + whistle, INK, 0)
     else:
-        grin = [complex(10 * s, 1 + 5 * (1 - s * s)) + 0.8 * look for s in (-1, -0.7, -0.4, 0, 0.4, 0.7, 1)]
-        pen.blob([*grin, complex(0, 2.6) + 0.8 * look], INK)
-        pen.oval(5.2j + 0.8 * look, 3.2, 1, WHITE, 0)
+        grin = [complex(10 * s, 1 + 5 * (1 - s * s)) + 0.8 * gaze for s in (-1, -0.7, -0.4, 0, 0.4, 0.7, 1)]
+        pen.blob([*grin, complex(0, 2.6) + 0.8 * gaze], INK)
+        pen.oval(5.2j + 0.8 * gaze, 3.2, 1, WHITE, 0)
     for side in (-1, 1):
-        pen.oval(complex(1.6 * side + 1.5 * look.real, -1.6), 0.5, 0.4, INK, 0)
+        pen.oval(complex(1.6 * side + 1.5 * gaze.real, -1.6), 0.5, 0.4, INK, 0)
 
 
 def frog(
@@ -50,7 +50,7 @@ def frog(
     t: float,
     hands: Sequence[complex],
     feet: Sequence[complex],
-    look: complex,
+    gaze: complex,
     whistle: float,
     tone: float,
 ) -> None:
@@ -60,7 +60,7 @@ def frog(
         pen: its frame; the head leans with the beat by itself.
         t: seconds.
         hands, feet: left then right, where they are; the limbs bend to reach them.
-        look: where he looks, at most 1 long.
+        gaze: where he looks, at most 1 long.
         whistle: 0 to 1.
         tone: of his skin.
     """
@@ -84,7 +84,7 @@ def frog(
     pen.blob([-8 - 1.5j, 8 - 1.5j, 8 + 1.5j, 5.5 + 5j, 1 + 3j, -1 + 3j, -5.5 + 5j, -8 + 1.5j], INK, 0)
     for side in (-1, 1):
         pen.oval(side * 3 + 0.5j, 1.1, 1.2, WHITE, 0)
-    frog_head(pen.at(neck + lean - 8j, angle=0.1 * swing(t)), t, look, whistle, tone)
+    frog_head(pen.at(neck + lean - 8j, angle=0.1 * swing(t)), t, gaze, whistle, tone)
     for side, hand in zip((-1, 1), hands):
         shoulder = neck + side * 4.5 + 1.5j
         reach = hand - shoulder

@@ -26,7 +26,7 @@ class BadState(ValueError):
 
 
 @dataclass(frozen=True)
-class State:
+class SavedState:
     """What ``read`` found.
 
     Attributes:
@@ -78,7 +78,7 @@ def write(folder: Path, card: dict, tensors: Mapping[str, Tensor], keep: bool = 
         raise _cannot_write(path, problem) from problem
 
 
-def read(folder: Path) -> State | None:
+def read(folder: Path) -> SavedState | None:
     """The newest good state in ``folder``, None where there is none. A damaged one is named on stderr and passed over.
 
     Raises:
@@ -99,17 +99,17 @@ def read(folder: Path) -> State | None:
         return state
 
 
-def _read(path: Path) -> State:
+def _read(path: Path) -> SavedState:
     try:
         with safe_open(path, "pt") as file:
-            told = file.metadata()
+            metadata = file.metadata()
             tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
-        text, checksum = told["run"], told["sha256"]
+        text, checksum = metadata["run"], metadata["sha256"]
     except (SafetensorError, KeyError, TypeError, ValueError, RuntimeError) as problem:
         raise BadState(f"{path} is damaged ({problem}).") from problem
     if _checksum(text, tensors) != checksum:
         raise BadState(f"{path} is damaged (its checksum is another).")
-    return State(json.loads(text), tensors, path)
+    return SavedState(json.loads(text), tensors, path)
 
 
 def _checksum(text: str, tensors: Mapping[str, Tensor]) -> str:

@@ -1,0 +1,42 @@
+"""Cards as readers see them: six rows, in words, with the card's own numbers."""
+
+import json
+import re
+
+import pytest
+
+from vg import checkpoints, show
+from vg.evaluation.tables import rows
+
+
+@pytest.mark.parametrize("name", checkpoints.names())
+def test_a_shipped_card_is_six_rows_of_words_at_most(name):
+    made = show.card(name)
+    heads = [head for head, _ in made.rows]
+    assert heads[:3] == ["model", "made from", "training"] and 4 <= len(heads) <= 6
+    model, facts = checkpoints.load(name), checkpoints.card(name).facts
+    weights = sum(value.numel() for value in model.state_dict().values()) / 1e6
+    said = dict(made.rows)
+    assert abs(float(re.search(r"([\d.]+) M", said["model"])[1]) - weights) < 0.06
+    assert f"{round(facts['seconds'] / 60)} minutes" in said["training"]
+    assert "{" not in repr(made) and len(repr(made).splitlines()) == 1 + len(heads)
+    page = made._repr_html_()
+    assert page.count("<tr>") == len(heads) and f"<caption>{name}</caption>" in page
+
+
+def test_steps_are_those_of_all_parts_or_of_the_experiment_at_its_scale(tmp_path):
+    assert dict(show.card("prior-64").rows)["training"].startswith("3,700 steps")
+    facts = checkpoints.card("tubelet-fsq-64").facts
+    experiment = {"tokenizer": {"recipe": {"steps": 500}}, "prior": {"recipe": {"steps": 7}}, "scale": 0.1}
+    facts = {key: value for key, value in facts.items() if key != "recipe"} | {"experiment": experiment}
+    checkpoints.save("mine", checkpoints.load("tubelet-fsq-64"), json.loads(json.dumps(facts)), tmp_path)
+    assert dict(show.card("mine", tmp_path).rows)["training"].startswith("50 steps")
+
+
+def test_numbers_are_rounded_and_stand_beside_their_baselines():
+    metrics = {"psnr": 26.4249, "psnr_mean_frame": 25.0, "ssim": 0.82264, "bits_a_clip": 16176.6}
+    assert rows("tokenizer", metrics) == [
+        ("PSNR of reconstructions, dB", "26.42", "mean frame 25"),
+        ("SSIM of reconstructions", "0.823", ""),
+        ("bits of a clip of 16 frames, without a prior", "16,177", ""),
+    ]
