@@ -5,16 +5,6 @@ def patchify(video, tubelet):
     t, h, w = tubelet
     return rearrange(video, "b c (T t) (H h) (W w) -> b T H W (c t h w)", t=t, h=h, w=w)
 """
-UNPATCHIFY = """\
-def unpatchify(patches, tubelet):
-    t, h, w = tubelet
-    return rearrange(patches, "b T H W (c t h w) -> b c (T t) (H h) (W w)", t=t, h=h, w=w)
-"""
-TO_INDEX = """\
-def to_index(digits, levels):
-    worth = torch.tensor([math.prod(levels[:i]) for i in range(len(levels))])
-    return (digits * worth).sum(-1)
-"""
 TO_DIGITS = """\
 def to_digits(index, levels):
     return torch.stack([index // math.prod(levels[:i]) % n for i, n in enumerate(levels)], dim=-1)
@@ -37,28 +27,16 @@ MISTAKES = {
     "patchify": [
         (wrong(PATCHIFY, ("(T t) (H h) (W w) ->", "(t T) (h H) (w W) ->")), "has pixels of others"),
         (wrong(PATCHIFY, ("(c t h w)", "(t h w c)")), "in another order"),
-        (wrong(PATCHIFY, ("b T H W (c t h w)", "b (T H W) (c t h w)")), "makes (2, 2, 2, 2, 72)"),
+        (wrong(PATCHIFY, ("b T H W (c t h w)", "b (T H W) (c t h w)")), "should be (2, 2, 2, 2, 72)"),
         (wrong(PATCHIFY, ("t=t, h=h, w=w", "T=t, H=h, W=w")), "the shape is"),
         (wrong(PATCHIFY, ("    return ", "    ")), "is there a return"),
         (wrong(PATCHIFY, (", t=t, h=h, w=w", "")), "it stops with"),
     ],
-    "unpatchify": [
-        (wrong(UNPATCHIFY, ("(T t) (H h) (W w)", "(t T) (h H) (w W)")), "not where they were"),
-        (wrong(UNPATCHIFY, ("b c (T t)", "b (T t) c")), "expected (B, C, T, H, W)"),
-        (wrong(UNPATCHIFY, ("    return ", "    ")), "is there a return"),
-        (wrong(UNPATCHIFY, (", t=t, h=h, w=w", "")), "it stops with"),
-    ],
-    "to_index": [
-        (wrong(TO_INDEX, ("levels[:i]", "levels[i + 1 :]")), "the last digit runs fastest"),
-        (wrong(TO_INDEX, ("levels[:i]", "levels[: i + 1]")), "What is a digit worth?"),
-        (wrong(TO_INDEX, (".sum(-1)", ".sum()")), "sum over the last axis"),
-        (wrong(TO_INDEX, ("    return ", "    ")), "is there a return"),
-    ],
     "to_digits": [
         (wrong(TO_DIGITS, (" % n", "")), "take the remainder"),
         (wrong(TO_DIGITS, ("//", "/")), "divide with //"),
-        (wrong(TO_DIGITS, ("levels[:i]", "levels[i + 1 :]")), "which digit runs fastest"),
-        (wrong(TO_DIGITS, ("dim=-1", "dim=0")), "the digits are the last axis"),
+        (wrong(TO_DIGITS, ("levels[:i]", "levels[i + 1 :]")), "the first digit runs fastest"),
+        (wrong(TO_DIGITS, ("dim=-1", "dim=0")), "digits come last"),
         (wrong(TO_DIGITS, ("torch.stack(", "list("), (", dim=-1)", ")")), "stack the digits"),
     ],
     "one_back": [
