@@ -14,7 +14,7 @@
 #
 # **You need** Python, a little PyTorch, and what notebook 00 sets up. The notebook runs alone.
 #
-# **Time:** about 2.5 hours of study, 3 with the tasks; about 8 minutes of computing on a two-core laptop.
+# **Time:** about 2.5 hours of study, 3 with the tasks; about 7 minutes of computing on a two-core laptop.
 #
 # **Before:** [04 Conv3D FSQ-VAE](04_video_fsq_vae.ipynb). **Next:** [06 Latent cache](06_latent_cache.ipynb).
 
