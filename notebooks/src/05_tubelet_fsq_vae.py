@@ -479,8 +479,8 @@ with torch.no_grad():
 # $$\mathcal{L} = \frac{1}{B} \sum_b \tfrac12 \log\left(\mathrm{MSE}_b + \varepsilon\right)$$
 #
 # It is PSNR but for a factor and a constant, so a quiet clip weighs about as much as a wild one. What should the first
-# loss be? A new network puts out small numbers, nearly 0 everywhere, which is mid-grey. So the loss should be near that
-# of a grey picture, which can be computed without a network. Then train on one batch, again and again: a network that cannot learn
+# loss be? A new network puts out small random numbers around 0, which is mid-grey with noise. So the first loss should
+# lie above that of a plain grey picture, which can be computed without a network, and by less than 1. Then train on one batch, again and again: a network that cannot learn
 # four clips by heart will not learn a film.
 
 # %%
@@ -577,8 +577,8 @@ show.compare(shown, 4, max(1, 128 // settings.size), against="original")
 #
 # ## The shipped tokenizer
 #
-# The same code with more steps. After some thousand of them it drew training clips ever better and validation clips
-# no more, so it went on with clips cut out of larger pictures, at many scales and brightnesses.
+# The same code with more steps, on clips cut out of larger pictures, at many scales and brightnesses: a short film seen
+# in many ways is learned by heart less easily.
 
 # %%
 show.card("tubelet-fsq-64")
