@@ -595,7 +595,8 @@ show.player(pairs, fps=store.fps, columns=len(three), scale=2)
 # Beside it stand two baselines that send no tokens. *Mean frame* is each clip's average picture, sent as bytes. *Nearest
 # training clip* is the closest clip of the training shots: what memory alone would give, at the bits of its number (the
 # film itself must be on the other side). SSIM compares local patterns, 1 is equal. The last columns are the PSNR over
-# pixels that move (over 10 grey levels from their clip's mean) and over the rest.
+# pixels that move (over 10 grey levels from their clip's mean) and over the rest. (The card draws the line elsewhere:
+# a pixel that moves far in one frame counts in all frames of its clip.)
 
 
 # %%
