@@ -506,7 +506,7 @@ for k in np.argsort(flash)[::-1][:4] + 1:
 # What does that buy? The tokenizer of notebook 05 cuts the film into *tubelets* of 8 frames, 4 rows and 4 columns. A
 # tubelet stands still if it differs by less than 3 grey levels on average from the one before at the same place. Where
 # tubelets stand still, one token can repeat the last, and a token that is expected costs almost nothing. (How many do
-# repeat, notebook 06 counts.) All tubelets of the same eight frames are a *latent frame*. On a toy clip of two
+# repeat, notebook 05 counts.) All tubelets of the same eight frames are a *latent frame*. On a toy clip of two
 # latent frames by hand, then vectorised:
 
 # %%
