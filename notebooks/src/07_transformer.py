@@ -6,7 +6,7 @@
 #
 # **After this notebook you will be able to**
 # - write causal attention with loops and with `einsum`, and compute it block by block, as FlashAttention does;
-# - recognise the mistake that lets a model read the future, and test for it in three lines;
+# - recognise the mistake that lets a model read the future, and test for it in a few lines;
 # - say what ALiBi does, how far each head sees, and what happens on longer videos than those of training;
 # - build a layer of the transformer by hand, and stack such layers into the whole prior;
 # - predict a token digit by digit, so that no table has to hold every code;
@@ -121,7 +121,7 @@ show.player({"a validation shot": clip, "its tokens": token_colours}, fps=store.
 # Each position $i$ has a *query* $q_i$; each position $j$ a *key* $k_j$ and a *value* $v_j$. The scalar product of query
 # and key is a *score*: how well they fit. Position $i$ gets the average of the values, weighted by the softmax of the
 # scores. *Causal* means that $j$ never lies after $i$. Several *heads* do this side by side, each with its own part of the
-# width. First in loops.
+# width. First in loops:
 
 
 # %%
@@ -361,8 +361,8 @@ def check_alibi(function):
 print(check_alibi(alibi))
 
 # %% [markdown]
-# `vg.models.attention` takes slopes and has several *backends*: `reference` is the `einsum` above, `sdpa` is PyTorch's
-# own kernel, `flex` compiles one, `flash` is FlashAttention-2 and needs CUDA. What these kernels do differently is next.
+# `vg.models.attention` takes slopes and has several *backends*: `reference` is the `einsum` above, the others are faster
+# kernels. How those save memory is next.
 #
 # ## FlashAttention by hand: the online softmax
 #
@@ -532,15 +532,14 @@ plt.show()
 heads = {f"plain, head {n}": slope for n, slope in enumerate(slopes_4.tolist())}
 two_scales = two_scale_slopes(4, frame, multiplier=4.0)
 heads |= {f"two scales, head {n}": slope for n, slope in enumerate(two_scales.tolist())}
-print(f"{'slope':>27} {'sees (latent frames)':>22} {'weight left, 1 and':>20} {window} back")
+print(f"{'slope':>27}   sees up to (latent frames)   weight left 1 and {window} latent frames back")
 for name, slope in heads.items():
     near, far = (math.exp(-slope * frame * back) for back in (1, window))
-    print(f"{name:>18} {slope:8.5f} {3 / slope / frame:22.2f} {near:20.1%} {far:8.1%}")
+    print(f"{name:>18} {slope:8.5f} {3 / slope / frame:16.2f} {near:26.1%} {far:8.1%}")
 
 # %% [markdown]
-# The last columns show what a bias does and does not do. Far keys have faded for the steep heads, not for all: to the
-# flattest head a window is near as a whole. Drag a slope, or take that of a head, and see what it leaves of the
-# stream: along the distance, and in the grids of tokens for one query (blue; grey is the future). No kernel is needed.
+# Far keys have faded for the steep heads, not for all: to the flattest head a window is near as a whole. Drag a slope, or take that of a head, and see what it leaves of the
+# stream: along the distance, and in the grids of tokens for one query (blue; grey is the future).
 
 # %% tags=["hide-input"]
 # NBVAL_IGNORE_OUTPUT
@@ -549,8 +548,8 @@ interactive.slopes(heads, (h, w), span=4, start="two scales, head 2")
 # %% [markdown]
 # ## A task where positions must matter
 #
-# On film, the token one latent frame back is worth more than all that is older, so ways to know positions hardly differ there. Here is
-# a task that turns on them. A picture of $2 \times 2$ tokens appears, is hidden for five latent frames, and comes back. All eight codes
+# On film, the token one latent frame back is worth more than all that is older, so ways to know positions hardly differ.
+# Here is a task that turns on them. A picture of $2 \times 2$ tokens appears, is hidden for five latent frames, and comes back. All eight codes
 # are equally likely, so a guess costs 3 bits, and copying from **six latent frames back** costs 0. We train on eight latent
 # frames and test on 8, 16 and 32; what is older than the picture is empty. Three small priors:
 #
@@ -604,7 +603,7 @@ remember("learned positions", positions="learned", longest=32)
 #
 # Attention is the only place where positions exchange anything. The rest of a transformer works on each position alone. A
 # *layer* does both, one after the other, and adds each result to what came in (a *residual* connection). *Norm* brings every
-# position to mean 0 and variance 1 before each part, as in GPT-2; the MLP widens to four times the width, bends, and narrows.
+# position to mean 0 and variance 1 before each part, as in GPT-2; the MLP widens to four times the width, applies GELU, and narrows.
 #
 # ```
 # x (B, L, D)
@@ -849,11 +848,10 @@ show.curves({"one window": bits}, "overfit one window", y="bits per token", base
 #
 # - In each window a share of the tokens that the model *sees* (not of those that it has to predict) is replaced by others.
 #   When it generates, it will read its own mistakes; so it learns that what it reads may be wrong.
-# - In half of the windows it is not told which scene it is in. So it can do with the label and without; notebook 08 uses
-#   both.
+# - In half of the windows the label of the scene is left out. So the prior works with the label and without; notebook 08
+#   uses both.
 #
-# So the loss is a little harder than the validation bits, which are measured with nothing replaced, no label, and
-# averaged weights.
+# The validation bits are measured with nothing replaced, no label, and averaged weights.
 
 # %%
 # NBVAL_IGNORE_OUTPUT
@@ -874,7 +872,7 @@ print(f"{millions:.1f} million weights, {settings.steps} steps, {trained.seconds
 # ## The shipped prior
 #
 # In the laptop profile this is the same shape, trained for longer and on more: the film, its mirror image, crops, and
-# pieces run backwards. To a prior a few pixels to the side are other tokens, so these views keep it from learning few shots by heart.
+# pieces run backwards. A shift by a few pixels gives other tokens, so these views keep the prior from learning few shots by heart.
 
 # %%
 # NBVAL_IGNORE_OUTPUT
@@ -945,7 +943,7 @@ plt.show()
 # </details>
 #
 # Now single tubelets: click one in the picture. Its attention to all inputs before it is painted over the frames, one row per
-# head (square roots, so that faint ones show; above each picture its share). No kernel is needed.
+# head (square roots, so that faint ones show; above each picture its share).
 
 # %% tags=["hide-input"]
 # NBVAL_IGNORE_OUTPUT
@@ -962,8 +960,8 @@ interactive.attention_maps(
 # %% [markdown]
 # ## Exercise
 #
-# **The gradient knows it too** (medium, 15 minutes). The leak test changes tokens one after another. There is another way: which inputs
-# $(1, L, D)$ does output $i$ depend on? Write `seen(function, x)`, which returns a matrix $(L, L)$, True where output $i$ has a
+# **The gradient shows it too** (medium, 15 minutes). The leak test changes tokens one after another. Another way: on which
+# inputs $(1, L, D)$ does output $i$ depend? Write `seen(function, x)`. It returns a matrix $(L, L)$, True where output $i$ has a
 # gradient with respect to input $j$. Try it with `one_layer` and with a function that peeks, `lambda x: x + x.roll(-1, 1)`.
 #
 # <details><summary>Solution</summary>
@@ -980,25 +978,24 @@ interactive.attention_maps(
 # print(seen(lambda x: x + x.roll(-1, 1), x).triu(1).any())  # True: it peeks
 # ```
 #
-# A gradient may be zero by chance, and rounding has none. So the test by change is the stricter one.
+# Rounding has no gradient, so the test by change is the stricter one.
 #
 # </details>
 #
 # ## Summary
 #
-# - Causal attention is a weighted average of the past. Loops, `einsum`, blocks and every kernel give the same numbers.
+# - Causal attention is a weighted average of the past. Loops, `einsum` and blocks give the same numbers.
 # - FlashAttention is exact: a running maximum, a sum, and a rescale when the maximum rises. Memory no longer grows with $L^2$.
 # - Whether a model reads the future is a matter of a test, not of the loss: change token $k$, nothing before it may move.
 # - ALiBi takes slope times distance off a score. In a flattened video one latent frame back is $h \cdot w$ positions away, so
 #   half of the heads count in latent frames. Learned positions end where training ended.
 # - A layer is attention and an MLP, each added to what came in. The prior is inputs, layers, a last norm and a head.
-# - Digits predicted one after another give every code an exact probability, at the price of a few outputs.
+# - Digits predicted one after another give every code an exact probability, with a few outputs.
 # - Before training: the first loss is that of the uniform guess, and one batch can be learnt by heart.
 # - A prior is judged in bits per token on shots that it has not seen, beside uniform, unigram and copying.
 #
-# To generate, the model runs once per token; notebook 08 keeps the keys and values of the past, so that this is cheap.
-#
-# Next: [08 Generation](08_generation.ipynb) draws from these probabilities, and decodes what it draws.
+# Next: [08 Generation](08_generation.ipynb) samples from these probabilities, and keeps the keys and values of the past so that
+# each step is cheap.
 #
 # ## References
 #
