@@ -504,9 +504,10 @@ figure, panels = plt.subplots(1, 2, figsize=(8.5, 3.2))
 for axes, what, n in zip(panels, ("seconds", "largest tensor, MiB"), range(2)):
     for name, pairs in costs.items():
         axes.loglog(settings.lengths, [pair[n] for pair in pairs], marker="o", label=name)
-    axes.set(xlabel="tokens L", ylabel=what)
-    axes.set_xticks(settings.lengths, [f"{length:,}" for length in settings.lengths])
+    axes.set(xlabel="tokens L", ylabel=what, xticks=settings.lengths)
     axes.minorticks_off()
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_formatter("{x:,g}")
 panels[1].legend()
 plt.show()
 
@@ -529,9 +530,8 @@ plt.show()
 
 # %%
 # NBVAL_IGNORE_OUTPUT
-heads = {f"plain, head {n}": slope for n, slope in enumerate(slopes_4.tolist())}
-two_scales = two_scale_slopes(4, frame, multiplier=4.0)
-heads |= {f"two scales, head {n}": slope for n, slope in enumerate(two_scales.tolist())}
+families = {"plain": slopes_4, "two scales": two_scale_slopes(4, frame, multiplier=4.0)}
+heads = {f"{name}, head {n}": float(f[n]) for name, f in families.items() for n in range(4)}
 print(f"{'slope':>27}   sees up to (latent frames)   weight left 1 and {window} latent frames back")
 for name, slope in heads.items():
     near, far = (math.exp(-slope * frame * back) for back in (1, window))
