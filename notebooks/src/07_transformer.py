@@ -239,7 +239,7 @@ def wrong(q, k, v):
 
 
 for way in (right, wrong):
-    print(way.__name__, torch.allclose(way(q, k, v), by_hand.flatten(2), atol=1e-5))
+    print(way.__name__, "as by hand:", torch.allclose(way(q, k, v), by_hand.flatten(2), atol=1e-5))
 
 # %% [markdown]
 # What does it do to training? Take a sequence that nobody can predict: throws of an eight-sided die. An honest model
