@@ -19,7 +19,6 @@
 # **Before:** [06 Latent cache](06_latent_cache.ipynb). **Next:** [08 Generation](08_generation.ipynb).
 
 # %%
-# NBVAL_IGNORE_OUTPUT
 import math
 import time
 
@@ -41,15 +40,6 @@ from vg.show import interactive
 from vg.training import Recipe, fit
 
 show.style()
-settings = profile().settings(  # smoke, laptop, gpu
-    film_frames=(480, None, None),  # None: all of them
-    window=(2, 4, 4),  # latent frames
-    lengths=((128, 256), (256, 512, 1024, 2048), (1024, 2048, 4096, 8192)),  # tokens
-    toy_steps=(20, 300, 300),  # dice, and copying
-    shape=((32, 1), (192, 4), (256, 6)),  # width and depth of the prior
-    overfit_steps=(2, 80, 80),
-    steps=(3, 200, 3000),
-)
 
 
 def tried(function, given, shapes, hint):
@@ -64,6 +54,17 @@ def tried(function, given, shapes, hint):
         return None, f"expected {len(shapes)} tensor(s), got {len(found)}. Is there a return?"
     return made, f"the shapes are {found}, expected {shapes}. {hint}" if found != shapes else None
 
+
+# %%
+settings = profile().settings(  # smoke, laptop, gpu
+    film_frames=(480, None, None),  # None: all of them
+    window=(2, 4, 4),  # latent frames
+    lengths=((128, 256), (256, 512, 1024, 2048), (1024, 2048, 4096, 8192)),  # tokens
+    toy_steps=(20, 300, 300),  # dice, and copying
+    shape=((32, 1), (192, 4), (256, 6)),  # width and depth of the prior
+    overfit_steps=(2, 80, 80),
+    steps=(3, 200, 3000),
+)
 
 # %% [markdown]
 # ## The tokens
@@ -362,7 +363,7 @@ print(check_alibi(alibi))
 
 # %% [markdown]
 # `vg.models.attention` takes slopes and has several *backends*: `reference` is the `einsum` above, the others are faster
-# kernels. How those save memory is next.
+# kernels.
 #
 # ## FlashAttention by hand: the online softmax
 #
@@ -514,9 +515,8 @@ plt.show()
 # %% [markdown]
 # <details><summary>What the stored run shows</summary>
 #
-# Both take time that grows about with the square of $L$: blocks save memory, not work. The memory of all weights grows with
-# the square as well, that of the blocks not at all until $L$ outgrows them, and then only with $L$. On a GPU memory traffic is what
-# costs time, and the saving becomes speed.
+# The time of both grows about with the square of $L$. Blocks are faster in long streams: they skip the future, and what they hold
+# fits into the processor's cache. The memory of all weights grows with the square too, that of the blocks only with $L$.
 #
 # </details>
 #
@@ -594,8 +594,8 @@ remember("learned positions", positions="learned", longest=32)
 # <details><summary>What the stored run shows</summary>
 #
 # Two scales find the picture at every length: the empty past beyond the length of training does no harm. Learned
-# positions find it as well, but only at the length of training: at positions never trained they fail. Slopes as steep as
-# plain ALiBi has in a large grid cannot see six latent frames back, and pay nearly a guess.
+# positions find it as well, but only at the length of training: at positions never trained they do worse than a guess. Slopes as steep as
+# plain ALiBi has in a large grid hardly reach six latent frames back, and pay little less than a guess.
 #
 # </details>
 #
@@ -655,7 +655,8 @@ plt.show()
 # %% [markdown]
 # <details><summary>Is a digit a scale? What the stored run shows</summary>
 #
-# COSINE
+# Mostly. Neighbouring levels have similar vectors (warm beside the diagonal), most levels farther apart have opposite ones. So
+# training has found the order of the levels. They do not lie on a straight line: the two ends are not the most opposed.
 #
 # </details>
 #
@@ -663,8 +664,7 @@ plt.show()
 #
 # $$p(a, b, c \mid s) = p(a \mid s)\, p(b \mid s, a)\, p(c \mid s, a, b).$$
 #
-# It is exact: the probabilities of all codes add up to 1, though no part ever has an output for each code. In
-# `DigitHead`, `head.logits[i]` maps states `(B, D)` to the logits of digit `i`; then the embedding of the true digit,
+# It is exact, though no part ever has an output for each code. In `DigitHead`, `head.logits[i]` maps states `(B, D)` to the logits of digit `i`; then the embedding of the true digit,
 # `head.known.tables[i](digit)`, is added to the state.
 
 # %% [markdown] tags=["student"]
@@ -748,7 +748,8 @@ print(f"the prior expects {bits[0]:.2f} bits per token, with independent digits 
 # %% [markdown]
 # <details><summary>What the stored run shows</summary>
 #
-# DIGITS
+# The second figure is only a little larger: once the state is known, the digits tell little about each other. The chain is
+# kept because it costs almost nothing and is exact.
 #
 # </details>
 #
@@ -770,8 +771,8 @@ print(f"the prior expects {bits[0]:.2f} bits per token, with independent digits 
 # ```
 #
 # The *context* says what stood at this place, and around it, one latent frame ago and earlier. Within a latent frame it is not
-# causal at all. It may be, since it is handed to the *next* latent frame, when all that it has seen is known. Is the
-# whole still causal? `own=1` is the stricter question: state $k$ predicts token $k$, so it must not know that token either.
+# causal at all. It need not be, since it is handed to the *next* latent frame, when all that it has seen is known. The whole must
+# be causal, and more (`own=1`): state $k$ predicts token $k$, so it must not know that token either.
 
 # %%
 torch.manual_seed(0)
@@ -890,7 +891,8 @@ for name, bits in everyone.items():
 # %% [markdown]
 # <details><summary>What the stored run shows</summary>
 #
-# BITS
+# Both priors are far below copying, the one trained above after a few minutes; the much longer training of the shipped one is
+# worth a little more. Most is paid for the first latent frame, where there is nothing to copy.
 #
 # </details>
 
@@ -938,7 +940,10 @@ plt.show()
 # %% [markdown]
 # <details><summary>What the stored run shows</summary>
 #
-# HEADS
+# ALiBi alone would spread the attention; trained heads concentrate it. In the first layer three of four put nearly all on the first
+# latent frame of the window. Later the steep heads stay in their own latent frame, and the flat ones go back. The maps below
+# show that all tokens of a frame attend to much the same few places. No head fetches the token one latent frame back: the
+# context has brought it.
 #
 # </details>
 #
@@ -986,12 +991,11 @@ interactive.attention_maps(
 #
 # - Causal attention is a weighted average of the past. Loops, `einsum` and blocks give the same numbers.
 # - FlashAttention is exact: a running maximum, a sum, and a rescale when the maximum rises. Memory no longer grows with $L^2$.
-# - Whether a model reads the future is a matter of a test, not of the loss: change token $k$, nothing before it may move.
+# - A test shows whether a model reads the future, the loss does not: change token $k$, nothing before it may move.
 # - ALiBi takes slope times distance off a score. In a flattened video one latent frame back is $h \cdot w$ positions away, so
-#   half of the heads count in latent frames. Learned positions end where training ended.
+#   half of the heads count in latent frames.
 # - A layer is attention and an MLP, each added to what came in. The prior is inputs, layers, a last norm and a head.
 # - Digits predicted one after another give every code an exact probability, with a few outputs.
-# - Before training: the first loss is that of the uniform guess, and one batch can be learnt by heart.
 # - A prior is judged in bits per token on shots that it has not seen, beside uniform, unigram and copying.
 #
 # Next: [08 Generation](08_generation.ipynb) samples from these probabilities, and keeps the keys and values of the past so that
@@ -1000,7 +1004,7 @@ interactive.attention_maps(
 # ## References
 #
 # - Vaswani et al., 2017, *Attention is all you need*, [arXiv:1706.03762](https://arxiv.org/abs/1706.03762).
-# - Radford et al., 2019, *Language models are unsupervised multitask learners* (GPT-2): decoder only, norms first.
+# - Radford et al., 2019, *Language models are unsupervised multitask learners* (GPT-2).
 # - Milakov and Gimelshein, 2018, *Online normalizer calculation for softmax*,
 #   [arXiv:1805.02867](https://arxiv.org/abs/1805.02867).
 # - Press, Smith and Lewis, 2022, *Train short, test long: attention with linear biases enables input length
