@@ -1,0 +1,856 @@
+# %% [markdown]
+# # 09 One model, many tasks
+#
+# [08 Generation](08_generation.ipynb) went on from a clip. The same prior can do more, if training asked a little more of
+# it: make pictures of other shapes, go from one clip into another, come back to where it began, say what came before, and fill in half
+# of a picture. It stays what it is: a causal transformer that predicts the next token.
+#
+# Each part below has the idea on a toy first, with tokens that can be counted and an exact answer, and then the film.
+#
+# **After this notebook you will be able to**
+# - give a transformer coordinates in place of a table of places, so that it knows grids it was never shown;
+# - condition on a goal, and compute the exact answer for a random walk;
+# - run time backwards, and say what knowing the direction is worth;
+# - fill in parts of a picture by importance resampling, and say which part of that is exact;
+# - say what all this costs, and where it fails.
+#
+# **You need** notebooks 07 and 08, and the shipped weights. The notebook runs alone. **Study:** about 3 hours, tasks included.
+# **Computing:** about 5 minutes on a two-core laptop. Only toys are trained, in seconds each.
+#
+# **Before:** [08 Generation](08_generation.ipynb). **Next:** [10 Is it any good?](10_is_it_any_good.ipynb).
+
+# %%
+# NBVAL_IGNORE_OUTPUT
+import functools
+import math
+
+import matplotlib.pyplot as plt
+import torch
+import torch.nn.functional as F
+
+from vg import checkpoints, evaluation, show
+from vg.data import Clips, film, open_stores, split_shots
+from vg.models import Prior, PriorConfig, two_scale_slopes
+from vg.models.goals import Goal
+from vg.models.places import Coordinates
+from vg.precision import autocast
+from vg.profiles import device, profile
+from vg.sampling import before, fill, generate, generate_tokens, join, loop, sampling_defaults
+from vg.training import Recipe, fit
+
+show.style()
+settings = profile().settings(  # smoke, laptop, gpu
+    film_frames=(240, None, None),  # None: all of them
+    held_out=(0.35, 0.1, 0.1),  # share of the frames
+    toy_steps=(8, 500, 500),
+    toy_clips=(64, 2048, 2048),  # that a toy is measured on
+    windows=(2, 24, 48),  # held-out clips whose bits are counted
+    clips=(1, 4, 12),  # held-out clips that are joined, looped and so on
+    made=(16, 32, 32),  # frames of a clip from nothing
+    candidates=(2, 8, 8),
+)
+print(f"profile {profile().name}, device {device()}")
+
+# %% [markdown]
+# ## Any grid
+#
+# The prior of notebook 07 had a *table of places*: one learned vector for each of the $h \cdot w$ places of a latent frame. A table
+# knows one grid. For another it has no row, and place 17 of a wide grid is somewhere else than place 17 of a square one.
+#
+# *Coordinates* carry over. The centre of row $i$ of $n$ lies at the share $u = (i + \tfrac12)/n$ of the height. Half-way down is
+# $u = 0.5$ in every grid. A network that reads the bare number $u$ learns only slow functions of it; waves of several
+# frequencies cure that (*Fourier features*, arXiv:2006.10739):
+#
+# $$\phi(u) = \left(\cos \pi u, \ \cos 2 \pi u, \ \dots, \ \cos 16 \pi u, \ \log_2 n - 4\right).$$
+#
+# Cosines of $\pi k u$ differ at both edges; with sines and cosines of $2 \pi k u$ the first row and the last would nearly be neighbours.
+# The last feature says how fine the grid is. The same for columns; a small network makes both into a vector of width $D$.
+#
+# ```
+#   row i of h     -> phi (17)  \
+#                                cat (34) -> Linear -> GELU -> Linear -> (D), added to the input of that place
+#   column j of w  -> phi (17)  /
+# ```
+
+# %% [markdown] tags=["student"]
+# **Your part: features of a row** (easy, 15 minutes). Write `features(n)`: for each of `n` rows the 16 cosines, $k$ from 1 to 16,
+# and then $\log_2 n - 4$: a tensor `(n, 17)`.
+#
+# <details><summary>Hint 1</summary>
+#
+# The shares are centres: `(torch.arange(n) + 0.5) / n`, all within (0, 1).
+#
+# </details>
+#
+# <details><summary>Hint 2</summary>
+#
+# `shares[:, None] * torch.arange(1, 17)` is `(n, 16)`. `torch.full((n, 1), ...)` goes behind it with `torch.cat(..., dim=1)`.
+#
+# </details>
+
+
+# %% tags=["task"]
+def features(n):
+    """(n, 17): 16 cosines of each row's share of the height, and how many rows there are."""
+    ### BEGIN SOLUTION
+    shares = (torch.arange(n) + 0.5) / n
+    waves = torch.cos(math.pi * shares[:, None] * torch.arange(1, 17))
+    return torch.cat([waves, torch.full((n, 1), math.log2(n) - 4)], dim=1)
+    ### END SOLUTION
+
+
+# %% tags=["grader"]
+def check_features(function):
+    seen, coordinates = [], Coordinates(8)
+    coordinates.network[0].register_forward_hook(lambda _, given, out: seen.append(given[0]))
+    for n in (16, 5):
+        coordinates((n, 1))
+        want = seen[-1].reshape(n, 34)[:, :17]
+        try:
+            got = function(n)
+        except Exception as error:
+            return f"with {n} rows it stops with {type(error).__name__}: {error}"
+        if getattr(got, "shape", None) != want.shape:
+            shape = tuple(getattr(got, "shape", ()))
+            return f"with {n} rows: expected a tensor ({n}, 17), got {shape}. Is there a return?"
+        if (got[:, 0] - 1).abs().min() < 1e-6:
+            return "the first row is at share 0: a share is of the centre, (i + 0.5) / n"
+        if torch.allclose(got[:, 0], torch.cos(2 * math.pi * (torch.arange(n) + 0.5) / n)):
+            return "with 2 pi k u the first row and the last are alike: cos(pi k u)"
+        if not torch.allclose(got[:, :16], want[:, :16], atol=1e-5):
+            return "the cosines are others: cos(pi * k * share), k from 1 to 16, one column each"
+        if not torch.allclose(got[:, 16:], want[:, 16:], atol=1e-5):
+            return "the last column is another: log2(n) - 4, which is 0 for 16 rows"
+    return "right: the same features as vg.models.places.Coordinates"
+
+
+print(check_features(features))
+
+# %% [markdown]
+# One more thing knows the grid: attention. Half of the heads fade with time (notebook 07), by the distance in tokens divided by
+# the tokens in a latent frame. On another grid a frame holds another number of them, so these slopes follow it. Everything else,
+# embeddings, layers, head, is the same whatever the grid. `Prior.at(grid)` is the same weights, made for another shape.
+
+
+# %%
+def toy_prior(levels, grid, **able):
+    """A prior of a few thousand weights."""
+    torch.manual_seed(0)
+    shape = {"width": 32, "depth": 2, "heads": 4, "context": 1, "places": "coordinates"}
+    return Prior(PriorConfig(levels, grid, **shape | able))
+
+
+def taught(prior, loss, sample, steps=settings.toy_steps):
+    """The toy prior after a few seconds of training."""
+    recipe = Recipe(steps, lr=3e-3, warmup=min(50, steps), ema=0.98)
+    return fit(prior, loss, sample, recipe, progress=False).model
+
+
+some = toy_prior((3, 3), (4, 4))
+for h, w in [(4, 4), (3, 8)]:
+    near = two_scale_slopes(4, 1)[:2]  # the heads that look along a frame
+    by_hand = torch.cat([near, near * some.config.alibi_multiplier / (h * w)])
+    same = torch.allclose(some.at((h, w)).slopes, by_hand)
+    print(f"{h} x {w}: slopes {[f'{s:.4f}' for s in by_hand.tolist()]}, as vg's: {same}")
+places = some.place((3, 8)).view(3, 8, -1)
+phi = torch.cat([features(3)[:, None].expand(3, 8, 17), features(8)[None].expand(3, 8, 17)], dim=-1)
+print("places of a 3 x 8 grid as vg's:", torch.allclose(some.place.network(phi), places, atol=1e-5))
+
+# %% [markdown]
+# ### A toy flag at four shapes
+#
+# The toy picture is a flag of three by three fields, each its own of nine tokens. One token in ten is replaced by a random one. The
+# noise cannot be predicted, and how much that costs can be computed: a token is right with $p = 0.9 + 0.1/9$, any other has
+# $q = 0.1/9$, so the least is $-p \log_2 p - 8 q \log_2 q$ bits. To get there the prior must know where fields begin.
+#
+# We train on three shapes at once, a shape a batch, and measure at these and at two more. Beside it: a prior for each shape alone, with a third of
+# the steps, as many as the other had at that shape.
+
+# %%
+# NBVAL_IGNORE_OUTPUT
+NOISE = 0.1
+right, wrong = 1 - NOISE + NOISE / 9, NOISE / 9
+least_bits = -right * math.log2(right) - 8 * wrong * math.log2(wrong)
+
+
+def flags(grid, count, dice):
+    """(count, 1, h, w): noisy flags."""
+    row, column = ((torch.arange(n) + 0.5) / n * 3 for n in grid)
+    clean = 3 * row.long()[:, None] + column.long()
+    noise = torch.randint(9, (count, 1, *grid), generator=dice)
+    return torch.where(torch.rand(count, 1, *grid, generator=dice) < NOISE, noise, clean)
+
+
+def flag_loss(prior, tokens):
+    return prior.at(tuple(tokens.shape[2:])).nll_bits(tokens).mean()
+
+
+def some_shape(dice):
+    which = int(torch.randint(len(SHAPES), (), generator=dice))
+    return flags(SHAPES[which], 16, dice)
+
+
+SHAPES, UNSEEN = [(6, 6), (4, 9), (9, 4)], [(5, 8), (12, 12)]
+any_shape = taught(toy_prior((3, 3), (6, 6)), flag_loss, some_shape)
+print(f"the noise alone costs {least_bits:.2f} bits a token")
+with torch.no_grad():
+    for grid in SHAPES + UNSEEN:
+        test = flags(grid, settings.toy_clips // 8, torch.Generator().manual_seed(1))
+        line = f"{grid[0]:2} x {grid[1]:2}: {flag_loss(any_shape, test):.2f} bits a token"
+        print(line + ("  (never seen)" if grid in UNSEEN else ""))
+
+# %%
+# NBVAL_IGNORE_OUTPUT
+alone, third = {}, settings.toy_steps // len(SHAPES)
+for grid in SHAPES:
+    few_flags = functools.partial(flags, grid, 16)
+    alone[grid] = taught(toy_prior((3, 3), grid), flag_loss, few_flags, third)
+with torch.no_grad():
+    for grid, one in alone.items():
+        test = flags(grid, settings.toy_clips // 8, torch.Generator().manual_seed(1))
+        both = [float(flag_loss(prior_, test)) for prior_ in (any_shape, one)]
+        print(f"{grid[0]} x {grid[1]}: all shapes {both[0]:.2f}, this shape alone {both[1]:.2f}")
+
+# %% [markdown]
+# <details><summary>What the stored run shows</summary>
+#
+# At the shapes of training the toy comes near the noise. At shapes never seen it costs more: between rows that it has seen the fast
+# waves can take any value. Three shapes are few; with more, what lies between them is better pinned down.
+#
+# </details>
+#
+# ### The film at five shapes
+#
+# The shipped prior learned from windows of the whole film at its own shape, 6:5, and from parts of it that are square, wide and tall.
+# The tokenizer is convolutional and needs nothing. Here are held-out clips, the middle of the picture cut to each shape, and what a token costs.
+
+# %%
+# NBVAL_IGNORE_OUTPUT
+SIZES = {"6:5": (64, 76), "1:1": (64, 64), "16:9": (48, 84), "9:16": (84, 48), "never seen": (56, 92)}
+tokenizer = checkpoints.load("tubelet-fsq-64", device=device())
+prior = checkpoints.load("prior-64", device=device())
+wanted = [{"size": (64, 76)}, {"size": (128, 152)}]
+store, large = open_stores(film(), wanted, frames=settings.film_frames)
+train_shots, val_shots = split_shots(store.shots, settings.held_out)
+span, GIVEN = tokenizer.tubelet[0], 2  # GIVEN: latent frames of a prompt
+PROMPT, TOTAL = GIVEN * span, 3 * GIVEN * span
+DRAW = {**sampling_defaults(prior), "progress": False}
+
+
+@torch.no_grad()
+def encoded(video):
+    with autocast(device()):
+        return torch.cat([tokenizer.encode(part.to(device())) for part in video.split(4)])
+
+
+@torch.no_grad()
+def decoded(tokens):
+    with autocast(device()):
+        return tokenizer.decode(tokens.to(device())).float().cpu()
+
+
+@torch.no_grad()
+def bits(told, tokens, **options):
+    """What a token costs on average."""
+    parts = [told.nll_bits(part, **options) for part in tokens.to(device()).split(4)]
+    return float(torch.cat(parts).mean())
+
+
+def part_of(video, size):
+    """The largest middle part of (B, C, T, H, W) that has the shape of size, brought to it."""
+    H, W = video.shape[-2:]
+    h, w = round(min(H, W * size[0] / size[1])), round(min(W, H * size[1] / size[0]))
+    y, x = (H - h) // 2, (W - w) // 2
+    frames = video[..., y : y + h, x : x + w].transpose(1, 2)  # (B, T, C, h, w)
+    small = F.interpolate(frames.flatten(0, 1), size, mode="bilinear", antialias=True)
+    return small.unflatten(0, frames.shape[:2]).transpose(1, 2)
+
+
+# %%
+# NBVAL_IGNORE_OUTPUT
+windows = Clips(large, val_shots, TOTAL)
+dice = torch.Generator().manual_seed(0)
+chosen = torch.randperm(len(windows), generator=dice)[: settings.windows].tolist()
+held = windows.take(chosen)  # (B, C, T, 128, 152)
+shape_bits = {}
+for name, size in SIZES.items():
+    tokens = encoded(part_of(held, size))
+    shape_bits[name] = bits(prior.at(tuple(tokens.shape[2:])), tokens)
+    print(f"{name:11} {size[0]} x {size[1]} pixels, {tokens.shape[2]:2} x {tokens.shape[3]} tokens: "
+          f"{shape_bits[name]:.2f} bits a token")  # fmt: skip
+
+# %% [markdown]
+# The parts show different things, so the lines are not to be compared with each other to the last digit: the question is whether one of them breaks.
+# A prior that knows nothing pays $\log_2 240 \approx 7.9$ bits.
+#
+# <details><summary>What the stored run shows</summary>
+#
+# FILL: whether the shape never seen is among the others.
+#
+# </details>
+#
+# `generate` takes a `size`. A label's layout is interpolated to the grid, so that a scene can be asked for at any shape.
+
+
+# %%
+# NBVAL_IGNORE_OUTPUT
+def on_canvas(video, size):
+    """A clip (C, T, H, W) in the middle of a grey canvas."""
+    down, right_ = size[0] - video.shape[-2], size[1] - video.shape[-1]
+    sides = (right_ // 2, right_ - right_ // 2, down // 2, down - down // 2)
+    return F.pad(video.clamp(-1, 1), sides, value=0.5)
+
+
+SCENE = 16  # goats and music
+shaped = {}
+for name, size in SIZES.items():
+    made = generate(prior, tokenizer, size=size, frames=settings.made, label=SCENE, **DRAW)
+    shaped[name] = on_canvas(made[0].cpu(), (88, 96))
+show.player(shaped, fps=store.fps, scale=2, columns=5)
+
+# %% [markdown]
+# <details><summary>What the stored run shows</summary>
+#
+# FILL: what each shape looks like; a tall picture of a wide film has little to draw on.
+#
+# </details>
+#
+# ## A goal
+#
+# A prompt says where a clip begins. A *goal* says where it is to be: the tokens of one latent frame to come, and how many latent frames
+# ahead it lies. They are embedded, a small network spreads them over the places around, and the sum goes into the inputs of all latent frames up
+# to the goal. The prior stays causal: the goal is known before the first draw, as a label is. In training half of the clips are told one of
+# their own later frames; so the prior works with and without.
+#
+# ```
+#   goal (h, w) -> digits -> embedding (h, w, D) + embedding of "k ahead" (D)
+#                               | blocks over the places
+#                            (h, w, D)  added at latent frame (goal - k), for k = 5, 4, ... 0
+# ```
+#
+# ### A toy walk, where the answer is exact
+#
+# A dot stands on one of eight places. Each step it goes left, stays, or goes right, with even chances; at a wall it stays where it is
+# instead of leaving. The matrix $P_{ij}$ holds the probability of a step from $i$ to $j$, and $(P^k)_{ij}$ that of getting there
+# in $k$ steps: the sum over all paths. Now the dot is at $i$ and must be at $g$ in $k$ steps. Of all paths that arrive, which share goes through $j$ first?
+#
+# $$p(j \mid i, g, k) = \frac{P_{ij} \, (P^{k-1})_{jg}}{(P^k)_{ig}}.$$
+
+# %% [markdown] tags=["student"]
+# **Your part: the bridge** (medium, 20 minutes). Write `bridge(P, goal, k)`: `P` is `(n, n)`, `goal` a place, `k` from 1 the steps
+# that are left. Return `(n, n)`: row `i` holds the probabilities of the next place from `i`. Where the goal is out of reach the row is all 0.
+#
+# <details><summary>Hint 1</summary>
+#
+# `torch.linalg.matrix_power(P, k - 1)[:, goal]` is, for every $j$, the probability of arriving from there.
+#
+# </details>
+#
+# <details><summary>Hint 2</summary>
+#
+# Multiply *columns* of `P` by it. The sum of each row is $(P^k)_{ig}$: divide by it, `clamp(min=1e-12)` first.
+#
+# </details>
+
+
+# %% tags=["task"]
+def bridge(P, goal, k):
+    """(n, n): probabilities of the next place from each, if the goal is to be reached in k steps."""
+    ### BEGIN SOLUTION
+    paths = P * torch.linalg.matrix_power(P, k - 1)[:, goal]
+    return paths / paths.sum(1, keepdim=True).clamp(min=1e-12)
+    ### END SOLUTION
+
+
+# %% tags=["grader"]
+def check_bridge(function):
+    P = torch.tensor([[0.5, 0.5, 0, 0], [0.2, 0.3, 0.5, 0], [0, 0.5, 0.1, 0.4], [0, 0, 0.3, 0.7]])
+    for goal, k in [(3, 1), (3, 2), (0, 3), (2, 4)]:
+        try:
+            got = function(P.clone(), goal, k)
+        except Exception as error:
+            return f"with k = {k} it stops with {type(error).__name__}: {error}"
+        if getattr(got, "shape", None) != (4, 4):
+            return "expected a tensor (4, 4): a row of probabilities for each place"
+        if not got.isfinite().all():
+            return "where the goal is out of reach it divides 0 by 0: such a row is all 0"
+        want = torch.zeros(4, 4)
+        for i in range(4):
+            for path in torch.cartesian_prod(*[torch.arange(4)] * k).view(-1, k).tolist():
+                steps = zip([i, *path[:-1]], path)
+                weight = math.prod(float(P[a, b]) for a, b in steps) if path[-1] == goal else 0
+                want[i, path[0]] += weight
+        if torch.allclose(got, want, atol=1e-5) and not torch.allclose(want.sum(1), torch.ones(4)):
+            return "these are shares of all paths; divide each row by its sum: of those that arrive"
+        want = want / want.sum(1, keepdim=True).clamp(min=1e-12)
+        if torch.allclose(got, P) and not torch.allclose(want, P):
+            return "that is P: the goal changes nothing yet"
+        if torch.allclose(got, want, atol=1e-5):
+            continue
+        late = P * torch.linalg.matrix_power(P, k)[:, goal]
+        if torch.allclose(got, late / late.sum(1, keepdim=True).clamp(min=1e-12), atol=1e-5):
+            return "one step too many: after the step to j there are k - 1 left"
+        return f"with k = {k}: another result. Is it P[i, j] times the way from j to the goal?"
+    return "right: the same as counting every path"
+
+
+print(check_bridge(bridge))
+
+# %% [markdown]
+# A toy prior learns the walk from samples: a video of one token a frame. It is told a goal as above, half of the time. It never sees $P$.
+# What is a goal $k$ steps ahead worth to the next step?
+
+# %%
+# NBVAL_IGNORE_OUTPUT
+PLACES, STEPS = 8, 6
+P = torch.zeros(PLACES, PLACES)
+for i in range(PLACES):
+    for j in (i - 1, i, i + 1):
+        P[i, min(max(j, 0), PLACES - 1)] += 1 / 3
+
+
+def walks(count, dice):
+    """(count, 1 + STEPS, 1, 1): where the dot is."""
+    found = [torch.randint(PLACES, (count, 1), generator=dice)]
+    for _ in range(STEPS):
+        found.append(torch.multinomial(P[found[-1][:, 0]], 1, generator=dice))
+    return torch.stack(found, dim=1)[..., None]
+
+
+def goal_loss(prior, clips):
+    B, t = clips.shape[:2]
+    at = torch.randint(1, t, (B,))
+    goal = Goal(clips[torch.arange(B), at], torch.where(torch.rand(B) < 0.5, -1, at))
+    return prior.nll_bits(clips, goal=goal).mean()
+
+
+walker = taught(toy_prior((PLACES,), (1, 1), goals=STEPS), goal_loss, lambda dice: walks(64, dice))
+test = walks(settings.toy_clips, torch.Generator().manual_seed(1))
+walk_bits = {"without a goal": [], "with a goal": [], "exact, with a goal": []}
+for k in range(1, STEPS + 1):  # what the first step costs, the goal being k steps away
+    goal = Goal(test[:, k], torch.full((len(test),), k))
+    with torch.no_grad():
+        for name, told in {"without a goal": None, "with a goal": goal}.items():
+            walk_bits[name].append(float(walker.nll_bits(test, goal=told)[:, 1].mean()))
+    now, then, end = test[:, 0, 0, 0], test[:, 1, 0, 0], test[:, k, 0, 0]
+    ways = torch.stack([bridge(P, g, k) for g in range(PLACES)])  # (goal, now, next)
+    walk_bits["exact, with a goal"].append(float(-ways[end, now, then].log2().mean()))
+
+# %% tags=["hide-input"]
+# NBVAL_IGNORE_OUTPUT
+figure, ax = plt.subplots(figsize=(7, 3))
+for (name, line), style in zip(walk_bits.items(), ("o-", "o-", "k--")):
+    ax.plot(range(1, STEPS + 1), line, style, markersize=4, label=name, color=None if "k" not in style else "0.5")
+ax.set(xlabel="steps to the goal", ylabel="bits for the next step", ylim=(0, None))
+figure.legend(loc="outside right center")
+plt.show()
+
+# %% [markdown]
+# <details><summary>What the stored run shows</summary>
+#
+# One step away the goal is the answer, and the step costs next to nothing. Farther away it is worth less and less, and both curves meet. The toy prior
+# lies close to the exact curve: it has learned to count paths.
+#
+# </details>
+#
+# ### Into another clip
+#
+# `join(prior, tokenizer, first, second, frames)` is just that: the prompt is the first clip, the goal the second clip's first latent frame. By hand, and
+# as vg's. One detail: the tokenizer is causal, so the beginning of a clip is encoded unlike its middle. The second clip
+# will not be a beginning, so its first frame is held for one tubelet before it is encoded.
+
+# %%
+# NBVAL_IGNORE_OUTPUT
+starts = [a for a, b in val_shots if b - a >= TOTAL][: settings.clips]
+shots = torch.cat([store.clip(a, a + TOTAL) for a in starts])  # (B, C, T, H, W)
+first, second, NEW = shots[:, :, :PROMPT], shots[:, :, -PROMPT:], TOTAL - 2 * PROMPT
+begin = encoded(first)
+pause = second[:, :, :1].expand(-1, -1, span, -1, -1)
+end = encoded(torch.cat([pause, second], dim=2))[:, 1:]
+arrival = GIVEN + NEW // span
+goal = Goal(end[:, 0], torch.full((len(end),), arrival))
+way = generate_tokens(prior, begin, arrival, batch=len(begin), goal=goal, **DRAW)
+by_hand = decoded(torch.cat([way, end], dim=1))
+joined = join(prior, tokenizer, first, second, NEW, **DRAW).cpu()
+print("by hand as vg's:", torch.allclose(by_hand, joined, atol=1e-3))
+untold = generate_tokens(prior, begin, arrival, batch=len(begin), **DRAW)
+unguided = decoded(torch.cat([untold, end], dim=1))
+names = [f"shot {k}" for k in range(len(starts))]
+show.player(
+    {f"{name}, {how}": clip[k] for how, clip in {"goal": joined, "no goal": unguided}.items()
+     for k, name in enumerate(names)}, fps=store.fps, given=PROMPT, columns=len(names), scale=2)  # fmt: skip
+
+# %% [markdown]
+# Both stretches are from one held-out shot, with as many frames left out between them as are drawn. How far is the last drawn frame from the first frame
+# of the second clip? In dB, more is nearer; beside it the film's own step at that place, and the last frame of the first clip, which would be
+# there if nothing moved.
+
+# %%
+# NBVAL_IGNORE_OUTPUT
+LAST, ARRIVED = PROMPT + NEW - 1, PROMPT + NEW
+rows = {
+    "with the goal": (joined[:, :, LAST], joined[:, :, ARRIVED]),
+    "without": (unguided[:, :, LAST], unguided[:, :, ARRIVED]),
+    "standing still": (joined[:, :, PROMPT - 1], joined[:, :, ARRIVED]),
+    "the film's own": (shots[:, :, LAST], shots[:, :, ARRIVED]),
+}
+nearness = {name: evaluation.psnr(*pair) for name, pair in rows.items()}
+for name, each in nearness.items():
+    print(f"{name:15}{float(each.mean()):6.1f} dB   " + "  ".join(f"{x:.1f}" for x in each.tolist()))
+around = slice(LAST - 3, ARRIVED + 4)
+show.strip({"goal": joined[0, :, around], "no goal": unguided[0, :, around],
+            "film": shots[0, :, around]}, every=1)  # fmt: skip
+
+# %% [markdown]
+# The strip shows the seam frame by frame: the fifth picture is the first of the second clip.
+#
+# <details><summary>What the stored run shows</summary>
+#
+# FILL: how many dB the goal is worth, and whether the clips move on the way or fade.
+#
+# </details>
+#
+# ### Round and round
+#
+# A *loop* is a join with oneself: the goal is the clip's own first latent frame. `loop` decodes the round twice and keeps the second, so that the decoder knows what
+# came before the first frame. Is the step over the seam a jump? Steps within a tubelet are smooth, for the decoder draws these
+# frames together. At *every* border of a latent frame the step is larger. So the seam, which is a border too, has to be
+# compared with the other borders; beside them stand all steps.
+
+
+# %%
+# NBVAL_IGNORE_OUTPUT
+def steps_of(video):
+    """Mean absolute difference of each frame to the next, the last to the first: (B, T), grey levels."""
+    return (video.roll(-1, dims=2) - video).abs().mean((1, 3, 4)) * 127.5
+
+
+looped = loop(prior, tokenizer, first, TOTAL, **DRAW).cpu()
+steps = steps_of(looped)
+border = torch.arange(1, TOTAL + 1) % span == 0
+border[-1] = False  # the seam itself
+print(f"{'':8}{'seam':>8}{'borders':>10}{'within':>9}   median steps, grey levels")
+for name, row in zip(names, steps):
+    inside = row[: TOTAL - 1][~border[:-1]]
+    print(f"{name:8}{row[-1]:8.1f}{row[border].median():10.1f}{inside.median():9.1f}")
+show.player(dict(zip(names, looped)), fps=store.fps)
+
+# %% [markdown]
+# <details><summary>What the stored run shows</summary>
+#
+# FILL: the seam beside the other borders, and beside all steps.
+#
+# </details>
+#
+# ## Backwards
+#
+# Turn a clip round, go on, and turn the result back: what was drawn lies *before* the clip. The prior has seen half of its training windows run
+# backwards. But smoke does not fall into chimneys, and without a word about it a prior must guess which way time runs. So it is told: one learned vector
+# for forwards, one for backwards, one for "not said".
+#
+# ### What is the direction worth?
+#
+# A toy clock: eight values, one more each frame, and one frame in ten at random. Backwards it counts down. A toy prior learns both, told the direction four times of five. Then it reads
+# new clips of which it is told the truth, nothing, or the contrary.
+
+
+# %%
+# NBVAL_IGNORE_OUTPUT
+def clocks(count, dice):
+    """(count, 1 + STEPS, 1, 1): values that count up, with jumps."""
+    found = [torch.randint(8, (count,), generator=dice)]
+    for _ in range(STEPS):
+        jump = torch.rand(count, generator=dice) < NOISE
+        anywhere = torch.randint(8, (count,), generator=dice)
+        found.append(torch.where(jump, anywhere, (found[-1] + 1) % 8))
+    return torch.stack(found, dim=1)[..., None, None]
+
+
+def direction_loss(prior, clips):
+    backwards = bool(torch.rand(()) < 0.5)
+    told = backwards if torch.rand(()) < 0.8 else None
+    return prior.running(told).nll_bits(clips.flip(1) if backwards else clips).mean()
+
+
+clock = taught(toy_prior((8,), (1, 1), directions=True), direction_loss, lambda d: clocks(64, d))
+test = clocks(settings.toy_clips, torch.Generator().manual_seed(1))
+told_bits = {}
+with torch.no_grad():
+    for name, told in {"told right": False, "told nothing": None, "told wrong": True}.items():
+        told_bits[name] = clock.running(told).nll_bits(test).mean((0, 2, 3))
+print(f"{'frame':14}" + "".join(f"{k:6}" for k in range(1 + STEPS)))
+for name, line in told_bits.items():
+    print(f"{name:14}" + "".join(f"{x:6.2f}" for x in line.tolist()) + "   bits")
+
+# %% [markdown]
+# <details><summary>What the stored run shows</summary>
+#
+# The first frame costs three bits whatever one is told. Told nothing, the second costs about a bit more than told right: one of two directions. After that
+# the past has given the direction away. Told wrong, the prior pays for longer, as it trusts what it is told. So a direction matters where the past is short.
+#
+# </details>
+#
+# The same for the film: held-out clips as they are and turned round, each read in three ways.
+
+# %%
+# NBVAL_IGNORE_OUTPUT
+six_five = part_of(held, SIZES["6:5"])
+print(f"{'':12}{'told right':>12}{'nothing':>10}{'wrong':>8}   bits a token")
+for name, turned in {"forwards": False, "backwards": True}.items():
+    tokens = encoded(six_five.flip(2) if turned else six_five)
+    line = [bits(prior.running(told), tokens) for told in (turned, None, not turned)]
+    print(f"{name:12}{line[0]:12.3f}{line[1]:10.3f}{line[2]:8.3f}")
+
+# %%
+# NBVAL_IGNORE_OUTPUT
+earlier = before(prior, tokenizer, second, TOTAL - PROMPT, **DRAW).cpu()
+true_past = shots[:, :, PROMPT:]  # what the film has there
+show.player({f"{name}, {how}": clip[k] for how, clip in {"drawn": earlier, "film": true_past}.items()
+             for k, name in enumerate(names)}, fps=store.fps, columns=len(names), scale=2)  # fmt: skip
+
+# %% [markdown]
+# The first half of each upper clip is drawn; the second is the clip that was given. Below is the film. The drawn past need not be the true one; it has to lead into the clip.
+#
+# <details><summary>What the stored run shows</summary>
+#
+# FILL: what the direction is worth in bits, and whether the drawn pasts lead into the clips.
+#
+# </details>
+#
+# ## Parts of the picture
+#
+# Keep some tokens and draw the others: the left half is given, the right is to be invented. Where a kept token comes *earlier* in the order, nothing is special: the
+# prior reads it as part of the past, and the draw is exact. Where it comes *later*, in the next row, the next latent frame, a causal prior knows nothing
+# of it. The exact distribution would weigh every draw by how probable it makes all that is kept.
+#
+# That weight can be had afterwards. Draw $n$ *candidates* of a latent frame, compute what the kept tokens cost in each, $b_1, \dots, b_n$ bits, and draw one
+# of the candidates with weights $2^{-b_i}$. This is *importance resampling*; repeated frame after frame it is a *particle filter*. With
+# $n \to \infty$ it is exact; with few candidates it is better than nothing.
+
+# %% [markdown] tags=["student"]
+# **Your part: resample** (easy, 15 minutes). Write `resample(bits, dice)`: `bits` is `(n,)`, what the kept tokens cost in each candidate; `dice` a
+# `torch.Generator`. Return `(n,)` int64: numbers of candidates drawn *with replacement*, by weights $2^{-b_i}$.
+#
+# <details><summary>Hint 1</summary>
+#
+# `torch.multinomial(weights, n, replacement=True, generator=dice)` draws by weights, which need not add up to 1.
+#
+# </details>
+#
+# <details><summary>Hint 2</summary>
+#
+# Hundreds of tokens cost thousands of bits, and $2^{-2000}$ is 0 in floats. Only ratios matter: take the smallest from all first.
+#
+# </details>
+
+
+# %% tags=["task"]
+def resample(bits, dice):
+    """Numbers of candidates (n,), drawn with replacement by weights of 2 ** -bits."""
+    ### BEGIN SOLUTION
+    weights = torch.exp2(bits.min() - bits)
+    return torch.multinomial(weights, len(bits), replacement=True, generator=dice)
+    ### END SOLUTION
+
+
+# %% tags=["grader"]
+def check_resample(function):
+    bits = torch.tensor([0.0, 1.0, 2.0]).repeat(2000)
+    want = torch.tensor([4.0, 2.0, 1.0]) / 7
+    for least in (0.0, 2000.0):
+        try:
+            got = function(bits + least, torch.Generator().manual_seed(0))
+        except Exception as error:
+            why = " 2 ** -2000 is 0: take away the smallest first." if least else ""
+            return f"with {least:g} bits or more it stops with {type(error).__name__}: {error}.{why}"
+        if getattr(got, "shape", None) != bits.shape:
+            return "expected a tensor of as many numbers as there are bits. Is there a return?"
+        if got.unique().numel() == 1:
+            return "always the same candidate: draw by weights, do not take the best"
+        if got.unique().numel() == len(bits):
+            return "each came once: draw with replacement, so that good ones come often"
+        share = torch.bincount(got % 3, minlength=3) / len(bits)
+        if share[2] > share[0] + 0.1:
+            return "the costly ones come most often: the weight is 2 ** -bits"
+        if torch.allclose(share, bits[:3].neg().softmax(0), atol=0.02):
+            return "that is e ** -bits: one bit more is half of the weight, 2 ** -bits"
+        if not torch.allclose(share, want, atol=0.03):
+            return f"0, 1, 2 bits: shares {share.tolist()}, expected about 4/7, 2/7, 1/7"
+    return "right: drawn by weights of 2 ** -bits, however many bits there are"
+
+
+print(check_resample(resample))
+
+# %% [markdown]
+# The walking dot again: it starts at place 2, and that it stands at 6 after four steps is *kept*. Each candidate draws three steps without knowing of it. Where
+# is the dot after three? `bridge` gives the exact answer; the distance is the share of probability that is at the wrong place.
+
+
+# %%
+# NBVAL_IGNORE_OUTPUT
+def third_place(candidates, times, dice):
+    """Shares (8,) of where the dot is after three steps, over many fillings with so many candidates."""
+    tally = torch.zeros(PLACES)
+    for _ in range(times):
+        at = torch.full((candidates,), 2)
+        for _ in range(3):
+            at = torch.multinomial(P[at], 1, generator=dice)[:, 0]
+        cost = -P[at, 6].clamp(min=1e-30).log2()  # out of reach: very costly
+        tally[at[resample(cost, dice)[0]]] += 1
+    return tally / times
+
+
+exact = torch.eye(PLACES)[2]
+for k in (4, 3, 2):
+    exact = exact @ bridge(P, 6, k)
+dice = torch.Generator().manual_seed(0)
+for n in (1, 8, 64, 512):
+    share = third_place(n, settings.toy_clips // 4, dice)
+    print(f"{n:4} candidates: {float((share - exact).abs().sum() / 2):.2f} of the probability misplaced")
+
+# %% [markdown]
+# <details><summary>What the stored run shows</summary>
+#
+# With one candidate the dot is where it would be without a goal. More help, and slowly: a way from 2 to 6 in four steps is rare, and a good candidate
+# must be among those drawn before it can be chosen. A goal, which the prior is *told*, needs no such luck.
+#
+# </details>
+#
+# For the film: one latent frame after another, by hand and as `fill`. `generate_tokens(kept=...)` draws where `kept` is -1.
+
+
+# %%
+def fill_by_hand(tokens, keep, candidates, seed=0):
+    """Tokens (1, t, h, w), drawn anew where keep (h, w) is False."""
+    dice, kept = torch.Generator().manual_seed(seed), torch.where(keep, tokens, -1)
+    made = tokens[:, :0].expand(candidates, -1, -1, -1)
+    for t in range(tokens.shape[1]):
+        made = generate_tokens(
+            prior, made if t else None, t + 1, seed + t * candidates, batch=candidates,
+            kept=kept[:, : t + 1], **DRAW)  # fmt: skip
+        if candidates > 1:
+            with torch.no_grad(), autocast(device()):
+                cost = (prior.nll_bits(made)[:, -1] * keep).sum((1, 2)).cpu()
+            made = made[resample(cost, dice).to(made.device)]
+    return made[:1]
+
+
+# %%
+# NBVAL_IGNORE_OUTPUT
+original = shots[:1, :, : 2 * PROMPT]
+true_tokens = encoded(original)
+keep_pixels = torch.zeros(original.shape[-2:], dtype=torch.bool)
+keep_pixels[:, : original.shape[-1] // 2] = True
+keep = torch.zeros(prior.grid, dtype=torch.bool, device=device())
+keep[:, : original.shape[-1] // 2 // tokenizer.tubelet[2]] = True  # whole tubelets
+filled = {n: fill_by_hand(true_tokens, keep, n) for n in (1, settings.candidates)}
+library = fill(prior, tokenizer, original, keep_pixels, candidates=1, **DRAW).cpu()
+print("one candidate by hand as vg's:", torch.allclose(decoded(filled[1]), library, atol=1e-3))
+with torch.no_grad():
+    costs = {n: prior.nll_bits(made)[0] for n, made in filled.items()}
+    costs["film"] = prior.nll_bits(true_tokens)[0]
+for n, each in costs.items():
+    name = f"{n} candidates" if n != "film" else "the film itself"
+    print(f"{name:16} kept tokens {float(each[:, keep].mean()):.2f} bits, "
+          f"the others {float(each[:, ~keep].mean()):.2f}")  # fmt: skip
+given_half = torch.where(keep_pixels, original, 0.5)[0]
+show.player({"given": given_half, **{f"{n} candidates": decoded(made)[0] for n, made in filled.items()},
+             "film": original[0]}, fps=store.fps, scale=2)  # fmt: skip
+
+# %% [markdown]
+# <details><summary>What the stored run shows</summary>
+#
+# FILL: bits of the kept half with one candidate and with several, and what the eye sees along the seam.
+#
+# </details>
+#
+# ## What it costs
+#
+# Every task takes a share of the training: windows at other shapes, backwards, with goals, are windows that the film's own shape does not get.
+# The card has the bits of the shipped prior, and those of a prior of the same size that was taught one shape alone, where that was trained.
+
+# %%
+# NBVAL_IGNORE_OUTPUT
+facts = checkpoints.card("prior-64").facts
+print(f"all tasks: {facts['metrics']['bits_a_token']:.3f} bits a token at the film's own shape")
+if "one_shape" in facts:
+    print(f"one shape: {facts['one_shape']['bits_a_token']:.3f} bits a token")
+
+# %% [markdown]
+# What fails, as far as we know:
+#
+# - **Shapes.** A shape far from those of training (a strip, a picture twice as large) is drawn, but as from another film: no share of training had such parts.
+# - **Goals.** A goal is one latent frame. How the second clip *moves* is not told, so a motion may break at the seam though the picture fits. Farther
+#   ahead than the longest goal of training the prior does not hear of it.
+# - **Between scenes.** Two clips of different shots have no way between them in this film but a cut, and a cut is what is drawn, or a fade.
+# - **Loops.** A loop with little motion is easy. Much motion has to come back, and the prior learned no cycles.
+# - **Backwards.** The tokenizer has its own arrow: the beginning of a clip is encoded unlike its middle, turned round or not.
+# - **Filling.** Whole tubelets only; kept tokens to come are heeded by luck among candidates. After a few resamplings all of them share one past.
+#
+# ## Exercises
+#
+# **1. The longest jump** (easy, 10 minutes). For a walk with a goal there are dots from which the goal is out of reach. Write `reachable(P, goal, k)`: bool
+# `(n,)`, the places from which the goal can be reached in exactly `k` steps.
+
+
+# %%
+def reachable(P, goal, k):
+    return None  # yours
+
+
+def check_reachable(function):
+    got = function(P, 7, 3)
+    if got is None:
+        return "not yet: reachable returns None"
+    if getattr(got, "dtype", None) != torch.bool or tuple(got.shape) != (PLACES,):
+        return "expected bool (8,)"
+    if got.tolist() == [True] * 4 + [False] * 4:
+        return "that is from 7 down the other end: count from the goal"
+    return "right" if got.tolist() == [False] * 4 + [True] * 4 else f"from 4 to 7 only, not {got}"
+
+
+print(check_reachable(reachable))
+
+# %% [markdown]
+# <details><summary>Solution</summary>
+#
+# ```python
+# def reachable(P, goal, k):
+#     return torch.linalg.matrix_power(P, k)[:, goal] > 0
+# ```
+#
+# A prior is never sure of anything, so it gives even an impossible way some probability. What does `walker` pay for one?
+#
+# </details>
+#
+# **2. Towards it, harder** (medium, 20 minutes). Guidance (notebook 08) works for goals too: `join(..., guidance=2.0)`. Measure the last drawn frame's distance to the
+# goal, and the motion on the way (`steps_of`), at 1, 2 and 4.
+#
+# <details><summary>What to look for</summary>
+#
+# Guidance buys nearness with motion: at a high value the clip may be at its goal early and wait there. Twice the computing, for every token is predicted with and without the goal.
+#
+# </details>
+#
+# **3. Draw the middle** (hard, 30 minutes). Keep a frame of two tokens all around and draw the middle of a clip anew. Then keep the middle and draw what is around. Which is
+# easier for a causal prior, and in which rows does it know least?
+#
+# <details><summary>What to look for</summary>
+#
+# The first rows of the first latent frame know least: nearly all that is kept lies after them. From the second latent frame on, what stood there before helps, kept or not.
+#
+# </details>
+#
+# ## Summary
+#
+# - Coordinates in place of a table, slopes by the frame's size: one prior for any grid.
+# - A goal is a condition known beforehand; the model stays causal. Joins and loops are prompts with goals.
+# - A direction is worth about a bit where the past is short.
+# - Filling is exact for what comes before and resampling for what comes after.
+#
+# ## References
+#
+# - Brooks et al., 2024, *Video generation models as world simulators* (the report on Sora): shapes, loops, joins, extension backwards.
+# - Tancik et al., 2020, *Fourier features let networks learn high frequency functions in low dimensional domains*, arXiv:2006.10739.
+# - Press et al., 2022, *Train short, test long: attention with linear biases enables input length extrapolation*, arXiv:2108.12409.
+# - Bavarian et al., 2022, *Efficient training of language models to fill in the middle*, arXiv:2207.14255: another way to a goal, by order.
