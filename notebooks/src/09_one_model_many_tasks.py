@@ -282,9 +282,11 @@ for name, size in SIZES.items():
     print(f"{name:11} {size[0]} x {size[1]} pixels, {grid[0]} x {grid[1]} tokens: "
           f"{shape_bits[name]:.2f} bits a token")  # fmt: skip
 
+print(f"a guess among {math.prod(prior.levels)} codes: {math.log2(math.prod(prior.levels)):.2f} bits")
+
 # %% [markdown]
 # The parts show different things, so the lines are not to be compared with each other to the last digit: the question is whether one of them breaks.
-# A prior that knows nothing pays $\log_2 240 \approx 7.9$ bits.
+# A prior that knows nothing pays the last number.
 #
 # <details><summary>What the stored run shows</summary>
 #
@@ -757,8 +759,9 @@ keep_pixels[:, : original.shape[-1] // 2] = True
 keep = torch.zeros(prior.grid, dtype=torch.bool, device=device())
 keep[:, : original.shape[-1] // 2 // tokenizer.tubelet[2]] = True  # whole tubelets
 filled = {n: fill_by_hand(true_tokens, keep, n) for n in (1, settings.candidates)}
-library = fill(prior, tokenizer, original, keep_pixels, candidates=1, **DRAW).cpu()
-print("one candidate by hand as vg's:", torch.allclose(decoded(filled[1]), library, atol=1e-3))
+library = fill(prior, tokenizer, original, keep_pixels, candidates=settings.candidates, **DRAW)
+ours = decoded(filled[settings.candidates])
+print("by hand as vg's:", torch.allclose(ours, library.cpu(), atol=1e-3))
 with torch.no_grad():
     costs = {n: prior.nll_bits(made)[0] for n, made in filled.items()}
     costs["film"] = prior.nll_bits(true_tokens)[0]
@@ -790,12 +793,12 @@ if "one_shape" in facts:
     print(f"one shape: {facts['one_shape']['bits_a_token']:.3f} bits a token")
 
 # %% [markdown]
-# What fails, as far as we know:
+# What fails, or has to be expected to:
 #
-# - **Shapes.** A shape far from those of training (a strip, a picture twice as large) is drawn, but as from another film: no share of training had such parts.
+# - **Shapes.** A shape far from those of training (a strip, a picture twice as large) is drawn too, but nothing in training was like it, and nothing here measures it.
 # - **Goals.** A goal is one latent frame. How the second clip *moves* is not told, so a motion may break at the seam though the picture fits. Farther
 #   ahead than the longest goal of training the prior does not hear of it.
-# - **Between scenes.** Two clips of different shots have no way between them in this film but a cut, and a cut is what is drawn, or a fade.
+# - **Between scenes.** Two clips of different shots have no way between them but a cut, and no training window has a cut in it.
 # - **Loops.** A loop with little motion is easy. Much motion has to come back, and the prior learned no cycles.
 # - **Backwards.** The tokenizer has its own arrow: the beginning of a clip is encoded unlike its middle, turned round or not.
 # - **Filling.** Whole tubelets only; kept tokens to come are heeded by luck among candidates. After a few resamplings all of them share one past.
