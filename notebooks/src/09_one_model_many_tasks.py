@@ -282,7 +282,8 @@ for name, size in SIZES.items():
     print(f"{name:11} {size[0]} x {size[1]} pixels, {grid[0]} x {grid[1]} tokens: "
           f"{shape_bits[name]:.2f} bits a token")  # fmt: skip
 
-print(f"a guess among {math.prod(prior.levels)} codes: {math.log2(math.prod(prior.levels)):.2f} bits")
+codes = math.prod(prior.levels)
+print(f"a guess among {codes} codes: {math.log2(codes):.2f} bits")
 
 # %% [markdown]
 # The parts show different things, so the lines are not to be compared with each other to the last digit: the question is whether one of them breaks.
