@@ -222,7 +222,7 @@ def test_it_learns_from_batches_of_all_kinds_at_once():
     prior = tiny_prior(goals=2).float().train()
     kinds = [packed(torch.full((4, t, *shape), 7), torch.full((4,), -1), way) for t, shape, way in KINDS]
     draw = lambda generator: kinds[int(torch.randint(len(kinds), (), generator=generator))]  # noqa: E731
-    recipe = Recipe(steps=40, lr=1e-2, muon=2e-2, warmup=2, ema=0.5)
+    recipe = Recipe(steps=30, lr=1e-2, muon=2e-2, warmup=2, ema=0.5)
     trained = fit(prior, prior_loss(token_noise=0), draw, recipe, progress=False)
     for (t, shape, way), batch in zip(KINDS, kinds):
         run = trained.model.at(shape).running(None if way < 0 else bool(way))
