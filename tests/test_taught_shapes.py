@@ -96,12 +96,13 @@ def test_what_is_packed_is_unpacked():
 
 
 def test_fresh_views_are_of_every_shape_and_run_as_their_batch_says(store):
-    weights, window = [torch.zeros(1)], 4
-    tokenizer = SimpleNamespace(
-        tubelet=(2, 8, 8),
-        encode=lambda video: video[:, 2, ::2, ::8, ::8].add(1).mul(127.5).round().long(),  # the time
-        parameters=lambda: iter(weights),
-    )
+    weights, window, sharp = [torch.zeros(1)], 4, []
+
+    def encode(video):
+        sharp.append(cut(video)[0].min() / video.shape[3])
+        return video[:, 2, ::2, ::8, ::8].add(1).mul(127.5).round().long()  # the time
+
+    tokenizer = SimpleNamespace(tubelet=(2, 8, 8), encode=encode, parameters=lambda: iter(weights))
     shapes = ((24, 32), (16, 32), (16, 16))
     part = PriorPart(batch=3, shapes=shapes, directions=True)
     kinds = []
@@ -113,6 +114,7 @@ def test_fresh_views_are_of_every_shape_and_run_as_their_batch_says(store):
         assert backwards < 0 or ((steps < 0) if backwards else (steps > 0)).all()
     runs = [(3, 4, 0), (3, 4, 1), (6, 2, 0), (6, 2, 1), (12, 1, -1)]
     assert sorted(kinds) == sorted((shape, *run) for shape in shapes for run in runs)
+    assert 0.9 < min(sharp) < 1.2, "a pixel of the picture or more for each of the view, but for contrast"
     plain = fresh_views(store, store.shots, tokenizer, (24, 32), replace(part, shapes=(), directions=False), window)
     assert [unpacked(draw(seeded()))[0].shape for draw in plain] == [(3, 4, 3, 4), (6, 2, 3, 4)]
     assert [unpacked(draw(seeded()))[2] for draw in plain] == [-1, -1]
