@@ -73,7 +73,7 @@ def reconstructed(store, large_store, val) -> Tensor:
 def clips() -> None:
     tokenizer, prior = checkpoints.load("tubelet-fsq-128"), checkpoints.load("prior-128")
     how = {"seed": 0, **sampling_defaults(prior)}
-    window = checkpoints.card("prior-128").facts["window_in_tubelet_frames"]
+    window = checkpoints.card("prior-128").facts["window_in_latent_frames"]
     store, small = open_stores(film(), [{"size": 128}, {"size": 64}])
     train, val = split_shots(store.shots)
     story = train[1:-1]  # without the title and the end card, which stand still

@@ -665,7 +665,7 @@ shipped = checkpoints.load("prior-64", device=device())
 card = checkpoints.card("prior-64")
 print({name: card.config[name] for name in ("width", "depth", "heads", "context", "positions", "num_labels")})
 print(f"{sum(p.numel() for p in shipped.parameters()) / 1e6:.1f} million weights")
-for name in ("seconds", "batch", "window_in_tubelet_frames"):
+for name in ("seconds", "batch", "window_in_latent_frames"):
     print(f"{name}: {card.facts.get(name, 'not on the card')}")
 for name, value in card.facts["metrics"].items():
     if name != "generated":  # what its clips are like: notebook 08
@@ -781,7 +781,7 @@ interactive.attention_maps(
 # %%
 # NBVAL_IGNORE_OUTPUT
 longest = max(len(tokens) for _, tokens in cache.stretches(val, [(0, False)]))
-trained_on = min(card.facts["window_in_tubelet_frames"], longest)  # the shipped prior
+trained_on = min(card.facts["window_in_latent_frames"], longest)  # the shipped prior
 
 
 def lengths_of(base):

@@ -66,7 +66,7 @@ print("same levels:             ", tuple(prior.levels) == tuple(tokenizer.levels
 print("made for this tokenizer: ", prior_card.facts["tokenizer"]["weights"] == weight_hash(tokenizer))
 print("frozen:                  ", tokenizer.frozen and prior.frozen)
 tokenizer, prior = tokenizer.to(device()), prior.to(device())
-span, grid, window = tokenizer.tubelet[0], prior.grid, prior_card.facts["window_in_tubelet_frames"]
+span, grid, window = tokenizer.tubelet[0], prior.grid, prior_card.facts["window_in_latent_frames"]
 
 # %%
 # NBVAL_IGNORE_OUTPUT
