@@ -356,7 +356,8 @@ for seconds, count in zip(settings.budgets, steps):
     where, cards = trained(from_nothing(count))
     runs[f"{seconds} s"] = (where, cards["tokenizer"])
     print(f"python -m vg.train --film {film.name} --size {settings.size} \\")
-    print(f"  --parts tokenizer --tokenizer.recipe.steps {count}   # {cards['tokenizer']['seconds']} s of training")
+    took = cards["tokenizer"]["seconds"]
+    print(f"  --parts tokenizer --tokenizer.recipe.steps {count}   # {took} s of training")
 
 # %% [markdown]
 # Move the slider, or press play. The clip was held out: no tokenizer has seen it.
