@@ -2,7 +2,6 @@
 
 import base64
 import html
-import importlib
 import io
 import json
 import re
@@ -27,24 +26,23 @@ from vg.synthetic import draw_cartoon
 
 @pytest.fixture
 def shown(monkeypatch) -> list:
-    """What was displayed: the data of each display, in order."""
+    """What a notebook would hold: the data of each output, in order; an update changes the output of its id."""
     made = []
 
+    class Handle:
+        def __init__(self) -> None:
+            self.number = len(made) - 1
+
+        def update(self, data, raw, metadata):
+            made[self.number] = data
+
     def display(data, raw=False, metadata=None, display_id=None):
+        assert raw  # an object that displays itself would drop the id
         made.append(data)
-        return Handle(made)
+        return Handle() if display_id else None
 
-    for name in ("page", "figures"):
-        monkeypatch.setattr(importlib.import_module(f"vg.show.{name}"), "display", display)
+    monkeypatch.setattr(page, "display", display)
     return made
-
-
-class Handle:
-    def __init__(self, made: list) -> None:
-        self.made = made
-
-    def update(self, data) -> None:
-        self.made.append(("update", data))
 
 
 def clip(frames: int = 7, channels: int = 1, size: tuple[int, int] = (16, 24), seed: int = 0) -> torch.Tensor:
@@ -284,16 +282,18 @@ def test_a_live_plot_redraws_in_place_seldom_and_the_last_state_always(shown):
     plot = show.LivePlot(every=3, clock=lambda: now[0])
     plot.update({"loss": []})
     assert shown == []  # nothing to draw yet
+    drawn = []
     for step in range(1, 12):
         now[0] = float(step)
         plot.update({"loss": [(s, 1 / (s + 1)) for s in range(step)]})
-    drawn = len(shown)
-    assert drawn == 4  # at 1, 4, 7 and 10 seconds
+        drawn.append(shown[1]["image/png"])
+    assert len(set(drawn)) == 4  # drawn at 1, 4, 7 and 10 seconds
+    before = dict(shown[1])
     plot.close()
+    assert shown[1] != before
     plot.close()
-    assert len(shown) == drawn + 1
-    assert isinstance(shown[0], show.Picture) and all(kind == "update" for kind, _ in shown[1:])
-    assert read(shown[0].png)[0].shape[0] == 1
+    assert [list(output) for output in shown] == [["text/html"], ["image/png", "text/plain"]]  # no second output ever
+    assert read(base64.b64decode(shown[1]["image/png"]))[0].shape[0] == 1
 
 
 def explorer_of(live, function, **controls):

@@ -728,7 +728,7 @@ plt.show()
 # ## Training on CIFAR-10
 #
 # Now the wide model, `vg`'s, with the same loss. The dotted line is the raw patches of above: also 576 bits an image. Harder
-# baselines at equal bits (PCA, JPEG, WebP) are in notebook 10.
+# baselines at as many bits, principal components, are in the table of small images in `RESULTS.md`.
 
 
 # %%
@@ -923,8 +923,7 @@ show.strip({name: x.transpose(0, 1) for name, x in columns.items()}, every=1, sc
 # <details><summary>What the stored run shows</summary>
 #
 # Neighbours agree: grounds, skies, bodies and light, and many classes can be told apart by them. Details are often wrong.
-# The prior saves a small part of the raw bits: good codes are hard to predict. Whether new images are copies of training
-# images is tested in notebook 10.
+# The prior saves a small part of the raw bits: good codes are hard to predict.
 #
 # </details>
 #

@@ -670,11 +670,7 @@ for name in ("seconds", "batch", "window_in_latent_frames"):
 for name, value in card.facts["metrics"].items():
     if name != "generated":  # what its clips are like: notebook 08
         print(f"    {name:42} {value}")
-parts, done = {}, 0
-for part, points in card.facts["validation_bits"].items():
-    parts[part] = [(done + step, bits) for step, bits in points]  # one part goes on from the other
-    done += points[-1][0]
-show.curves(parts, "the two parts of its training", y="bits a token, validation")
+show.curves({"prior-64": card.facts["validation_bits"]}, "its training", y="bits a token, validation")
 
 # %% [markdown]
 # Now the same measure for everyone: bits a token on the validation windows. The first latent frame of a window has

@@ -11,13 +11,13 @@ import matplotlib.pyplot as plt
 import numpy as np
 from IPython import get_ipython
 from IPython.core.pylabtools import print_figure
-from IPython.display import display
+from IPython.display import DisplayHandle
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib_inline.backend_inline import configure_inline_support
 from PIL import Image
 
-from vg.show.page import show_alt
+from vg.show.page import show_alt, show_picture
 from vg.show.pictures import Picture
 from vg.show.pixels import Pixels, to_array
 
@@ -290,7 +290,8 @@ class LivePlot:
     ) -> None:
         self.title, self.y, self.baselines, self.log = title, y, baselines, log
         self.every, self.clock = every, clock
-        self._handle = None
+        self._words: DisplayHandle | None = None
+        self._place: DisplayHandle | None = None
         self._due = float("-inf")
         self._pending: Mapping[str, Sequence] | None = None
 
@@ -312,8 +313,6 @@ class LivePlot:
             return
         figure = curves(history, self.title, y=self.y, baselines=self.baselines, log=self.log)
         picture = picture_of(figure, self.title)
-        if self._handle is None:
-            self._handle = display(picture, display_id=True)
-        else:
-            self._handle.update(picture)
+        self._words = show_alt(picture.alt, self._words)
+        self._place = show_picture(picture.png, repr(picture), picture.alt, place=self._place)
         self._due = self.clock() + self.every

@@ -10,9 +10,10 @@ import base64
 import html
 from functools import cache
 from pathlib import Path
+from typing import cast
 
 import ipywidgets as widgets
-from IPython.display import display
+from IPython.display import DisplayHandle, display
 
 VIEW = "application/vnd.jupyter.widget-view+json"
 
@@ -24,7 +25,9 @@ def script() -> str:
     return "<script>" + "\n".join(line for line in lines if line and not line.startswith("//")) + "</script>"
 
 
-def show_picture(png: bytes, words: str, alt: str, width: int | None = None) -> None:
+def show_picture(
+    png: bytes, words: str, alt: str, width: int | None = None, place: DisplayHandle | None = None
+) -> DisplayHandle:
     """Show a picture that stands for something live.
 
     Args:
@@ -32,18 +35,30 @@ def show_picture(png: bytes, words: str, alt: str, width: int | None = None) -> 
         words: its text form.
         alt: what a reader who does not see it is told.
         width: in screen pixels; the file's own without it.
+        place: of a picture shown before, which this one replaces.
+
+    Returns:
+        The place where it is shown.
     """
     data = {"image/png": base64.b64encode(png).decode(), "text/plain": words}
-    about = {"alt": alt} | ({"width": width} if width else {})
-    display(data, raw=True, metadata={"image/png": about})
+    return put(data, place, {"image/png": {"alt": alt} | ({"width": width} if width else {})})
 
 
-def show_alt(alt: str) -> None:
+def show_alt(alt: str, place: DisplayHandle | None = None) -> DisplayHandle:
     """What the picture after it shows, for those who do not see it: read out, and out of sight.
 
     A notebook's picture has no place of its own for such a text that JupyterLab or GitHub would read out.
+    Takes and returns places as `show_picture` does.
     """
-    display({"text/html": alt_html(alt)}, raw=True)
+    return put({"text/html": alt_html(alt)}, place)
+
+
+def put(data: dict[str, str], place: DisplayHandle | None, about: dict | None = None) -> DisplayHandle:
+    """Show an output's data, with its metadata, in place of what stands there or, without a place, as a new output."""
+    if place is None:
+        return cast(DisplayHandle, display(data, raw=True, metadata=about, display_id=True))
+    place.update(data, raw=True, metadata=about)
+    return place
 
 
 def alt_html(alt: str) -> str:
