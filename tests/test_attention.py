@@ -3,15 +3,15 @@
 import importlib
 import math
 import sys
-import types
 
+import fake_flash
 import pytest
 import torch
 import torch.nn.functional as F
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from vg.models.alibi import alibi_bias, alibi_slopes, two_scale_slopes
-from vg.models.attention_backends import attention, available_backends
+from vg.models.attention_backends import attention, auto_backend, available_backends
 from vg.models.attention_cpu import CausalAttention
 
 module = importlib.import_module("vg.models.attention_backends")
@@ -338,6 +338,42 @@ def test_queries_in_blocks_get_the_numbers_and_gradients_of_the_whole(Lq, Lk, wi
         torch.testing.assert_close(ours, truth, atol=1e-5, rtol=1e-5)
 
 
+@pytest.fixture
+def elsewhere(monkeypatch):
+    """Off the CPU's road: what MPS and CUDA are given, run by a CPU, in blocks of 4 queries."""
+    monkeypatch.setattr(module, "BLOCK", 4)
+    monkeypatch.setattr(module, "_blocks_on_cpu", module._blocks_elsewhere)
+
+
+@pytest.mark.parametrize("Lq, Lk", [(3, 3), (11, 11), (12, 12), (6, 15), (1, 9)])
+@pytest.mark.parametrize("window", [None, 2, 6])
+@pytest.mark.parametrize("N", [1, 6])
+def test_off_the_cpu_queries_in_blocks_get_the_numbers_and_gradients_of_the_whole(elsewhere, Lq, Lk, window, N):
+    results = []
+    for backend in ("sdpa", "reference"):
+        tensors = [x.requires_grad_() for x in qkv(Lq=Lq, Lk=Lk, N=N)]
+        out = attention(*tensors, alibi_slopes(N), backend, window)
+        with torch.no_grad():  # another road: nothing is computed twice
+            torch.testing.assert_close(out, attention(*tensors, alibi_slopes(N), backend, window))
+        results.append([out, *torch.autograd.grad(out.sin().sum(), tensors)])
+    for ours, truth in zip(*results, strict=True):
+        torch.testing.assert_close(ours, truth, atol=1e-5, rtol=1e-5)
+
+
+def test_off_the_cpu_one_mask_of_a_block_of_queries_serves_all_and_no_scores_are_kept(elsewhere, monkeypatch):
+    made, kept, kernel = [], [], F.scaled_dot_product_attention
+    monkeypatch.setattr(module, "_cached_mask", lambda *a: made.append(a[1:3]) or _uncached(*a))
+    q, k, v = (x.requires_grad_() for x in qkv(B=1, Lq=40, Lk=50, N=1, D=2))
+    seen = []
+    monkeypatch.setattr(F, "scaled_dot_product_attention", lambda *a: seen.append(a[3].shape[2:]) or kernel(*a))
+    with torch.autograd.graph.saved_tensors_hooks(lambda x: kept.append(x.numel()) or x, lambda x: x):
+        out = attention(q, k, v, alibi_slopes(1), "sdpa")
+    assert made == [(4, 50)] and seen == [(4, 14 + 4 * i) for i in range(10)]
+    assert max(kept, default=0) <= k.numel() < 4 * 50, "a block's weights or mask wait for the backward pass"
+    out.sum().backward()
+    assert q.grad.isfinite().all()
+
+
 _uncached = module._cached_mask.__wrapped__
 
 
@@ -395,45 +431,7 @@ def test_it_compiles_to_one_graph():
 @pytest.fixture
 def flash(monkeypatch):
     """A stand-in for flash-attn that insists on its contract; lists the calls it got."""
-    calls = []
-
-    def flash_attn_func(
-        q,
-        k,
-        v,
-        dropout_p=0.0,
-        softmax_scale=None,
-        causal=False,
-        window_size=(-1, -1),
-        softcap=0.0,
-        alibi_slopes=None,
-        deterministic=False,
-        return_attn_probs=False,
-    ):
-        (B, Lq, N, D), Lk = q.shape, k.shape[1]
-        assert k.shape == v.shape == (B, Lk, N, D), "the layout is (B, L, N, D)"
-        assert q.dtype == k.dtype == v.dtype and q.dtype in (torch.float16, torch.bfloat16)
-        assert all(x.stride(-1) == 1 for x in (q, k, v)), "the last dimension is contiguous"
-        assert causal and not dropout_p and not softcap
-        assert alibi_slopes.dtype == torch.float32 and alibi_slopes.shape == (N,)
-        assert alibi_slopes.is_contiguous() and alibi_slopes.device == q.device
-        # Of the documented kind: causal and ALiBi are aligned to the bottom right corner of (Lq, Lk).
-        out = torch.empty(q.shape)
-        for i in range(Lq):
-            first = 0 if window_size[0] < 0 else max(0, i + Lk - Lq - window_size[0])
-            seen = torch.arange(first, i + Lk - Lq + 1)
-            scores = torch.einsum("bnd,bjnd->bnj", q[:, i].float(), k[:, seen].float())
-            scores = scores * (softmax_scale or D**-0.5)
-            scores = scores - alibi_slopes[:, None] * (i + Lk - Lq - seen).abs()
-            out[:, i] = torch.einsum("bnj,bjnd->bnd", scores.softmax(-1), v[:, seen].float())
-        calls.append((Lq, Lk))
-        return out.to(q.dtype)
-
-    package = types.ModuleType("flash_attn")
-    package.flash_attn_func = flash_attn_func
-    monkeypatch.setitem(sys.modules, "flash_attn", package)
-    monkeypatch.setattr(module, "_flash_device", lambda device: True)
-    module._flash_attn_func.cache_clear()
+    calls = fake_flash.install(monkeypatch)
     yield calls
     module._flash_attn_func.cache_clear()
 
@@ -468,6 +466,50 @@ def test_auto_takes_flash_where_it_can_run_and_sdpa_elsewhere(flash):
     assert flash == []
     attention(*qkv(dtype=torch.bfloat16), alibi_slopes(2))
     assert flash == [(7, 7)]
+
+
+WIDTHS = {1: (8, 16), 8: (8, 16), 12: (16, 16), 16: (16, 16), 20: (24, 32), 48: (48, 64), 129: (136, 256)}
+
+
+@pytest.mark.parametrize("D", WIDTHS)
+def test_heads_of_any_width_are_widened_to_what_a_kernel_takes(D, flash):
+    assert (module.padded_width("flash", D), module.padded_width("flex", D)) == WIDTHS[D]
+    assert module.padded_width("sdpa", D) == D
+    q, k, v = qkv(Lq=5, Lk=9, D=D)
+    for backend, dtype in (("flex", torch.float32), ("flash", torch.float16)):
+        some = [x.to(dtype) for x in (q, k, v)]
+        out = attention(*some, alibi_slopes(2), backend)
+        torch.testing.assert_close(out, attention(*some, alibi_slopes(2), "reference"))
+    assert flash == [(5, 9)]
+
+
+def test_gradients_come_back_through_the_widening(flash):
+    grads = {}
+    for backend in ("flash", "reference"):
+        q, k, v = (x.requires_grad_() for x in qkv(Lq=5, Lk=9, D=12, dtype=torch.bfloat16))
+        attention(q, k, v, alibi_slopes(2), backend).float().square().sum().backward()
+        grads[backend] = [q.grad, k.grad, v.grad]
+    for ours, truth in zip(grads["flash"], grads["reference"]):
+        torch.testing.assert_close(ours, truth, atol=5e-2, rtol=5e-2)
+
+
+@pytest.mark.parametrize(
+    "device, capability, dtype, width, backend",
+    [
+        ("cuda", (8, 0), torch.bfloat16, 64, "flash"),
+        ("cuda", (9, 0), torch.float16, 20, "flash"),
+        ("cuda", (9, 0), torch.bfloat16, 256, "flash"),
+        ("cuda", (9, 0), torch.bfloat16, 257, "sdpa"),
+        ("cuda", (9, 0), torch.float32, 64, "sdpa"),
+        ("cuda", (7, 5), torch.float16, 64, "sdpa"),
+        ("mps", None, torch.float16, 64, "sdpa"),
+        ("cpu", None, torch.bfloat16, 64, "sdpa"),
+    ],
+)
+def test_auto_chooses_by_device_dtype_and_width_alone(device, capability, dtype, width, backend, monkeypatch):
+    monkeypatch.setattr(module, "_flash_attn_func", lambda: fake_flash.flash_attn_func)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: capability)
+    assert auto_backend(torch.device(device), dtype, width) == backend
 
 
 def test_auto_does_without_flash_when_it_is_not_installed(monkeypatch, flash):

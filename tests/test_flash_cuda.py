@@ -42,10 +42,11 @@ def test_the_kernel_gives_the_numbers_of_the_reference(backend, dtype, N, Lq, Lk
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-def test_the_gradients_are_those_of_the_reference(backend):
+@pytest.mark.parametrize("D", [12, 20, 48, 64, 129])
+def test_the_gradients_are_those_of_the_reference_for_heads_of_any_width(backend, D):
     grads = {}
     for name in (backend, "reference"):
-        q, k, v = (x.requires_grad_() for x in qkv(129, 257, 6))
+        q, k, v = (x.requires_grad_() for x in qkv(129, 257, 6, D))
         attention(q, k, v, alibi_slopes(6).cuda(), name).float().square().sum().backward()
         grads[name] = (q.grad.float(), k.grad.float(), v.grad.float())
     for got, expected in zip(grads[backend], grads["reference"]):

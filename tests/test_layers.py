@@ -10,7 +10,7 @@ VG = Path(__file__).resolve().parent.parent / "vg"
 LONGEST = 400  # lines
 # A part may import those of the lines above it; parts of one line may import one another, but in no circle of modules.
 LAYERS = [
-    {"paths", "profiles", "hashing", "atomic", "interrupts", "threads", "progress"},
+    {"paths", "profiles", "precision", "hashing", "atomic", "interrupts", "threads", "progress"},
     {"synthetic", "models", "training"},
     {"data", "checkpoints", "latents"},
     {"sampling"},

@@ -66,6 +66,15 @@ def test_every_option_gives_the_tokens_of_the_plain_loop(prior, options, prompte
     assert torch.equal(generate_tokens(prior, prompt, **settings), one_by_one(prior, prompt, **settings))
 
 
+@pytest.mark.parametrize("options", [{}, {"window": 2}, {"history": 1.5, "batch": 3}], ids=str)
+def test_a_prior_with_a_reach_is_sampled_as_the_plain_loop_samples_it(options):
+    prior = random_prior(reach=3)
+    settings = {"latent_frames": 8, "seed": 5, "progress": False, **options}
+    bounded = generate_tokens(prior, None, **settings)
+    assert torch.equal(bounded, one_by_one(prior, None, **settings))
+    assert options or not torch.equal(bounded, generate_tokens(random_prior(), None, **settings))
+
+
 SHAPES = [
     {"grid": (1, 1)},
     {"grid": (3, 1)},

@@ -4,8 +4,9 @@ import math
 
 import pytest
 import torch
+from fake_mps import FakeMPS, OnMPS
 
-from vg.models import FSQ, FSQ_LEVELS
+from vg.models import FSQ, FSQ_LEVELS, TubeletConfig, TubeletTokenizer
 
 ALL = [*FSQ_LEVELS.values(), (3,), (4, 3), (15, 16)]
 
@@ -32,6 +33,21 @@ def test_an_index_that_is_none_is_refused(levels):
         with pytest.raises(ValueError, match="FSQ: codes are 0 to"):
             fsq.codes(torch.tensor([[0, wrong]]))
     assert fsq.digits(torch.zeros(0, 3, dtype=torch.long)).shape == (0, 3, len(levels))
+
+
+def test_indices_above_2_to_the_53_survive_a_device_that_rounds_integers():
+    levels = (8, 5, 5, 5, 5, 5) * 4
+    fsq, wide = FSQ(levels), TubeletTokenizer(TubeletConfig((2, 4, 4), levels[:6], (2, 2), width=8))
+    indices = torch.randint(2**53, fsq.size, (1, 2, 3, 3), generator=torch.Generator().manual_seed(0)) | 1
+    with FakeMPS():
+        there = OnMPS(indices)
+        assert not torch.equal((there * 1).cpu(), indices), "it rounds"
+        digits = fsq.digits(there)
+        assert digits.device.type == "mps" and torch.equal(digits.cpu(), fsq.digits(indices))
+        again = fsq.indices(digits)
+        assert again.device.type == "mps" and torch.equal(again.cpu(), indices)
+        patches = wide.patch_indices(there)
+        assert patches.device.type == "mps" and torch.equal(patches.cpu(), wide.patch_indices(indices))
 
 
 @pytest.mark.parametrize("levels", ALL, ids=str)

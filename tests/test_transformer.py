@@ -1,11 +1,12 @@
 """Laws of the prior: no look ahead, the cache gives the same numbers, bits are bits."""
 
 import math
+from functools import partial
 
 import pytest
 import torch
 
-from vg.models import FSQ, Prior, PriorConfig, available_backends
+from vg.models import FSQ, Prior, PriorConfig, available_backends, transformer
 from vg.models.kv_cache import KVCache
 from vg.models.transformer import DecodeState
 
@@ -213,3 +214,39 @@ def test_a_layout_for_no_label_is_refused():
     for model, label in ((prior(layouts=True), 3), (prior(layouts=True), -1), (prior(), 0)):
         with pytest.raises(ValueError, match=f"no layout for label {label}"):
             model.learn_layouts(label, tokens())
+
+
+def masked(q, k, v, slopes, window=None, reach=1):
+    """Attention written out, with a mask from nothing but ``reach``: whatever the prior asks for is not looked at."""
+    Lq, Lk, D = q.shape[1], k.shape[1], q.shape[3]
+    distance = torch.arange(Lk - Lq, Lk)[:, None] - torch.arange(Lk)
+    scores = torch.einsum("bind,bjnd->bnij", q, k) / math.sqrt(D) - slopes[:, None, None] * distance
+    weights = scores.masked_fill((distance < 0) | (distance >= reach), -math.inf).softmax(-1)
+    return torch.einsum("bnij,bjnd->bind", weights, v)
+
+
+@pytest.mark.parametrize("reach", [1, 2, 3])
+@torch.no_grad()
+def test_the_configs_reach_is_a_mask_over_so_many_latent_frames_with_a_cache_too(reach, monkeypatch):
+    model = prior(reach=reach)
+    model.slopes /= 8  # far positions count
+    digits = model.digits(tokens(t=5))
+    ours, state, steps = (
+        model.hidden(digits),
+        DecodeState(),
+        [model.advance(DecodeState(), None, torch.tensor([-1, -1]))],
+    )
+    for k in range(digits.shape[1] - 1):
+        steps.append(model.advance(state, digits[:, k : k + 1]))
+    whole = prior().hidden(digits)
+    with monkeypatch.context() as patched:
+        patched.setattr(transformer, "attention", partial(masked, reach=reach * FRAME))
+        truth = model.hidden(digits)
+    torch.testing.assert_close(ours, truth, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(torch.stack(steps, dim=1), truth, atol=1e-5, rtol=1e-5)
+    assert (ours - whole)[:, reach * FRAME :].abs().amax() > 1e-3
+
+
+def test_of_a_window_and_the_configs_reach_the_smaller_counts():
+    assert [prior(reach=2).window(asked) for asked in (None, 5, 2 * FRAME, 3 * FRAME)] == [24, 5, 24, 24]
+    assert [prior().window(asked) for asked in (None, 5)] == [None, 5]

@@ -6,6 +6,7 @@ from torch import Tensor
 from vg.data import Clips
 from vg.models import ClipFeatures
 from vg.models.features import ORDERS
+from vg.precision import autocast
 
 
 def shot_numbers(clips: Clips, shots: list) -> Tensor:
@@ -31,14 +32,16 @@ def accuracy(model: ClipFeatures, clips: Clips, shots: list | None = None, seed:
     and "shot" where ``shots`` can be named.
     """
     names = None if shots is None else shot_numbers(clips, shots)
+    where = next(model.parameters()).device
     right = dict.fromkeys([*ORDERS, "arrow of time", *(["shot"] if shots else [])], 0.0)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         for part in torch.arange(len(clips)).split(16):
             video = clips.take(part.tolist())
             for k, order in enumerate(ORDERS):
-                seen = torch.stack([ordered(clip, order) for clip in video]).to(next(model.parameters()).device)
-                shot, guessed = (x.cpu() for x in model.guess(seen))
+                seen = torch.stack([ordered(clip, order) for clip in video]).to(where)
+                with autocast(where):
+                    shot, guessed = (x.cpu() for x in model.guess(seen))
                 right[order] += int((guessed.argmax(1) == k).sum())
                 if k < 2:
                     right["arrow of time"] += int((guessed[:, :2].argmax(1) == k).sum()) / 2

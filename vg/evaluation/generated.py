@@ -9,6 +9,7 @@ from vg.evaluation.frechet import frechet_distance
 from vg.evaluation.metrics import psnr
 from vg.evaluation.tokenizer import FRAMES, Sides, reconstruct
 from vg.models import ClipFeatures, Prior, TubeletTokenizer
+from vg.precision import autocast, full_precision
 from vg.progress import tqdm
 from vg.sampling import generate, sampling_defaults
 
@@ -20,7 +21,8 @@ LONG = 96
 def describe(features: ClipFeatures, video: Tensor) -> Tensor:
     """Features of every ``FRAMES`` frames of clips (B, C, T, H, W): (B * T / FRAMES, D)."""
     clips, where = torch.cat(video.split(FRAMES, dim=2)), next(features.parameters()).device
-    return torch.cat([features(part.to(where)).cpu() for part in clips.split(16)])
+    with autocast(where):
+        return torch.cat([full_precision(features(part.to(where))).cpu() for part in clips.split(16)])
 
 
 def windows(store: FrameStore, length: int, shots: list | None = None, most: int | None = None) -> Tensor:

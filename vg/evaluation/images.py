@@ -10,6 +10,7 @@ from vg.data.images import ImageSet
 from vg.evaluation.baselines import pca_images, unigram_bits
 from vg.evaluation.metrics import perplexity, psnr, ssim, usage
 from vg.models import VAE, VQVAE, VQVAE2, TwoLevelPrior
+from vg.precision import autocast, full_precision
 from vg.profiles import device
 
 
@@ -46,8 +47,10 @@ def autoencoder_facts(model: VQVAE | VQVAE2, images: Images) -> dict:
     PSNR is the mean over the images, with a peak of 255.
     """
     truth = images.test.take(range(len(images.test)))
-    indices = [_grids(model.encode(part.to(device()))) for part in truth.split(250)]
-    made = torch.cat([model.decode(part if isinstance(model, VQVAE2) else part[0]).cpu() for part in indices])
+    with autocast(device()):
+        indices = [_grids(model.encode(part.to(device()))) for part in truth.split(250)]
+        parts = [model.decode(part if isinstance(model, VQVAE2) else part[0]) for part in indices]
+    made = torch.cat([full_precision(part).cpu() for part in parts])
     bits = model.raw_bits(tuple(truth.shape[2:]))
     simple = pca_images(images.train, truth, round(bits / 8), bits=8)
     facts = {
@@ -83,7 +86,7 @@ def image_prior_facts(
     rows = list(zip(*(part.long().split(250) for part in (*held, labels))))
     facts: dict = {"images": len(labels)}
     for kind, labelled in (("", True), ("_class_unknown", False)):
-        with torch.no_grad():
+        with torch.no_grad(), autocast(place):
             bits = [prior.nll_bits(t.to(place), b.to(place), y.to(place) if labelled else None) for t, b, y in rows]
         top, bottom = (torch.cat([part.cpu() for part in level]) for level in zip(*bits))
         facts |= {
@@ -104,7 +107,8 @@ def encode_images(model: VQVAE | VQVAE2, images: ImageSet, batch: int = 250) -> 
     grids = []
     for first in range(0, len(images), batch):
         pixels = images.take(range(first, min(first + batch, len(images))))
-        grids.append([grid.to("cpu", torch.int32) for grid in _grids(model.encode(pixels.to(place)))])
+        with autocast(place):
+            grids.append([grid.to("cpu", torch.int32) for grid in _grids(model.encode(pixels.to(place)))])
     return tuple(torch.cat(level) for level in zip(*grids))
 
 

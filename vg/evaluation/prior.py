@@ -8,6 +8,7 @@ from torch import Tensor
 from vg.evaluation.baselines import copy_bits, unigram_bits
 from vg.latents import LatentCache
 from vg.models import Prior, TubeletTokenizer
+from vg.precision import autocast
 
 LONGEST = 128  # latent frames of a shot that are measured as a whole: of the film all, of an hour the beginning
 MEASURED = 4  # latent frames of the windows in which it is measured: 32 frames
@@ -28,8 +29,9 @@ def prior_facts(prior: Prior, tokenizer: TubeletTokenizer, cache: LatentCache, t
     truth = held.take(torch.arange(len(held)))
 
     def measured(windows: Tensor) -> Tensor:
-        with torch.no_grad():
-            return torch.cat([prior.nll_bits(part.to(prior.start.device)).cpu() for part in windows.split(4)])
+        where = prior.start.device
+        with torch.no_grad(), autocast(where):
+            return torch.cat([prior.nll_bits(part.to(where)).cpu() for part in windows.split(4)])
 
     def copied(windows: Tensor) -> Tensor:
         return patches * copy_bits(known, tokenizer.patch_indices(windows), codes)

@@ -10,6 +10,7 @@ from vg.evaluation.baselines import mean_frame, nearest_clip
 from vg.evaluation.metrics import perplexity, psnr, ssim, stability, usage
 from vg.latents.search import search_codes
 from vg.models import TubeletTokenizer, VideoAutoencoder
+from vg.precision import autocast, full_precision
 from vg.progress import tqdm
 
 Sides = tuple[list[Shot], list[Shot]]  # training, validation
@@ -34,7 +35,8 @@ def held_out(store: FrameStore, most: int | None = None, sides: Sides | None = N
 def reconstruct(model: nn.Module, truth: Tensor) -> Tensor:
     """Clips encoded and decoded, a few at a time, not clamped; on the CPU."""
     where = next(model.parameters()).device
-    return torch.cat([model(part.to(where))[0].cpu() for part in truth.split(8)])
+    with autocast(where):
+        return torch.cat([full_precision(model(part.to(where))[0]).cpu() for part in truth.split(8)])
 
 
 def psnr_where_it_moves(video: Tensor, truth: Tensor) -> Tensor:
@@ -69,7 +71,8 @@ def tokenizer_facts(
     grouped = isinstance(tokenizer, TubeletTokenizer)
     codes, stable = _codes(tokenizer, store)
     size = math.prod(tokenizer.patch_levels if grouped else tokenizer.levels)
-    tokens = tokenizer.encode(truth[:1].to(where))
+    with autocast(where):
+        tokens = tokenizer.encode(truth[:1].to(where))
     bits = tokenizer.raw_bits(tuple(truth.shape[2:]))
     facts = {
         "clips": len(truth),
@@ -120,7 +123,8 @@ def _codes(tokenizer: TubeletTokenizer | VideoAutoencoder, store: FrameStore) ->
             whole = (stop - start - phase) // patch[0] * patch[0]
             if whole > 0:
                 clip = store.clip(start + phase, start + phase + whole)
-                indices = tokenizer.encode(clip.to(where)).cpu()
+                with autocast(where):
+                    indices = tokenizer.encode(clip.to(where)).cpu()
                 indices = tokenizer.patch_indices(indices) if grouped else indices
                 codes.append(indices.flatten())
                 if phase == 0 and whole > patch[0]:

@@ -15,6 +15,7 @@ from vg.experiments.losses import image_prior_loss, image_tokenizer_loss, vae_lo
 from vg.experiments.run import Part, Run
 from vg.hashing import weight_hash
 from vg.models import VAE, VQVAE, VQVAE2, TwoLevelConfig, TwoLevelPrior, VAEConfig, VQVAEConfig
+from vg.precision import autocast, full_precision
 from vg.profiles import device
 from vg.training import Loss
 
@@ -62,7 +63,8 @@ def train_images(run: Run) -> Part:
             generator = torch.Generator().manual_seed(0)
             bits = torch.cat([model.bits_per_dim(part.to(device()), generator).cpu() for part in few])
             return {"test bits per dim": float(bits.mean())}
-        made = [model.reconstruct(model.quantize(part.to(device())).codes).cpu() for part in few]
+        with autocast(device()):
+            made = [full_precision(model.reconstruct(model.quantize(part.to(device())).codes)).cpu() for part in few]
         return {"test PSNR": float(psnr(torch.cat(made), torch.cat(few)).mean())}
 
     trained = run.fit(model.to(device()), loss, image_batches(images.train, experiment.batch), recipe, evaluate)
@@ -84,7 +86,8 @@ def _train_prior(run: Run, size: ImagePriorSize, images: Images) -> Part:
     few = [part[: FEW // 2].long().to(device()) for part in (*held, images.test.labels)]
 
     def evaluate(model: TwoLevelPrior) -> dict[str, float]:
-        above, below = model.nll_bits(*few)
+        with autocast(device()):
+            above, below = model.nll_bits(*few)
         return {"top bits": float(above.mean()), "bottom bits": float(below.mean())}
 
     batches = image_prior_batches(top, bottom, images.train.labels, experiment.batch)

@@ -17,6 +17,7 @@ from vg.experiments.run import Part, Run
 from vg.hashing import weight_hash
 from vg.latents import LatentCache, open_cache
 from vg.models import ClipFeatures, Prior, PriorConfig, TubeletTokenizer
+from vg.precision import autocast
 from vg.profiles import device
 from vg.training import BatchSampler, devices
 
@@ -111,7 +112,8 @@ def train_prior(run: Run) -> Part:
     held = validation_windows(cache, footage.val)
 
     def evaluate(model: Prior) -> dict[str, float]:
-        bits = [model.nll_bits(some.to(device())) for some in held.split(4)]
+        with autocast(device()):
+            bits = [model.nll_bits(some.to(device())) for some in held.split(4)]
         return {"validation bits a token": float(torch.cat(bits).mean())}
 
     fresh = fresh_views(footage.large, footage.train, tokenizer, footage.size, part.batch, window)

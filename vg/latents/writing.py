@@ -34,6 +34,7 @@ from vg.latents.plan import (
 )
 from vg.latents.reading import LatentCache
 from vg.models.frozen import evaluating
+from vg.precision import autocast
 from vg.progress import tqdm
 
 SHARD_FRAMES = 512
@@ -59,7 +60,7 @@ def _stream(tokenizer: nn.Module, store: FrameStore, entry: Entry, device: torch
 def _encode(tokenizer: nn.Module, video: Tensor, past: dict) -> np.ndarray:
     """A piece's indices, (t, h, w) in the dtype of the cache, after looking whether they can be that."""
     t = video.shape[2] // int(tokenizer.tubelet[0])
-    indices = tokenizer.encode(video, past)  # 1 t h w
+    indices = tokenizer.encode(video, past).cpu()  # 1 t h w
     if indices.dim() != 4 or indices.shape[:2] != (1, t) or indices.is_floating_point():
         raise ValueError(
             f"encode gave {indices.dtype} of shape {tuple(indices.shape)} for a video of shape "
@@ -71,7 +72,7 @@ def _encode(tokenizer: nn.Module, video: Tensor, past: dict) -> np.ndarray:
             f"encode gave indices from {low} to {high}, but levels {list(tokenizer.levels)} name {codes:,} "
             f"codes, 0 to {codes - 1}. Are these the levels of its quantizer?"
         )
-    return np.ascontiguousarray(indices[0].cpu().numpy().astype(dtype_of(tokenizer.levels)))
+    return np.ascontiguousarray(indices[0].numpy().astype(dtype_of(tokenizer.levels)))
 
 
 @dataclass
@@ -261,8 +262,8 @@ def write(
 
     Whole shards are recognised by the hash in them and kept; missing and damaged ones are made. The files
     come out the same to the byte however often the run was killed and however many processes shared it, as
-    long as ``encode`` repeats itself (a CPU and a GPU may differ). A finished cache is only verified. A second process
-    with the same part waits until the first is done, says so, and finds it made.
+    long as ``encode`` repeats itself (a CPU and a GPU, which computes in half precision, may differ). A finished cache
+    is only verified. A second process with the same part waits until the first is done, says so, and finds it made.
 
     Args:
         folder: where to write; made if it is not there.
@@ -301,7 +302,7 @@ def write(
     job = _Job(Path(folder), plan, shards, rank, world_size, patience)
     job.begin()
     if not job.finished(shots):
-        with job.alone(), evaluating(tokenizer), torch.no_grad():
+        with job.alone(), evaluating(tokenizer), torch.no_grad(), autocast(device):
             job.encode(tokenizer, store, device, progress)
             job.wait()
             job.publish(shots)

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.utils.checkpoint import checkpoint
 
 from vg.models.alibi import alibi_bias, check_lengths
 from vg.models.attention_cpu import CausalAttention
@@ -31,7 +32,7 @@ if TYPE_CHECKING:  # at run time it is imported where it is used
     from torch.nn.attention.flex_attention import BlockMask
 
 BACKENDS = ("flash", "flex", "sdpa", "reference")
-BLOCK = 256  # queries that a CPU takes at a time
+BLOCK = 256  # queries that sdpa takes at a time
 
 
 def available_backends(device: torch.device | str = "cpu") -> tuple[str, ...]:
@@ -68,7 +69,7 @@ def attention(
     """
     _check(q, k, v, slopes, window)
     if backend == "auto":
-        backend = "sdpa" if _why_not_flash(q) else "flash"
+        backend = auto_backend(q.device, q.dtype, q.shape[-1])
     if backend == "flash":
         return _flash(q, k, v, slopes, window)
     if backend == "flex":
@@ -78,6 +79,15 @@ def attention(
     if backend == "reference":
         return _reference(q, k, v, slopes, window)
     raise ValueError(f"attention: unknown backend {backend!r}; use 'auto' or one of {', '.join(BACKENDS)}.")
+
+
+def auto_backend(device: torch.device, dtype: torch.dtype, width: int) -> str:
+    """What ``auto`` takes for heads of this width: ``flash`` where it can run, otherwise ``sdpa``.
+
+    Never ``flex``: it is compiled first, which takes a compiler and time, and whether that pays has not been measured
+    on a GPU. Whoever has long sequences there and no flash-attn asks for it by name.
+    """
+    return "sdpa" if _why_not_flash(device, dtype, width) else "flash"
 
 
 def _reference(q: Tensor, k: Tensor, v: Tensor, slopes: Tensor, window: int | None) -> Tensor:
@@ -91,28 +101,59 @@ def _reference(q: Tensor, k: Tensor, v: Tensor, slopes: Tensor, window: int | No
 
 
 def _sdpa(q: Tensor, k: Tensor, v: Tensor, slopes: Tensor, window: int | None) -> Tensor:
-    """torch's own kernel. Its ``is_causal`` is aligned top-left, hence a mask of our own, always.
+    """torch's own kernel, queries in blocks, each with the keys up to its own end: no ``(Lq, Lk)`` is in memory.
 
-    A CPU's kernel is slower in half precision than in float32, and works on keys that the mask hides; so it gets
-    float32, and queries in blocks, each with the keys up to its own end (benchmarks/LOG.md).
+    Its ``is_causal`` is aligned top-left, hence a mask of our own, always. A CPU's kernel is slower in half precision
+    than in float32, and works on keys that the mask hides; so it gets float32 (benchmarks/LOG.md).
     """
     dtype, cpu = q.dtype, q.device.type == "cpu"
-    block = BLOCK if cpu and not torch.compiler.is_compiling() else q.shape[1]
     exact = torch.promote_types(dtype, torch.float32) if cpu else dtype
     q, k, v = (x.transpose(1, 2).to(exact) for x in (q, k, v))  # (B, N, L, D)
-    earlier = k.shape[2] - q.shape[2]
     with torch.autocast(q.device.type, enabled=False):
-        parts, masks, seen = q.split(block, dim=2), [], earlier
-        for some in parts:
-            seen += some.shape[2]
-            masks.append(_sdpa_mask(some, seen, slopes, window))
-        if cpu and window is None and not earlier and _trains(q, k, v):
-            out = CausalAttention.apply(q, k, v, slopes, masks)
+        if torch.compiler.is_compiling():
+            out = F.scaled_dot_product_attention(q, k, v, _sdpa_mask(q, k.shape[2], slopes, window))
         else:
-            pairs = ((k[:, :, : mask.shape[-1]], v[:, :, : mask.shape[-1]], mask) for mask in masks)
-            outs = [F.scaled_dot_product_attention(some, *pair) for some, pair in zip(parts, pairs)]
-            out = torch.cat(outs, dim=2)
+            out = (_blocks_on_cpu if cpu else _blocks_elsewhere)(q, k, v, slopes, window)
     return out.transpose(1, 2).to(dtype)  # (B, Lq, N, D)
+
+
+def _blocks_on_cpu(q: Tensor, k: Tensor, v: Tensor, slopes: Tensor, window: int | None) -> Tensor:
+    """Blocks of ``(B, N, L, D)`` with a mask each."""
+    earlier = k.shape[2] - q.shape[2]
+    parts, masks, seen = q.split(BLOCK, dim=2), [], earlier
+    for some in parts:
+        seen += some.shape[2]
+        masks.append(_sdpa_mask(some, seen, slopes, window))
+    if window is None and not earlier and _trains(q, k, v):
+        return CausalAttention.apply(q, k, v, slopes, masks)
+    pairs = ((k[:, :, : mask.shape[-1]], v[:, :, : mask.shape[-1]], mask) for mask in masks)
+    outs = [F.scaled_dot_product_attention(some, *pair) for some, pair in zip(parts, pairs)]
+    return torch.cat(outs, dim=2)
+
+
+def _blocks_elsewhere(q: Tensor, k: Tensor, v: Tensor, slopes: Tensor, window: int | None) -> Tensor:
+    """Blocks of ``(B, N, L, D)`` whose masks are parts of one, that of the last block: only distances count.
+
+    Where gradients are wanted, what a block has computed is dropped, and computed again in the backward pass: MPS keeps
+    the weights of a whole block otherwise, and so does CUDA for heads that its kernels do not take.
+    """
+    Lq, Lk = q.shape[2], k.shape[2]
+    rows = min(BLOCK, Lq)
+    table = _cached_mask(_values(slopes), rows, Lk, window, q.dtype, q.device)  # (1, N, rows, Lk)
+
+    def block(some: Tensor, keys: Tensor, values: Tensor) -> Tensor:
+        mask = mask_for_kernel(table[:, :, rows - some.shape[2] :, Lk - keys.shape[2] :], len(some))
+        return F.scaled_dot_product_attention(some, keys, values, mask)
+
+    outs, again = [], Lq > rows and _trains(q, k, v)
+    for first in range(0, Lq, rows):
+        some = q[:, :, first : first + rows]
+        seen = Lk - Lq + first + some.shape[2]
+        parts = some, k[:, :, :seen], v[:, :, :seen]
+        outs.append(
+            checkpoint(block, *parts, use_reentrant=False, preserve_rng_state=False) if again else block(*parts)
+        )
+    return torch.cat(outs, dim=2)
 
 
 def _trains(*tensors: Tensor) -> bool:
@@ -139,30 +180,48 @@ def _flex(q: Tensor, k: Tensor, v: Tensor, slopes: Tensor, window: int | None) -
     with warnings.catch_warnings():
         # It warns of being slow without torch.compile; on a CPU we choose that: compiling takes 30 s.
         warnings.filterwarnings("ignore", message="flex_attention called without torch.compile")
-        heads_first = (x.transpose(1, 2) for x in (q, k, v))  # (B, N, L, D)
-        out = kernel(*heads_first, score_mod=add_bias, block_mask=visible)
-    return out.transpose(1, 2)  # (B, Lq, N, D)
+        width = padded_width("flex", q.shape[-1])
+        heads_first = (_widened(x, width).transpose(1, 2) for x in (q, k, v))  # (B, N, L, D)
+        out = kernel(*heads_first, score_mod=add_bias, block_mask=visible, scale=q.shape[-1] ** -0.5)
+    return out.transpose(1, 2)[..., : q.shape[-1]]  # (B, Lq, N, D)
 
 
 def _flash(q: Tensor, k: Tensor, v: Tensor, slopes: Tensor, window: int | None) -> Tensor:
     """FlashAttention-2 (Dao, 2023, arXiv:2307.08691): takes our layout and aligns bottom-right as we do."""
-    if reason := _why_not_flash(q):
+    width = q.shape[-1]
+    if reason := _why_not_flash(q.device, q.dtype, width):
         raise RuntimeError(f"attention: backend 'flash' cannot run: {reason}. Use 'auto' or 'sdpa'.")
     slopes = slopes.to(q.device, torch.float32).contiguous()
     reach = (-1, -1) if window is None else (window - 1, 0)  # how far a query sees to the left, to the right
     kernel = _flash_attn_func()
     assert not isinstance(kernel, ImportError)  # _why_not_flash has looked
-    return kernel(q, k, v, causal=True, window_size=reach, alibi_slopes=slopes)
+    wide = (_widened(x, padded_width("flash", width)) for x in (q, k, v))
+    out = kernel(*wide, softmax_scale=width**-0.5, causal=True, window_size=reach, alibi_slopes=slopes)
+    return out[..., :width]
 
 
-def _why_not_flash(q: Tensor) -> str | None:
-    """The reason why FlashAttention cannot serve ``q``, or None if it can."""
-    if not _flash_device(q.device):
-        return f"it needs a CUDA GPU of compute capability 8.0 or above, the tensors are on '{q.device}'"
-    if q.dtype not in (torch.float16, torch.bfloat16):
-        return f"it takes float16 or bfloat16, the tensors are {q.dtype}: cast them, or use torch.autocast"
-    if q.shape[-1] > 256:
-        return f"a head may be at most 256 wide, this one is {q.shape[-1]}"
+def padded_width(backend: str, width: int) -> int:
+    """The width of a head that the kernel takes, ``width`` at least: flash multiples of 8, flex powers of 2 from 16."""
+    if backend == "flash":
+        return -(-width // 8) * 8
+    if backend == "flex":
+        return max(16, 1 << (width - 1).bit_length())
+    return width
+
+
+def _widened(x: Tensor, width: int) -> Tensor:
+    """``(..., D)`` with zeros up to ``(..., width)``: they add nothing to a score, and come out as zeros."""
+    return x if x.shape[-1] == width else F.pad(x, (0, width - x.shape[-1]))
+
+
+def _why_not_flash(device: torch.device, dtype: torch.dtype, width: int) -> str | None:
+    """The reason why FlashAttention cannot serve heads of this width there, or None if it can."""
+    if not _flash_device(device):
+        return f"it needs a CUDA GPU of compute capability 8.0 or above, the tensors are on '{device}'"
+    if dtype not in (torch.float16, torch.bfloat16):
+        return f"it takes float16 or bfloat16, the tensors are {dtype}: cast them, or use torch.autocast"
+    if width > 256:
+        return f"a head may be at most 256 wide, this one is {width}"
     if isinstance(problem := _flash_attn_func(), ImportError):
         return f"flash-attn is not installed or does not load ({problem}); see environment-cuda.yml"
     return None
@@ -211,8 +270,14 @@ def _sdpa_mask(q: Tensor, Lk: int, slopes: Tensor, window: int | None) -> Tensor
         mask = alibi_bias(slopes.to(q.device), Lq, Lk, window).to(q.dtype)[None]
     else:
         mask = _cached_mask(_values(slopes), Lq, Lk, window, q.dtype, q.device)
-    mask = mask.expand(B, -1, -1, -1)
-    return mask.contiguous() if q.device.type == "mps" else mask  # MPS misreads a broadcast mask
+    return mask.expand(B, -1, -1, -1) if q.device.type == "cpu" else mask_for_kernel(mask, B)
+
+
+def mask_for_kernel(part: Tensor, batch: int) -> Tensor:
+    """A part ``(1, N, Lq, Lk)`` of a mask as kernels off the CPU can read it: ``(batch, N, Lq, Lk)``."""
+    part = part.clone(memory_format=torch.contiguous_format)  # CUDA's reads 16 bytes at a time, from the first on
+    mask = part.expand(batch, -1, -1, -1)
+    return mask.contiguous() if mask.device.type == "mps" else mask  # MPS misreads a broadcast mask
 
 
 @functools.lru_cache(maxsize=16)

@@ -8,6 +8,8 @@ import torch.nn as nn
 import torch.nn.functional as F
 from torch import Tensor
 
+from vg.precision import full_precision
+
 
 class DigitEmbedding(nn.Module):
     """Embeds a token as the sum of its digits' embeddings, so that neighbouring codes start out alike."""
@@ -58,7 +60,7 @@ class DigitHead(nn.Module):
         """Bits that each token costs: hidden states ``(..., D)``, digits ``(..., digits)`` -> ``(...)``."""
         total = 0
         for i, logits in enumerate(self.given(x, digits)):
-            nats = F.cross_entropy(logits.flatten(0, -2), digits[..., i].flatten(), reduction="none")
+            nats = F.cross_entropy(full_precision(logits.flatten(0, -2)), digits[..., i].flatten(), reduction="none")
             total = total + nats.view(x.shape[:-1]) / math.log(2)
         return total
 

@@ -22,6 +22,14 @@ FSQ_LEVELS = {
 """Levels for about 2^bits codes, as published (Mentzer et al., 2023, table 1)."""
 
 
+def exact(integers: Tensor) -> Tensor:
+    """Integers where arithmetic with them is exact: from MPS, which rounds large ones, copied to the CPU.
+
+    Digits are small and may stay. Indices of large vocabularies, and what is computed from them, may not.
+    """
+    return integers.cpu() if integers.device.type == "mps" else integers
+
+
 class FSQ(nn.Module):
     """Finite scalar quantization (Mentzer et al., 2023, arXiv:2309.15505, appendix A).
 
@@ -86,7 +94,7 @@ class FSQ(nn.Module):
 
     def indices(self, digits: Tensor) -> Tensor:
         """Digits ``(..., len(levels))`` int64, digit i in [0, levels[i]) -> indices ``(...)`` int64."""
-        return (digits * self.basis).sum(-1)
+        return (exact(digits) * exact(self.basis)).sum(-1).to(digits.device)
 
     def digits(self, indices: Tensor) -> Tensor:
         """Indices ``(...)`` int64 -> digits ``(..., len(levels))`` int64. The first digit runs fastest.
@@ -94,10 +102,11 @@ class FSQ(nn.Module):
         Raises:
             ValueError: if an index is not in [0, prod(levels)): another tokenizer's, most likely.
         """
-        low, high = map(int, indices.aminmax()) if indices.numel() else (0, 0)
+        whole = exact(indices)
+        low, high = map(int, whole.aminmax()) if whole.numel() else (0, 0)
         if low < 0 or high >= self.size:
             raise ValueError(f"FSQ: codes are 0 to {self.size - 1:,}, but here are {low:,} to {high:,}.")
-        return indices[..., None] // self.basis % self.count
+        return (whole[..., None] // exact(self.basis) % exact(self.count)).to(indices.device)
 
     def codes(self, indices: Tensor) -> Tensor:
         """Indices ``(...)`` int64 -> codes ``(..., len(levels))`` float32 in [-1, 1]."""

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from vg.models.blocks import MLP, Block, Past, pad_to
 from vg.models.frozen import Freezable
-from vg.models.quantizers import FSQ
+from vg.models.quantizers import FSQ, exact
 from vg.models.tokenizer import Quantized
 
 PIECE = 2**14  # patches that are encoded or decoded at once, where there are no gradients: 64 frames of 16x16
@@ -224,8 +224,10 @@ class TubeletTokenizer(Freezable):
         """
         down, across = self.config.group
         size = math.prod(self.patch_levels)
-        place = torch.arange(down * across, device=indices.device)
-        return rearrange(indices[..., None] // size**place % size, "b t h w (p q) -> b t (h p) (w q)", p=down, q=across)
+        whole = exact(indices)
+        powers = size ** torch.arange(down * across, device=whole.device)
+        patches = whole[..., None] // powers % size
+        return rearrange(patches, "b t h w (p q) -> b t (h p) (w q)", p=down, q=across).to(indices.device)
 
 
 def _at_once(patches: float) -> int:

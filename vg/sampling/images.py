@@ -8,6 +8,7 @@ from vg.interrupts import without_gradients
 from vg.models.transformer import Prior
 from vg.models.two_level import TwoLevelPrior
 from vg.models.vqvae import VQVAE, VQVAE2
+from vg.precision import autocast, full_precision
 from vg.sampling.options import Labels, check_levels
 from vg.sampling.video import generate_tokens
 
@@ -50,7 +51,10 @@ def sample_images(
     options |= dict(batch=batch, label=label, progress=progress)
     device = next(autoencoder.parameters()).device
     tokens = generate_tokens(parts[0], None, 1, seed, **options)  # (batch, 1, h, w)
-    if not isinstance(prior, TwoLevelPrior):
-        return autoencoder.decode(tokens[:, 0].to(device))
-    bottom = generate_tokens(prior.bottom, None, 1, seed + 1_000_003, condition=tokens, **options)  # other dice
-    return autoencoder.decode((tokens[:, 0].to(device), bottom[:, 0].to(device)))
+    levels = [tokens]
+    if isinstance(prior, TwoLevelPrior):
+        other_dice = seed + 1_000_003
+        levels.append(generate_tokens(prior.bottom, None, 1, other_dice, condition=tokens, **options))
+    grids = tuple(level[:, 0].to(device) for level in levels)
+    with autocast(device):
+        return full_precision(autoencoder.decode(grids if isinstance(prior, TwoLevelPrior) else grids[0]))

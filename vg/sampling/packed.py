@@ -14,12 +14,15 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from vg.models.alibi import alibi_bias
+from vg.models.attention_backends import attention, auto_backend, mask_for_kernel
 from vg.models.transformer import Prior
+from vg.precision import full_precision, product_dtype
 from vg.sampling.filters import filter_logits
 from vg.sampling.options import Options
 
 ROWS = 128  # positions that go through the layers together, at most: of one sample and one branch of its guidance
 
+Product = tuple[Tensor, Tensor]  # weight and bias of a linear layer
 Place = tuple[int, int, int]  # of rows in a cache: the oldest that they see, begin, end
 
 
@@ -30,7 +33,7 @@ class Cache:
         depth, batch, heads, width: layers, samples, N, and D / N.
         room: positions that there is room for at first.
         reach: attend to so many positions at most, and drop older ones when room is needed; None keeps all.
-        like: gives dtype and device.
+        like: gives dtype and device, those of the keys.
     """
 
     def __init__(self, depth: int, batch: int, heads: int, width: int, room: int, reach: int | None, like: Tensor):
@@ -80,20 +83,26 @@ class Bias:
     like: Tensor
     table: Tensor | None = field(default=None, init=False)
 
-    def part(self, queries: int, keys: int) -> Tensor:
-        """(1, N, queries, keys), the queries being the last of the keys."""
+    def part(self, batch: int, queries: int, keys: int) -> Tensor:
+        """(batch, N, queries, keys), the queries being the last of the keys."""
         if self.table is None or keys > self.table.shape[2]:
             longest = max(4 * ROWS, 2 * keys)
             self.table = alibi_bias(self.slopes, ROWS, longest, self.reach).to(self.like)
-        return self.table[None, :, ROWS - queries :, self.table.shape[2] - keys :]
+        part = self.table[None, :, ROWS - queries :, self.table.shape[2] - keys :]
+        return part.expand(batch, -1, -1, -1) if part.device.type == "cpu" else mask_for_kernel(part, batch)
 
 
 class Packed:
-    """The weights of ``prior`` as they are now; made anew for every sampling, which takes a millisecond."""
+    """The weights of ``prior`` as they are now; made anew for every sampling, which takes a millisecond.
+
+    Under autocast its products and its caches are in half precision (``like`` says so), while what is added up from
+    layer to layer, norms, logits and all that is done with these stay in single precision.
+    """
 
     def __init__(self, prior: Prior):
         self.prior, self.width, self.heads = prior, prior.config.width, prior.config.heads
-        self.columns, self.like = prior.grid[1], prior.start
+        self.columns, self.like = prior.grid[1], prior.start.to(product_dtype(prior.start))
+        self.backend = auto_backend(self.like.device, self.like.dtype, self.width // self.heads)
         tables = [prior.left, prior.above, prior.corner]
         weights = [torch.cat([table.tables[i].weight for table in tables], dim=1) for i in range(len(prior.levels))]
         self.tokens = torch.cat(weights)  # (sum of levels, 3 D): left, above, above right
@@ -102,10 +111,19 @@ class Packed:
         starts = torch.tensor([0, *prior.levels[:-1]], device=self.like.device)
         self.offsets = starts.cumsum(0)
         self.layers = [
-            (layer.norm, layer.qkv, layer.out, layer.mlp[0], layer.mlp[1], layer.mlp[3]) for layer in prior.layers
+            (
+                layer.norm,
+                *self._products(layer.qkv, layer.out),
+                layer.mlp[0],
+                *self._products(layer.mlp[1], layer.mlp[3]),
+            )
+            for layer in prior.layers
         ]
-        self.digits = [(logits[0], logits[1], logits[3]) for logits in prior.head.logits]
+        self.digits = [(logits[0], *self._products(logits[1], logits[3])) for logits in prior.head.logits]
         self.known = [table.weight for table in prior.head.known.tables]
+
+    def _products(self, *layers: torch.nn.Linear) -> list[Product]:
+        return [(layer.weight.to(self.like), layer.bias.to(self.like)) for layer in layers]
 
     def embed(self, digits: Tensor) -> Tensor:
         """Digits (L, digits) -> (L, 3 D): what a token tells the input after it, below it, and below left of it."""
@@ -144,7 +162,7 @@ class Packed:
             kept = span.cache.kept[i, :, span.sample]  # (2, N, room, D / N)
             kept[:, :, begin:end] = part[1:]
             k, v = kept[:, None, :, oldest:end]
-            out.append(F.scaled_dot_product_attention(part[:1], k, v, bias.part(span.count, end - oldest)))
+            out.append(self._attend(part[:1], k, v, bias))
         y = out[0] if len(out) == 1 else torch.cat(out, dim=2)
         return y.transpose(1, 2).reshape(len(qkv), -1)
 
@@ -160,18 +178,24 @@ class Packed:
             q, k, v = qkv.view(batch, count, 3, self.heads, -1).permute(2, 0, 3, 1, 4)  # (B, N, count, D / N)
             kept = cache.kept[i]  # (2, B, N, room, D / N)
             kept[0, :, :, begin:end], kept[1, :, :, begin:end] = k, v
-            mask = bias.part(count, end - oldest).expand(batch, -1, -1, -1)
-            y = F.scaled_dot_product_attention(q, kept[0, :, :, oldest:end], kept[1, :, :, oldest:end], mask)
+            y = self._attend(q, kept[0, :, :, oldest:end], kept[1, :, :, oldest:end], bias)
             return y.transpose(1, 2).reshape(len(qkv), -1)
 
         return attend
+
+    def _attend(self, q: Tensor, k: Tensor, v: Tensor, bias: Bias) -> Tensor:
+        """Attention of the last positions (B, N, count, D / N) to all, by flash or sdpa as ``auto_backend`` says."""
+        if self.backend == "sdpa":
+            return F.scaled_dot_product_attention(q, k, v, bias.part(len(q), q.shape[2], k.shape[2]))
+        q, k, v = (x.transpose(1, 2) for x in (q, k, v))
+        return attention(q, k, v, bias.slopes, self.backend, bias.reach).transpose(1, 2)
 
     def draw(self, x: Tensor, weights: Tensor, noise: Tensor, how: Options) -> Tensor:
         """A token for each row: hidden states (K * L, D) of K branches, Gumbel noise (L, digits, V) -> (L, digits)."""
         x, digits = x.view(len(weights), len(noise), -1), []
         for i, (norm, inner, last) in enumerate(self.digits):
-            logits = _linear(F.gelu(_linear(_norm(x, norm), inner)), last)  # (K, L, V)
-            logits = logits[0] if len(weights) == 1 else torch.einsum("k,klv->lv", weights, logits)
+            logits = full_precision(_linear(F.gelu(_linear(_norm(x, norm), inner)), last))  # (K, L, V)
+            logits = logits[0] if len(weights) == 1 else _weighted(weights, logits)
             logits = filter_logits(logits / how.temperature, how.top_k, how.top_p)
             digits.append((logits + noise[:, i, : logits.shape[-1]]).argmax(dim=-1))
             if i < len(self.known):
@@ -179,8 +203,15 @@ class Packed:
         return torch.stack(digits, dim=-1)
 
 
-def _linear(x: Tensor, layer: torch.nn.Linear) -> Tensor:
-    return F.linear(x, layer.weight, layer.bias)
+def _weighted(weights: Tensor, logits: Tensor) -> Tensor:
+    """The sum of the branches' logits: (K,), (K, L, V) -> (L, V)."""
+    with torch.autocast(logits.device.type, enabled=False):  # it would take the sum in half precision
+        return torch.einsum("k,klv->lv", weights, logits)
+
+
+def _linear(x: Tensor, product: Product) -> Tensor:
+    weight, bias = product
+    return F.linear(x.to(weight.dtype), weight, bias)
 
 
 def _norm(x: Tensor, layer: torch.nn.LayerNorm) -> Tensor:

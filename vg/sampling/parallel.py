@@ -1,9 +1,14 @@
-"""Exact parallel sampling: several tokens a pass, and the very tokens that the plain loop draws.
+"""Exact parallel sampling: several tokens a pass, and in float32 the very tokens that the plain loop draws.
 
 The noise of every token is drawn beforehand, so a token is a function of the tokens before it. The next tokens are
 guessed, read in one pass, and each is drawn with its own noise. Up to and including the first that differs from its
 guess they are what the plain loop would have drawn, since all that they depend on is. The others are the next guesses.
 (Speculative Jacobi decoding: Teng et al., 2024, arXiv:2410.01699; with coupled noise: arXiv:2510.24211.)
+
+"The very tokens" holds in float32: there a row's numbers depend on the other rows of its pass in the last digits only,
+and that decides nothing unless two tokens are as good as equal. Under autocast (``vg.precision``) they depend on them
+by a rounding of half precision, so now and then another token is drawn than the plain loop's, and the tokens after it
+differ. Each is still drawn from the prior's distribution as half precision computes it.
 """
 
 from collections.abc import Callable, Iterator
@@ -100,7 +105,7 @@ class Sampler:
         self.branches = [self._branch(label, room, reach)]
         if how.guidance != 1.0:
             self.branches.append(self._branch(torch.full_like(label, -1), room, reach))
-        self.bias = Bias(prior.slopes, reach, prior.start)
+        self.bias = Bias(prior.slopes, reach, self.packed.like)
         self.change(how)
         for sample in self.samples:
             self._take(sample, given[sample.row])
@@ -108,7 +113,7 @@ class Sampler:
     def _branch(self, label: Tensor, room: int, reach: int | None, drops_history: bool = False) -> CachedBranch:
         config = self.prior.config
         head = config.width // config.heads
-        cache = Cache(config.depth, len(label), config.heads, head, room, reach, self.prior.start)
+        cache = Cache(config.depth, len(label), config.heads, head, room, reach, self.packed.like)
         return CachedBranch(0.0, label, drops_history, cache)
 
     def change(self, how: Options) -> None:

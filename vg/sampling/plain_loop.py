@@ -8,6 +8,7 @@ from torch import Tensor
 from vg.interrupts import heeded, without_gradients
 from vg.models.frozen import evaluating
 from vg.models.transformer import Prior
+from vg.precision import autocast, full_precision
 from vg.progress import tqdm
 from vg.sampling.filters import filter_logits, gumbel
 from vg.sampling.guidance import branches
@@ -38,7 +39,7 @@ def one_by_one(
     fresh = digits if digits.shape[1] else None
     total, shape = latent_frames * prior.tokens_per_frame, (len(prior.levels), max(prior.levels))
     bar = tqdm(total=total - digits.shape[1], unit="token", desc="generating", disable=not progress, mininterval=0.5)
-    with heeded() as stop, one_thread(), evaluating(prior), bar:
+    with heeded() as stop, one_thread(), evaluating(prior), bar, autocast(device):
         while digits.shape[1] < total:
             if stop.asked:
                 raise KeyboardInterrupt
@@ -56,7 +57,8 @@ def draw(prior: Prior, hidden: list[Tensor], weights: list[float], noise: Tensor
 
     def choose(logits: Tensor) -> Tensor:
         nonlocal position
-        logits = sum(weight * part for weight, part in zip(weights, logits.chunk(len(weights))))
+        parts = full_precision(logits).chunk(len(weights))
+        logits = sum(weight * part for weight, part in zip(weights, parts))
         logits = filter_logits(logits / how.temperature, how.top_k, how.top_p)
         drawn = (logits + gumbel(noise[:, position, : logits.shape[-1]])).argmax(dim=-1)
         position += 1

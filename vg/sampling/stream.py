@@ -11,6 +11,7 @@ from vg.models.blocks import Past
 from vg.models.frozen import evaluating
 from vg.models.transformer import Prior
 from vg.models.tubelet import TubeletTokenizer
+from vg.precision import autocast, full_precision
 from vg.sampling.options import Options, check_levels, given_digits
 from vg.sampling.parallel import Sampler
 from vg.sampling.video import prompt_tokens
@@ -41,7 +42,7 @@ class Stream:
         self.prior, self.tokenizer = prior, tokenizer
         self.past: Past = {}
         self.drawn, self.seconds = 0, 0.0
-        with torch.no_grad(), one_thread(), evaluating(prior):
+        with torch.no_grad(), one_thread(), evaluating(prior), autocast(prior.start.device):
             tokens = None if prompt is None else prompt_tokens(prior, tokenizer, prompt)
             given = given_digits(prior, tokens, 1 if tokens is None else tokens.shape[1], 1)
             self.sampler = Sampler(prior, [seed], how, given)
@@ -53,14 +54,14 @@ class Stream:
     def __next__(self) -> Tensor:
         """The next latent frame's frames: (C, T, H, W) in [-1, 1], on the CPU."""
         begin = time.perf_counter()
-        with torch.no_grad(), one_thread(), evaluating(self.prior):
+        with torch.no_grad(), one_thread(), evaluating(self.prior), autocast(self.prior.start.device):
             if self.waiting:
                 digits = self.waiting.pop(0)
             else:
                 _, digits = next(self.sampler.run(self.sampler.samples[0].latent_frames + 1))
             indices = self.prior.quantizer.indices(digits).view(1, 1, *self.prior.grid)
             where = next(self.tokenizer.parameters()).device
-            frames = self.tokenizer.decode(indices.to(where), past=self.past)[0].cpu()
+            frames = full_precision(self.tokenizer.decode(indices.to(where), past=self.past)[0]).cpu()
         self.seconds += time.perf_counter() - begin
         self.drawn += frames.shape[1]
         return frames

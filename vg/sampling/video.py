@@ -13,6 +13,7 @@ from vg.interrupts import Stop, without_gradients
 from vg.models.frozen import evaluating
 from vg.models.transformer import Prior
 from vg.models.tubelet import TubeletTokenizer
+from vg.precision import autocast, full_precision
 from vg.progress import tqdm
 from vg.sampling.options import Labels, Options, as_labels, check_levels, given_digits
 from vg.sampling.parallel import Sampler
@@ -86,7 +87,9 @@ def generate(
         prior, tokens, wanted, seed, batch=batch, temperature=temperature, top_k=top_k, top_p=top_p,
         label=label, guidance=guidance, history=history, window=window, progress=progress,
     )  # fmt: skip
-    return tokenizer.decode(indices.to(next(tokenizer.parameters()).device))[:, :, :frames]
+    where = next(tokenizer.parameters()).device
+    with autocast(where):
+        return full_precision(tokenizer.decode(indices.to(where))[:, :, :frames])
 
 
 def generate_each(
@@ -160,10 +163,11 @@ def generate_tokens(
     def draw(rows: list[int], stop: Stop) -> None:
         theirs = None if condition is None else condition.expand(batch, -1, -1, -1)[rows]
         alike = replace(how, label=None if how.label is None else labels[rows].tolist())
-        sampler = Sampler(prior, [seed + b for b in rows], alike, given[rows], theirs, latent_frames)
-        for b, tokens in sampler.run(latent_frames, bar.update, stop):
-            out[rows[b], done[rows[b]]] = tokens.to(out.device)
-            done[rows[b]] += 1
+        with autocast(given.device):
+            sampler = Sampler(prior, [seed + b for b in rows], alike, given[rows], theirs, latent_frames)
+            for b, tokens in sampler.run(latent_frames, bar.update, stop):
+                out[rows[b], done[rows[b]]] = tokens.to(out.device)
+                done[rows[b]] += 1
 
     done = [begun] * batch
     with evaluating(prior), bar:
@@ -208,7 +212,9 @@ def prompt_tokens(prior: Prior, tokenizer: TubeletTokenizer, prompt: Tensor) -> 
     span = tokenizer.tubelet[0]
     if prompt.shape[2] > span:
         prompt = prompt[:, :, : prompt.shape[2] // span * span]
-    tokens = tokenizer.encode(prompt.to(next(tokenizer.parameters()).device))
+    where = next(tokenizer.parameters()).device
+    with autocast(where):
+        tokens = tokenizer.encode(prompt.to(where))
     if tuple(tokens.shape[2:]) != prior.grid:
         h, w = (g * p for g, p in zip(prior.grid, tokenizer.tubelet[1:]))
         raise ValueError(
