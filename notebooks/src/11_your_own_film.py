@@ -22,6 +22,7 @@
 # NBVAL_IGNORE_OUTPUT
 import colorsys
 import io
+import json
 import statistics
 import time
 from contextlib import redirect_stdout
@@ -69,9 +70,9 @@ MY_FILM = ""  # your video
 settings = profile().settings(  # smoke, laptop, gpu
     drawn_frames=(200, 720, 720),
     size=(32, 48, 64),  # pixels of the short side
-    budgets=((0.2, 0.4, 0.8), (20, 60, 180), (60, 300, 1200)),  # seconds of training
-    tuning_seconds=(0.3, 60, 300),
-    prior_steps=(2, 40, 1000),
+    budgets=((0.2, 0.4, 0.8), (15, 45, 180), (60, 300, 1200)),  # seconds of training
+    tuning_seconds=(0.4, 60, 300),
+    prior_steps=(2, 24, 1000),
     clip_frames=(24, 48, 48),
 )
 show.style()
@@ -93,17 +94,26 @@ def coloured(film):
     return (255 * torch.cat(made)).round().to(torch.uint8).transpose(0, 1)
 
 
+def opened(data):
+    """The footage, and what is said of the film."""
+    with redirect_stdout(io.StringIO()) as said:
+        found = open_footage(data, open_sources(data), multiple=(4, 4))
+    return found, said.getvalue().strip().replace(f"{film.parent}/", "")
+
+
 if MY_FILM:
     film = Path(MY_FILM).expanduser()
 else:
     film = runs_dir() / "films" / f"drawn-{settings.drawn_frames}.mp4"
-    print("MY_FILM is empty, so a film is drawn here: a frog of a sailor, in colour.")
+    print("MY_FILM is empty, so a cartoon is drawn here, in colour.")
     if not film.exists():
         save(film, coloured(draw_cartoon(settings.drawn_frames, (96, 128), seed=3)), fps=12)
 data = FilmData(film=(film,), size=settings.size)
-footage = open_footage(data, open_sources(data), multiple=(4, 4))
-print(f"{footage.store}: {len(footage.train)} shots train, {len(footage.val)} are held out")
-show.player(footage.store.clip(0, min(96, len(footage.store.frames)))[0], fps=footage.store.fps)
+footage, about = opened(data)
+store = footage.store
+print(about)
+print(f"{store}: {len(footage.train)} shots train, {len(footage.val)} held out")
+show.player(store.clip(0, min(96, len(store.frames)))[0], fps=store.fps)
 
 # %% [markdown]
 # `open_footage` is what the command does first. It looks at the film: its shape, whether it has colours, whether it flickers as
@@ -116,10 +126,9 @@ show.player(footage.store.clip(0, min(96, len(footage.store.frames)))[0], fps=fo
 
 # %%
 # NBVAL_IGNORE_OUTPUT
-store = footage.store
 firsts = torch.cat([store.clip(a, a + 1) for a, _ in store.shots])[:, :, 0]
-names = ["held out" if shot in footage.val else "trains" for shot in store.shots]
-show.grid(firsts[:24], columns=6, scale=2, labels=names[:24])
+uses = ["held out" if shot in footage.val else "trains" for shot in store.shots]
+show.grid(firsts[:24], columns=6, scale=2, labels=uses[:24])
 
 # %% [markdown]
 # ## What is held out
@@ -132,13 +141,13 @@ show.grid(firsts[:24], columns=6, scale=2, labels=names[:24])
 # %%
 # NBVAL_IGNORE_OUTPUT
 start, stop = max(store.shots, key=lambda shot: shot[1] - shot[0])
-longest = store.clip(start, stop)[0]  # (C, T, H, W)
+longest = store.clip(start, min(stop, start + 480))[0]  # (C, T, H, W)
 apart = {}
 for k in range(1, min(37, longest.shape[1] - 1)):
     apart[k / store.fps] = 127.5 * float((longest[:, k:] - longest[:, :-k]).abs().mean())
-everything = store.clip(0, len(store.frames))[0]
-shuffled = everything[:, torch.randperm(everything.shape[1], generator=torch.manual_seed(0))]
-any_two = {"any two frames of the film": 127.5 * float((everything - shuffled).abs().mean())}
+order = torch.randperm(len(store.frames), generator=torch.manual_seed(0))[:240].tolist()
+shuffled = torch.cat([store.clip(k, k + 1)[0] for k in order], dim=1)
+any_two = {"any two frames of the film": 127.5 * float(shuffled.diff(dim=1).abs().mean())}
 show.curves(
     {"in the longest shot": list(apart.items())},
     "how different two frames are",
@@ -221,7 +230,7 @@ print(check_split_in_time(split_in_time))
 # %%
 # NBVAL_IGNORE_OUTPUT
 try:
-    open_footage(replace(data, frames=60), open_sources(data))
+    opened(replace(data, frames=60))
 except ValueError as problem:
     print(problem)
 
@@ -316,24 +325,34 @@ class Stopwatch:
         self.times.pop()  # the last call comes after the last step
 
 
-torch.manual_seed(0)
-watch, part = Stopwatch(), TokenizerPart()
-few = replace(TOKENIZER_RECIPE, steps=8, warmup=1)
-sampler = views_of(footage, part.frames, part.batch)
-pupil = new_tokenizer(part, footage.channels).to(device())
-fit(pupil, tubelet_loss, sampler, few, plot=watch, progress=False)
-steps = [steps_in(seconds, watch.times) for seconds in settings.budgets]
-usual = statistics.median(watch.times[1:])
-print(f"a step takes {usual:.2f} s, the first one {watch.times[0]:.2f} s")
-for seconds, count in zip(settings.budgets, steps):
+def first_times(footage, steps=8):
+    """Seconds that each of the first steps of a tokenizer takes."""
+    torch.manual_seed(0)
+    watch, part = Stopwatch(), TokenizerPart()
+    few = replace(TOKENIZER_RECIPE, steps=steps, warmup=1)
+    sampler = views_of(footage, part.frames, part.batch)
+    model = new_tokenizer(part, footage.channels).to(device())
+    fit(model, tubelet_loss, sampler, few, plot=watch, progress=False)
+    return watch.times
+
+
+noted = runs_dir() / "films" / f"seconds-{film.stem}-{settings.size}-{device()}.json"
+noted.parent.mkdir(parents=True, exist_ok=True)
+if not noted.exists():  # kept, so that the same steps come out when this cell runs again
+    noted.write_text(json.dumps(first_times(footage)))
+times = json.loads(noted.read_text())
+steps = {seconds: steps_in(seconds, times) for seconds in settings.budgets}
+print(f"a step takes {statistics.median(times[1:]):.2f} s, the first one {times[0]:.2f} s")
+for seconds, count in steps.items():
     print(f"{seconds} s of training: {count} steps")
 
 # %% [markdown]
 # ## What time buys
 #
 # Now three tokenizers from random weights, each with a budget of its own from the settings cell. On the laptop profile these
-# are 20 seconds, one minute and three minutes, so that the whole notebook stays short. For your film set `budgets` to
-# `(60, 300, 1200)`: 1, 5 and 20 minutes. Each is a whole run, with its own rise and fall of the learning rate.
+# they are well below a minute, below a minute and a few minutes, so that the notebook stays short. For your film set
+# `budgets` to `(60, 300, 1200)`: 1, 5 and 20 minutes. Each is a whole run, with its own rise and fall of the learning
+# rate.
 
 
 # %%
@@ -345,19 +364,28 @@ def trained(experiment):
     return folder, {name: checkpoints.card(name, folder).facts for name in experiment.parts}
 
 
-def from_nothing(count):
-    """The experiment of a tokenizer alone, of so many steps."""
-    tokenizer = TokenizerPart(recipe=replace(TOKENIZER_RECIPE, steps=count))
-    return Experiment(data=data, tokenizer=tokenizer, parts=("tokenizer",))
+def tokenizer_of(steps):
+    """A tokenizer that is trained for so many steps."""
+    return TokenizerPart(recipe=replace(TOKENIZER_RECIPE, steps=steps))
 
 
+def show_command(*options):
+    """The command line of an experiment with these options."""
+    few = f"--sampling.clips 1 --sampling.frames {settings.clip_frames}"
+    command = f"python -m vg.train --film {film.name} --size {settings.size} {few}"
+    print(" \\\n    ".join([command, *options]))
+
+
+few_clips = Sampling(clips=1, frames=settings.clip_frames)  # that the report shows
 runs = {}
-for seconds, count in zip(settings.budgets, steps):
-    where, cards = trained(from_nothing(count))
+for seconds, count in steps.items():
+    alone = Experiment(data=data, tokenizer=tokenizer_of(count), parts=("tokenizer",))
+    alone = replace(alone, sampling=few_clips)
+    where, cards = trained(alone)
     runs[f"{seconds} s"] = (where, cards["tokenizer"])
-    print(f"python -m vg.train --film {film.name} --size {settings.size} \\")
-    took = cards["tokenizer"]["seconds"]
-    print(f"  --parts tokenizer --tokenizer.recipe.steps {count}   # {took} s of training")
+    print(f"{count} steps took {cards['tokenizer']['seconds']} s")
+print("The last one again, on the command line:")
+show_command(f"--parts tokenizer --tokenizer.recipe.steps {count}")
 
 # %% [markdown]
 # Move the slider, or press play. The clip was held out: no tokenizer has seen it.
@@ -376,14 +404,18 @@ show.player({name: x[liveliest] for name, x in reels.items()}, fps=store.fps, co
 
 # %%
 # NBVAL_IGNORE_OUTPUT
-curve = [(card["seconds"], card["metrics"]["psnr"]) for _, card in runs.values()]
-facts = runs[f"{settings.budgets[-1]} s"][1]["metrics"]
-floor = {
-    "mean frame": facts["psnr_mean_frame"],
-    "nearest training clip": facts["psnr_nearest_training_clip"],
-}
-title = "held-out clips, from random weights"
-show.curves({"tokenizer": curve}, title, x="training (s)", y="PSNR (dB)", baselines=floor)
+measures = [(card["seconds"], card["metrics"]) for _, card in runs.values()]
+_, last = measures[-1]
+show.curves(
+    {"tokenizer": [(seconds, measure["psnr"]) for seconds, measure in measures]},
+    "held-out clips, from random weights",
+    x="training (s)",
+    y="PSNR (dB)",
+    baselines={
+        "mean frame": last["psnr_mean_frame"],
+        "nearest training clip": last["psnr_nearest_training_clip"],
+    },
+)
 
 # %% [markdown]
 # The mean frame of a clip is a strong baseline: it knows every pixel that stands still, and it is made from the clip itself. It has
@@ -406,50 +438,46 @@ show.curves({"tokenizer": curve}, title, x="training (s)", y="PSNR (dB)", baseli
 
 # %%
 # NBVAL_IGNORE_OUTPUT
-more_steps = steps_in(settings.tuning_seconds, watch.times)
+more_steps = steps_in(settings.tuning_seconds, times)
 tuning = Experiment(
     data=replace(data, colour=False),
-    tokenizer=TokenizerPart(recipe=replace(TOKENIZER_RECIPE, steps=more_steps)),
+    tokenizer=tokenizer_of(more_steps),
     prior=PriorPart(recipe=replace(PRIOR_RECIPE, steps=settings.prior_steps)),
     parts=("tokenizer", "prior"),
-    sampling=Sampling(clips=1, measured=6, frames=settings.clip_frames),
+    sampling=few_clips,
     begin="prior-64",
 )
 folder, tuned = trained(tuning)
-print(f"python -m vg.train --film {film.name} --size {settings.size} --colour False \\")
-print(f"  --from prior-64 --parts tokenizer prior --tokenizer.recipe.steps {more_steps} \\")
-print(f"  --prior.recipe.steps {settings.prior_steps}")
-for name, facts in tuned.items():
-    print(f"{name}: {facts['seconds']} s of training")
+for name, card in tuned.items():
+    print(f"{name}: {card['seconds']} s of training")
+show_command(
+    "--colour False --from prior-64 --parts tokenizer prior",
+    f"--tokenizer.recipe.steps {more_steps} --prior.recipe.steps {settings.prior_steps}",
+)
 show.card("prior", folder)
 
 # %% [markdown]
-# Is it better than from random weights in the same time? Compare like with like: grey with grey. The *luma* of the colour
-# reconstructions, the brightness of each pixel, is compared with the luma of the film.
-
+# Is that better than random weights with the same number of steps? The control differs in one field: `begin` is empty.
+# Film, split, steps and clips are the same.
 
 # %%
 # NBVAL_IGNORE_OUTPUT
-def luma(video):
-    """Brightness of clips (B, C, T, H, W) -> (B, 1, T, H, W)."""
-    if video.shape[1] == 1:
-        return video
-    weights = video.new_tensor((0.299, 0.587, 0.114)).view(1, 3, 1, 1, 1)
-    return (weights * video).sum(1, keepdim=True)
-
-
-grey = luma(truth)
-shipped = checkpoints.load("tubelet-fsq-64", device=device())
+control, _ = trained(replace(tuning, begin="", parts=("tokenizer",)))
+grey, _ = opened(tuning.data)
+grey_truth = held_out(grey.store, 24, grey.sides)
 tokenizer = checkpoints.load("tokenizer", folder, device())
-made = {f"random weights, {name}": luma(x) for name, x in ours.items()}
-made["shipped, as it is"] = reconstruct(shipped, grey).clamp(-1, 1)
-made[f"shipped, {settings.tuning_seconds} s more"] = reconstruct(tokenizer, grey).clamp(-1, 1)
-scores = {name: float(evaluation.psnr(x, grey).mean()) for name, x in made.items()}
-baseline = {"mean frame": float(evaluation.psnr(evaluation.mean_frame(grey), grey).mean())}
-display(show.bars(scores, "held-out clips in grey", unit="PSNR (dB)", baselines=baseline))
-chosen = dict(list(made.items())[-3:])
-reels = {"original": grey} | chosen
-show.player({name: x[liveliest] for name, x in reels.items()}, fps=store.fps, columns=2, scale=3)
+models = {
+    f"random weights, {more_steps} steps": checkpoints.load("tokenizer", control, device()),
+    "shipped, as it is": checkpoints.load("tubelet-fsq-64", device=device()),
+    f"shipped, {more_steps} steps more": tokenizer,
+}
+made = {name: reconstruct(model, grey_truth).clamp(-1, 1) for name, model in models.items()}
+scores = {name: float(evaluation.psnr(x, grey_truth).mean()) for name, x in made.items()}
+still_grey = evaluation.mean_frame(grey_truth)
+beside = {"mean frame": float(evaluation.psnr(still_grey, grey_truth).mean())}
+display(show.bars(scores, "held-out clips in grey", unit="PSNR (dB)", baselines=beside))
+seen = {"original": grey_truth} | made
+show.player({name: x[liveliest] for name, x in seen.items()}, fps=store.fps, columns=2, scale=3)
 
 # %% [markdown]
 # <details><summary>What the stored run shows</summary>
@@ -467,19 +495,20 @@ show.player({name: x[liveliest] for name, x in reels.items()}, fps=store.fps, co
 
 # %%
 # NBVAL_IGNORE_OUTPUT
-grey_footage = open_footage(tuning.data, open_sources(data), multiple=(4, 4))
-span = tokenizer.tubelet[0]
-phases = grey_footage.phases(span)
-cache = open_cache(grey_footage.store, tokenizer, mirrored=False, phases=phases)
+phases = grey.phases(tokenizer.tubelet[0])
+cache = open_cache(grey.store, tokenizer, mirrored=False, phases=phases)
 untouched = adapted(checkpoints.load("prior-64", trainable=True), cache).to(device()).eval()
-windows = validation_windows(cache, grey_footage.val).to(device())
+windows = validation_windows(cache, grey.val).to(device())
 with torch.no_grad():
     before = float(untouched.nll_bits(windows).mean())
-facts = tuned["prior"]["metrics"]
-bits = {"shipped, as it is": before, f"{settings.prior_steps} steps more": facts["bits_a_token"]}
-names = {"copy the last frame": "copy_last_frame", "unigram": "unigram", "uniform": "uniform"}
-baseline = {name: facts[key] for name, key in names.items()}
-show.bars(bits, "held-out tokens", unit="bits per token (less is better)", baselines=baseline)
+reached = tuned["prior"]["metrics"]
+bits = {
+    "shipped, as it is": before,
+    f"shipped, {settings.prior_steps} steps more": reached["bits_a_token"],
+}
+rivals = {"copy the last frame": "copy_last_frame", "unigram": "unigram", "uniform": "uniform"}
+costs = {name: reached[key] for name, key in rivals.items()}
+show.bars(bits, "held-out tokens", unit="bits per token (less is better)", baselines=costs)
 
 # %% [markdown]
 # <details><summary>What the stored run shows</summary>
@@ -499,19 +528,19 @@ show.bars(bits, "held-out tokens", unit="bits per token (less is better)", basel
 # %%
 # NBVAL_IGNORE_OUTPUT
 prior = checkpoints.load("prior", folder, device())
-T = settings.clip_frames
-sides = {"held out": grey_footage.val, "trained": grey_footage.train}
+sides = {"held out": grey.val, "trained": grey.train}
+T = min(settings.clip_frames, max(b - a for shots in sides.values() for a, b in shots))
 long = [(name, a) for name, shots in sides.items() for a, b in shots if b - a >= T][:2]
-films = torch.cat([grey_footage.store.clip(a, a + T) for _, a in long])
+films = torch.cat([grey.store.clip(a, a + T) for _, a in long])
 prompt = films[:, :, :16]
 options = tuning.sampling.options()
 drawn = generate(prior, tokenizer, prompt.to(device()), frames=T, seed=0, **options).cpu()
 copied = torch.cat([prompt, prompt[:, :, -1:].expand(-1, -1, T - 16, -1, -1)], dim=2)
-reels = {}
+clips = {}
 for k, (name, _) in enumerate(long):
-    rows = {"film": films, "drawn": drawn, "copied": copied}
-    reels |= {f"{kind}, {name} {k + 1}": x[k] for kind, x in rows.items()}
-show.player(reels, fps=store.fps, columns=3, given=16, scale=3)
+    kinds = {"film": films, "drawn": drawn, "copied": copied}
+    clips |= {f"{kind}, {name} {k + 1}": x[k] for kind, x in kinds.items()}
+show.player(clips, fps=store.fps, columns=3, given=16, scale=3)
 
 # %% [markdown]
 # Many futures are possible, so the distance from what the film did is no fair measure of a sampled clip. One simple thing
@@ -526,10 +555,11 @@ def motion(video):
 
 
 amounts = {"film": motion(films), "drawn": motion(drawn)}
-baseline = {"last frame copied": motion(copied)}
-display(show.bars(amounts, "motion after the given frames", "levels of 255", baselines=baseline))
-target = save(runs_dir() / "films" / "drawn.gif", drawn[0], fps=store.fps, scale=3)
-print(f"saved: {target.name}; more of them: python -m vg.generate --model runs/{folder.name}")
+frozen = {"last frame copied": motion(copied)}
+display(show.bars(amounts, "motion after the given frames", "levels of 255", baselines=frozen))
+target = save(folder / "drawn.gif", drawn[0], fps=store.fps, scale=3)
+print(f"saved: runs/{folder.name}/{target.name}")
+print(f"more of them: python -m vg.generate --model runs/{folder.name}")
 
 # %% [markdown]
 # <details><summary>What the stored run shows</summary>
