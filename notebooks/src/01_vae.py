@@ -1,33 +1,34 @@
 # %% [markdown]
 # # 01 VAE
 #
-# A small photograph is 3,072 numbers. Here it becomes 128, and those can be drawn at random, mixed, and turned by hand:
-# what comes back is a picture again. The network that does so, a *variational autoencoder*, is trained on one number
-# that means something: how many bits it takes to say an image.
+# A small photograph is 3,072 numbers. Here a network turns it into 128, and back. The 128 can be sampled at random, mixed,
+# and moved by hand, and what comes back is again a picture. The network is a *variational autoencoder* (VAE), and its loss
+# is a number with a meaning: the bits that an image costs.
 #
-# **After this notebook you will be able to**
-# - derive the ELBO in five lines, and check each of them with numbers;
-# - say why a random draw stops gradients, and what lets them through;
-# - write a likelihood for 8-bit pixels whose 256 probabilities sum to one;
-# - train a VAE and judge it: bits per dimension, PSNR, active latents, each beside its baseline;
-# - make a VAE ignore its latents, see that in the numbers, and undo it;
-# - say why its pictures are blurred.
+# **After this notebook you can**
+# - derive the ELBO, and check every line of it with numbers;
+# - say why sampling stops gradients, and write the sample that lets them through;
+# - write a likelihood for 8-bit pixels, and a VAE with its training loop;
+# - judge a VAE: bits per dimension, PSNR, active latents, each beside its baseline;
+# - make a VAE ignore its latents, see it in the numbers, and undo it;
+# - say why its reconstructions are blurred, and what is wrong with its samples.
 #
-# **You need** Python, a little PyTorch, and what notebook 00 sets up. The notebook runs alone.
+# **You need** Python and a little PyTorch. The notebook runs alone.
 #
-# **Minutes:** about 10 on a two-core laptop, most of them training; a few with a GPU.
+# **Time:** about 3 hours of study; about 3 minutes of computing on a two-core laptop, less with a GPU.
 #
 # **Before:** [00 Start here](00_start_here.ipynb). **Next:** [02 VQ-VAE and VQ-VAE-2](02_vq_vae.ipynb).
 
 # %%
 # NBVAL_IGNORE_OUTPUT
 import math
-import pprint
 
-import ipywidgets as widgets
 import matplotlib.pyplot as plt
 import torch
+from IPython.display import display
 from torch import distributions as dist
+from torch import nn
+from torch.nn.functional import relu
 
 from vg import checkpoints, evaluation, show
 from vg.data import cifar10
@@ -39,561 +40,777 @@ from vg.profiles import device, profile
 from vg.show import interactive
 from vg.training import Recipe, fit
 
-show.style()
-images = cifar10()
-print(f"profile {profile().name}, device {device()}")
-print(images.describe())
 
-# %% [markdown]
-# An image is `(C, H, W)`: three colours, 32 rows, 32 columns, in [-1, 1]. Training images teach, test images are only
-# measured on. Each number has one of 256 values, so an image can always be said in 8 bits a number. How many fewer
-# will do?
+def fault(function, inputs, want, mistakes, about=""):
+    """In words, what is wrong with a function's answer; None if it is `want`. Knows `mistakes`."""
+    name = function.__name__
+    try:
+        got = function(*inputs)
+    except Exception as error:
+        return f"{name} stopped with {type(error).__name__}: {error}"
+    if not isinstance(got, torch.Tensor):
+        return f"{name} gives {type(got).__name__}, expected a tensor: is there a `return`?"
+    if got.shape != want.shape:
+        return f"{name} gives {tuple(got.shape)}, expected {tuple(want.shape)}. {about}"
+    for words, mistaken in mistakes.items():
+        if torch.allclose(got, mistaken, rtol=1e-4, atol=1e-5):
+            return words
+    if not torch.allclose(got, want, rtol=1e-4, atol=1e-5):
+        first, expected = got.flatten()[0].item(), want.flatten()[0].item()
+        return f"not the formula: {first:.3f} first, expected {expected:.3f}. {about}"
+
 
 # %%
 # NBVAL_IGNORE_OUTPUT
-amount = profile().pick(smoke=64, laptop=len(images.test), gpu=len(images.test))
-test = images.test.take(range(amount))  # (B, C, H, W)
+settings = profile().settings(  # smoke, laptop, gpu
+    test_images=(64, 2000, 10_000),
+    train_images=(300, 10_000, 20_000),  # for statistics; training uses all
+    width=(16, 64, 64),
+    overfit_steps=(2, 400, 600),
+    steps=(4, 400, 8000),
+    small_steps=(2, 100, 1500),
+    direction_samples=(100, 3000, 4000),
+)
+show.style()
+images = cifar10()
+test = images.test.take(range(settings.test_images))  # (B, C, H, W) in [-1, 1]
+known = images.train.take(range(settings.train_images))
 C, H, W = test.shape[1:]
 dims = C * H * W
+print(f"profile {profile().name}, device {device()}; {images.describe()}")
 print(f"{len(test)} test images of {C} x {H} x {W} = {dims} numbers, {8 * dims} bits each")
-show.grid(test[:16], columns=8, scale=2, labels=[images.classes[k] for k in images.test.labels[:16]])
+names = [images.classes[k] for k in images.test.labels[:16]]
+show.grid(test[:16], columns=8, scale=2, labels=names)
 
 # %% [markdown]
+# An image is `(C, H, W)`: three colour channels, 32 rows, 32 columns, in [-1, 1]. Each number has one of 256 values, so 8 bits
+# a number always suffice. A model of images needs fewer; this notebook counts them.
+#
 # ## A bound, on a model small enough to check
 #
-# A VAE tells a story of how an image came about. First a few hidden numbers `z`, the *latents*, are drawn from a fixed
-# distribution, the *prior* `p(z)`: a standard normal. Then a network, the *decoder*, turns them into a distribution
-# over images, the *likelihood* `p(x|z)`. A good story gives the images that we have a high probability `p(x)`.
+# A VAE is a model of how images come about. First a vector $z$ of *latents* is sampled from a fixed distribution, the
+# *prior* $p(z)$: a standard normal. Then a network, the *decoder*, turns $z$ into a distribution over images, the
+# *likelihood* $p(x \mid z)$. A good model gives real images a high probability
 #
-# `p(x)` is an integral over all latents. For an image nobody can compute it. So take an image of one pixel and one
-# latent, with a decoder written by hand: `x` is `2 tanh(2 z)` and some noise. Then the integral is a sum over a grid.
+# $$p(x) = \int p(z)\, p(x \mid z)\, dz .$$
+#
+# For images nobody can compute this integral. So take an image of one pixel, one latent, and a decoder written by
+# hand: $x = 2 \tanh(2z)$ plus noise. Then the integral is a sum over a grid.
 
 
 # %%
-def log_likelihood(x, z):
-    return dist.Normal(2 * torch.tanh(2 * z), 0.3).log_prob(x)
+def log_likelihood(pixel, latent):
+    return dist.Normal(2 * torch.tanh(2 * latent), 0.3).log_prob(pixel)
 
 
-grid = torch.linspace(-6, 6, 20_001)  # z
-step = float(grid[1] - grid[0])
+grid = torch.linspace(-6, 6, 20_001)  # values of z
+spacing = float(grid[1] - grid[0])
 prior = dist.Normal(0.0, 1.0)
-x = torch.tensor(1.2)  # the pixel that we have seen
+seen = torch.tensor(1.2)  # the pixel
 
-log_joint = prior.log_prob(grid) + log_likelihood(x, grid)
-evidence = torch.logsumexp(log_joint, 0) + math.log(step)  # log p(x)
+log_joint = prior.log_prob(grid) + log_likelihood(seen, grid)
+evidence = torch.logsumexp(log_joint, 0) + math.log(spacing)  # log p(x)
 posterior = torch.exp(log_joint - evidence)  # p(z|x), by Bayes
-draws = torch.randn(200_000, generator=torch.Generator().manual_seed(0))  # or: the mean over draws from the prior
-from_draws = log_likelihood(x, draws).exp().mean().log()
-print("the grid and draws from the prior agree:", torch.allclose(evidence, from_draws, atol=0.02))
+from_prior = torch.randn(200_000, generator=torch.Generator().manual_seed(0))
+by_samples = log_likelihood(seen, from_prior).exp().mean().log()
+print("grid and samples agree:", torch.allclose(evidence, by_samples, atol=0.02))
 print(f"log p(x) = {evidence.item():.3f} nats")
 
-# %%
+# %% tags=["hide-input"]
 # NBVAL_IGNORE_OUTPUT
 figure, axes = plt.subplots(1, 2, figsize=(8, 2.6))
 axes[0].plot(grid, 2 * torch.tanh(2 * grid))
-axes[0].axhline(float(x), color="#8a8a8a", linestyle=":")
-axes[0].set(title="the decoder, and the pixel that was seen", xlabel="z", ylabel="x", xlim=(-3, 3))
+axes[0].axhline(float(seen), color="#8a8a8a", linestyle=":")
+axes[0].set(title="decoder; dotted: the pixel seen", xlabel="z", ylabel="x", xlim=(-3, 3))
 axes[1].plot(grid, prior.log_prob(grid).exp(), label="prior p(z)")
 axes[1].plot(grid, posterior, label="posterior p(z|x)")
-axes[1].set(title="what z may have been: before, and after seeing x", xlabel="z", xlim=(-3, 3))
+axes[1].set(title="z before and after seeing x", xlabel="z", ylabel="density", xlim=(-3, 3))
 axes[1].legend()
 plt.show()
 
 # %% [markdown]
-# Now the trick. Take *any* distribution `q(z)` that we can draw from, and read slowly:
+# Take *any* distribution $q(z)$ that we can sample from. Multiply and divide by it; then use that the logarithm of a mean
+# is at least the mean of the logarithms (Jensen):
 #
-#     log p(x) = log sum over z of  p(z) p(x|z)
-#              = log E_q[ p(z) p(x|z) / q(z) ]               multiply and divide by q: a mean over draws from q
-#             >= E_q[ log( p(z) p(x|z) / q(z) ) ]            the log of a mean is at least the mean of the logs
-#              = E_q[ log p(x|z) ] - E_q[ log( q(z) / p(z) ) ]
-#              = E_q[ log p(x|z) ] - KL(q || p(z))
+# $$\log p(x) = \log \mathbb{E}_q\!\left[\frac{p(z)\,p(x|z)}{q(z)}\right]
+# \;\ge\; \mathbb{E}_q\!\left[\log \frac{p(z)\,p(x|z)}{q(z)}\right]
+# = \underbrace{\mathbb{E}_q[\log p(x|z)]}_{\text{samples explain } x} -
+# \underbrace{\mathrm{KL}(q \,\|\, p(z))}_{\text{distance from the prior}} .$$
 #
-# The last line is the *evidence lower bound*, the ELBO. Its first part asks that draws of `q` explain the pixel. Its
-# second part is the price: how far `q` has moved away from the prior. And what is lost by the `>=` has a name: it is
-# exactly `KL(q || p(z|x))`, how far `q` is from the posterior. (Put `p(z) p(x|z) = p(x) p(z|x)` into the third line.)
-#
-# Let `q` be a normal distribution with mean `m` and deviation `s`, and try many.
+# The right side is the *evidence lower bound*, the ELBO. What the inequality loses is exactly
+# $\mathrm{KL}(q \,\|\, p(z|x))$: put $p(z)\,p(x|z) = p(x)\,p(z|x)$ into the middle. Check both statements with normal
+# distributions $q = N(m, s^2)$.
 
 
 # %%
-def kl_on_grid(log_q, log_p):
-    return float((log_q.exp() * (log_q - log_p)).sum() * step)
-
-
-def elbo(m, s):
+def bound(m, s):
+    """The ELBO of q = N(m, s^2), on the grid."""
     q = dist.Normal(m, s)
-    weight = q.log_prob(grid).exp() * step
-    return float((weight * log_likelihood(x, grid)).sum()) - float(dist.kl_divergence(q, prior))
+    weight = q.log_prob(grid).exp() * spacing
+    return float((weight * log_likelihood(seen, grid)).sum() - dist.kl_divergence(q, prior))
 
 
 places = [m / 50 for m in range(-25, 76)]
-bounds = {f"s = {s}": [(m, elbo(m, s)) for m in places] for s in (0.05, 0.15, 0.5)}
-print("no q passes log p(x):", all(value <= float(evidence) for line in bounds.values() for _, value in line))
+bounds = {f"s = {s}": [(m, bound(m, s)) for m in places] for s in (0.05, 0.15, 0.5)}
+highest = max(value for line in bounds.values() for _, value in line)
+print("no q passes log p(x):", highest <= float(evidence))
 
 log_q = dist.Normal(0.4, 0.15).log_prob(grid)
-gap = float(evidence) - elbo(0.4, 0.15)
-print("the gap is KL(q || posterior):", math.isclose(gap, kl_on_grid(log_q, log_joint - evidence), abs_tol=1e-3))
+to_posterior = float((log_q.exp() * (log_q - log_joint + evidence)).sum() * spacing)
+gap = float(evidence) - bound(0.4, 0.15)
+print("the gap is KL(q || posterior):", math.isclose(gap, to_posterior, abs_tol=1e-3))
 
-# %%
+# %% tags=["hide-input"]
 # NBVAL_IGNORE_OUTPUT
-figure = show.curves(bounds, "the ELBO of q = N(m, s)", x="m", y="nats", baselines={"log p(x)": float(evidence)})
+limit = {"log p(x)": float(evidence)}
+figure = show.curves(bounds, "ELBO of q = N(m, s²)", x="m", y="nats", baselines=limit)
 figure.axes[0].set_ylim(-12, 0.5)
 figure
 
 # %% [markdown]
-# The curve that comes closest belongs to the `q` most like the posterior: not too wide, not too narrow, in the right
-# place. It still does not touch, because the posterior is no normal distribution. So to push the ELBO up does two
-# things at once: it makes `q` more like the posterior, and, once the decoder learns as well, `p(x)` larger. In a VAE a
-# second network, the *encoder*, looks at `x` and says `m` and `s`.
+# The best $q$ is the one most like the posterior. It never touches the bound, since this posterior is no normal
+# distribution. To raise the ELBO does two things at once: it makes $q$ more like the posterior and, once the decoder learns
+# too, $p(x)$ larger. In a VAE a second network, the *encoder*, looks at $x$ and gives $m$ and $s$.
 #
 # ## The KL in closed form
 #
-# With `q = N(m, s)` and the prior `N(0, 1)`, the price needs no draws. Write out both logs and take the mean over `q`,
-# where the mean of `(z - m)²` is `s²` and the mean of `z²` is `m² + s²`:
+# For $q = N(m, s^2)$ and the prior $N(0, 1)$ the KL needs no samples. Take the mean over $q$ of $\log q - \log p$, where
+# the mean of $(z-m)^2$ is $s^2$, and that of $z^2$ is $m^2 + s^2$:
 #
-#     E_q[log q] = -1/2 log(2 pi s²) - 1/2
-#     E_q[log p] = -1/2 log(2 pi)    - 1/2 (m² + s²)
-#     KL         =  1/2 (m² + s² - 1 - log s²)
+# $$\mathrm{KL} = \tfrac12 \left( m^2 + s^2 - 1 - \log s^2 \right) .$$
 #
-# Check it by hand, with `vg`'s (which takes the log-variance, as an encoder gives it), with torch's, and with draws.
+# Encoders give the *log-variance* $\log s^2$: any real number is allowed there, and $s$ is positive by itself.
 
-# %%
-m, s = torch.tensor(1.5), torch.tensor(0.4)
-by_hand = 0.5 * (m**2 + s**2 - 1 - torch.log(s**2))
-print("vg agrees:   ", torch.allclose(kl_to_normal(m, 2 * s.log()), by_hand))
-print("torch agrees:", torch.allclose(dist.kl_divergence(dist.Normal(m, s), prior), by_hand))
-
-# %%
-# NBVAL_IGNORE_OUTPUT
-torch.manual_seed(0)
-q = dist.Normal(m, s)
-draws = q.sample((5, 100_000))  # five runs
-logs = q.log_prob(draws) - prior.log_prob(draws)
-counts = torch.unique(torch.logspace(0, 5, 120).long())
-running = logs.cumsum(1)[:, counts - 1] / counts  # (5, len(counts)) the mean of the first n draws
-runs = {f"run {k}": list(zip(counts.tolist(), run.tolist())) for k, run in enumerate(running)}
-print(f"closed form {float(by_hand):.4f}, from 100,000 draws " + ", ".join(f"{v:.4f}" for v in running[:, -1]))
-show.curves(runs, "KL from n draws", x="n", y="nats", baselines={"closed form": float(by_hand)}, log="x")
-
-# %% [markdown]
-# The runs close in on the formula, slowly: a hundred times the draws for a tenth of the error. In training there is one
-# draw for each image and step. Where a formula is to be had, it saves that noise.
+# %% [markdown] tags=["student"]
+# **Your part: `kl`** (easy, 10 minutes). Take `mean` and `log_variance`, each `(B, latents)`. Return the KL to $N(0, 1)$ of
+# every number, in nats, `(B, latents)`.
 #
-# ## The draw that stops gradients
+# <details><summary>Hint 1</summary>
 #
-# The first part of the ELBO is a mean over draws of `q`, and `q` is what the encoder says. How does the loss tell the
-# encoder to move `m`? Try the simplest case, `E[z²]`, which is `m² + s²`, so that its gradients must be `2 m` and `2 s`.
-# `torch.normal(m, s)` draws; then ask for gradients.
-
-# %%
-torch.manual_seed(0)
-m, s = torch.tensor(0.7, requires_grad=True), torch.tensor(0.5, requires_grad=True)
-drawn = torch.normal(m.expand(100_000), s.expand(100_000))
-drawn.square().mean().backward()
-print("the mean is right:            ", math.isclose(float(drawn.detach().square().mean()), 0.74, abs_tol=0.02))
-print("gradients through torch.normal:", m.grad.item(), s.grad.item())
-
-# %% [markdown]
-# Nothing comes through. The draw is a number out of a black box, and torch cannot say how it would have changed.
+# If `log_variance` is $\log s^2$, then $s^2$ is its `exp()`.
 #
-# So take the randomness out of the box: draw `noise` from `N(0, 1)`, which depends on nothing, and *compute* `z = m + s
-# * noise`. That is the same distribution, and now `z` is a plain formula in `m` and `s`. This is the *reparameterised*
-# draw.
-
-# %%
-noise = torch.randn(100_000)
-m.grad = s.grad = None
-(m + s * noise).square().mean().backward()
-close = math.isclose(float(m.grad), 1.4, abs_tol=0.03) and math.isclose(float(s.grad), 1.0, abs_tol=0.03)
-print("reparameterised, the gradients are 2 m and 2 s:", close)
-
-# %% [markdown]
-# There is an older way that works for any draw: weigh the value by the gradient of `log q` (the *score-function
-# estimator*, or REINFORCE). Its mean is right too (`z² (z - m) / s²` for `m`). So why not use that? Look at the spread of
-# one draw's gradient.
-
-# %%
-# NBVAL_IGNORE_OUTPUT
-with torch.no_grad():
-    z = m + s * noise
-    single = {"reparameterised": 2 * z, "value times gradient of log q": z**2 * (z - m) / s**2}
-figure, ax = plt.subplots(figsize=(6.4, 2.6))
-for name, values in single.items():
-    print(f"{name:32} mean {float(values.mean()):6.3f}   deviation {float(values.std()):6.2f}")
-    ax.hist(values, bins=100, range=(-8, 12), alpha=0.6, density=True, label=name)
-ax.axvline(2 * m.item(), color="#555555", linestyle=":")
-ax.set(title="the gradient for m from a single draw; the dotted line is the truth", xlabel="gradient")
-ax.legend()
-plt.show()
-
-# %% [markdown]
-# Now let it matter. Fit `q` to the one-pixel model above by gradient ascent on the ELBO, once with the draw that lets
-# gradients through and once with `torch.normal`. Before you look: what will the second one do, if the KL is the only
-# part whose gradient arrives?
+# </details>
+# <details><summary>Hint 2</summary>
+#
+# Four terms and a half. With mean 0 and log-variance 0 the result must be 0.
+#
+# </details>
 
 
-# %%
-def climb(reparameterised, steps=600):
+# %% tags=["task"]
+def kl(mean, log_variance):
+    """KL(N(mean, variance) || N(0, 1)) of every number, in nats."""
+    ### BEGIN SOLUTION
+    return 0.5 * (mean**2 + log_variance.exp() - 1 - log_variance)
+    ### END SOLUTION
+
+
+# %% tags=["grader"]
+def check_kl(function):
     torch.manual_seed(0)
-    mean, log_s = torch.tensor(0.9, requires_grad=True), torch.tensor(-1.5, requires_grad=True)
-    optimizer = torch.optim.Adam([mean, log_s], lr=0.01)
+    m, v = torch.randn(5, 3), torch.randn(5, 3)
+    want = dist.kl_divergence(dist.Normal(m, (v / 2).exp()), dist.Normal(0.0, 1.0))
+    as_s = 0.5 * (m**2 + v**2 - 1 - (v**2).log())
+    mistakes = {
+        "twice too much: the factor 1/2 is missing": 2 * want,
+        "N(0, 1) itself costs nothing, but here 1/2: the -1 is missing": want + 0.5,
+        "the sign of the last term: minus log_variance": want + v,
+        "log_variance is used as if it were s: the variance is exp(log_variance)": as_s,
+    }
+    wrong = fault(function, (m, v), want, mistakes, "One KL for each number: nothing is summed yet")
+    same = torch.allclose(want, kl_to_normal(m, v), atol=1e-5)
+    return wrong or ("right: as torch's and as vg's" if same else "torch and vg disagree")
+
+
+print(check_kl(kl))
+
+# %% [markdown]
+# ## The sample that stops gradients
+#
+# The ELBO's first part is a mean over samples of $q$, and $q$ is what the encoder says. How does the loss tell the encoder
+# to move $m$? Try $\mathbb{E}[z^2] = m^2 + s^2$, whose gradients are $2m$ and $2s$. `torch.normal` samples; ask it for
+# gradients.
+
+# %%
+torch.manual_seed(0)
+leaf_m, leaf_s = torch.tensor(0.7, requires_grad=True), torch.tensor(0.5, requires_grad=True)
+by_normal = torch.normal(leaf_m.expand(100_000), leaf_s.expand(100_000)).square().mean()
+by_normal.backward()
+print("the mean is right:", math.isclose(float(by_normal.detach()), 0.74, abs_tol=0.02))
+print("gradients through torch.normal:", leaf_m.grad.item(), leaf_s.grad.item())
+
+# %% [markdown]
+# No gradient. The sample is a number from a black box, and torch cannot say how it would have changed with $m$.
+#
+# So take the randomness out of the box. Sample $\epsilon \sim N(0, 1)$, which depends on nothing, and *compute*
+#
+# $$z = m + s\,\epsilon .$$
+#
+# The distribution is the same, and $z$ is now a plain formula in $m$ and $s$: the *reparameterised* sample.
+
+# %% [markdown] tags=["student"]
+# **Your part: `reparameterise`** (easy, 10 minutes). Take `mean`, `log_variance` and `noise`, each `(B, latents)`, where
+# `noise` was sampled from $N(0, 1)$. Return the sample `z (B, latents)`.
+#
+# <details><summary>Hint 1</summary>
+#
+# The formula needs the standard deviation $s$. You have $\log s^2 = 2 \log s$.
+#
+# </details>
+# <details><summary>Hint 2</summary>
+#
+# `(0.5 * log_variance).exp()` is $s$. Use the noise that is given; sample nothing.
+#
+# </details>
+
+
+# %% tags=["task"]
+def reparameterise(mean, log_variance, noise):
+    """A sample of N(mean, variance), computed from noise of N(0, 1)."""
+    ### BEGIN SOLUTION
+    return mean + (0.5 * log_variance).exp() * noise
+    ### END SOLUTION
+
+
+# %% tags=["grader"]
+def check_reparameterise(function):
+    torch.manual_seed(0)
+    m, v = torch.randn(6, 4, requires_grad=True), torch.randn(6, 4, requires_grad=True)
+    noise = torch.randn(6, 4, generator=torch.Generator().manual_seed(7))
+    want = VAE.sample(None, m, v, torch.Generator().manual_seed(7))  # vg's
+    mistakes = {
+        "that is the variance; the standard deviation is its root": m + v.exp() * noise,
+        "log_variance itself is no standard deviation: exp(log_variance / 2) is": m + v * noise,
+        "that is the mean: the noise is missing": m,
+    }
+    about = "Use the noise that is given; sample nothing"
+    wrong = fault(function, (m, v, noise), want, mistakes, about)
+    if not wrong and (z := function(m, v, noise)).requires_grad:
+        z.sum().backward()
+    if not wrong and (m.grad is None or v.grad is None):
+        return "the value is right, but no gradient comes through: no `detach`, no `no_grad`"
+    return wrong or "right: as vg's, and gradients reach both"
+
+
+print(check_reparameterise(reparameterise))
+
+# %% [markdown]
+# Now let it matter. Fit $q$ to the one-pixel model by gradient ascent on the ELBO, once reparameterised and once with
+# `torch.normal`. What will the second do, if the KL is the only part whose gradient arrives?
+
+
+# %%
+def climb(sample, steps=600):
+    torch.manual_seed(0)
+    mean, log_variance = (torch.tensor(v, requires_grad=True) for v in (0.9, -3.0))
+    optimizer = torch.optim.Adam([mean, log_variance], lr=0.01)
     path = []
     for _ in range(steps):
-        deviation = log_s.exp()
-        wide = mean.expand(16), deviation.expand(16)
-        z = wide[0] + wide[1] * torch.randn(16) if reparameterised else torch.normal(*wide)
-        loss = kl_to_normal(mean, 2 * log_s) - log_likelihood(x, z).mean()
+        latent = sample(mean.expand(16), log_variance.expand(16))
+        loss = kl(mean, log_variance) - log_likelihood(seen, latent).mean()
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-        path.append((mean.item(), deviation.item()))
+        path.append((mean.item(), math.exp(log_variance.item() / 2)))
     return path
 
 
-with_gradient, without = climb(True), climb(False)
-print("with:    ends nearer to log p(x) than it began: ", elbo(*with_gradient[-1]) > elbo(*with_gradient[0]))
-print("without: ends farther from log p(x) than it began:", elbo(*without[-1]) < elbo(*without[0]))
+paths = {
+    "reparameterised": climb(lambda m, v: reparameterise(m, v, torch.randn(16))),
+    "torch.normal": climb(lambda m, v: torch.normal(m, (v / 2).exp())),
+}
+for name, path in paths.items():
+    print(f"{name:16} the ELBO rises:", bound(*path[-1]) > bound(*path[0]))
 
-# %%
+# %% tags=["hide-input"]
 # NBVAL_IGNORE_OUTPUT
-figure, axes = plt.subplots(1, 2, figsize=(8, 2.6))
-for name, path in {"reparameterised": with_gradient, "torch.normal": without}.items():
-    for ax, values in zip(axes, zip(*path)):
-        ax.plot(values, label=name)
-centre = float((posterior * grid).sum() * step)
-spread = math.sqrt(float((posterior * (grid - centre) ** 2).sum() * step))
-for ax, level, title in zip(axes, (centre, spread), ("m", "s")):
-    ax.axhline(level, color="#8a8a8a", linestyle=":")
-    ax.set(title=f"{title} of q; the dotted line is the posterior's", xlabel="step")
-axes[0].legend()
+centre = float((posterior * grid).sum() * spacing)
+spread = math.sqrt(float((posterior * (grid - centre) ** 2).sum() * spacing))
+_, axes = plt.subplots(figsize=(6, 2.8))
+for name, path in paths.items():
+    axes.plot(*zip(*path), label=name)
+axes.plot(centre, spread, "o", label="the posterior's")
+axes.plot(0, 1, "s", label="the prior's")
+axes.set(title="m and s of q, step by step", xlabel="m", ylabel="s")
+axes.legend(loc="center left", bbox_to_anchor=(1, 0.5))
 plt.show()
 
 # %% [markdown]
-# With the gradient `q` settles near the peak of the posterior, much narrower than it is: the ELBO punishes `q` for being where
-# the posterior is not, and forgives it a tail that it leaves out. Without the gradient `q` walks to the prior, `m = 0`
-# and `s = 1`: the cheapest place, where it says nothing about the pixel. Keep the picture in mind. It is the first
-# *posterior collapse* of this notebook, for a silly reason. Later there is one for a common reason.
+# <details><summary>What the stored run shows</summary>
+#
+# With the gradient, $q$ settles near the peak of the posterior, and narrower than it: the ELBO punishes $q$ for being where
+# the posterior is not, and forgives a tail left out. Without it, $q$ walks to the prior, $m = 0$ and $s = 1$, where it says
+# nothing about the pixel. That is a first *posterior collapse*.
+#
+# </details>
 #
 # ## A likelihood for 8-bit pixels
 #
-# A pixel has 256 possible values, so the decoder must spread a probability of one over 256 values. It says a mean and
-# a scale. The *discretized logistic* (Kingma et al., 2016) puts a logistic bell there and gives each value the area
-# above its bin; the lowest and the highest value also take the tails. The area is a difference of two sigmoids.
+# The decoder must spread a probability of one over 256 values. The *discretized logistic* (Kingma et al., 2016) takes a
+# logistic distribution with mean $\mu$ and scale $\sigma$. Every value gets the area over its bin, a difference of two sigmoids:
 #
-#     values   -1 ........ -0.004   0.004 ........ 1        256 of them, 2 / 255 apart
-#     bin of v:   v - 1/255  to  v + 1/255
+# $$p(v) = \mathrm{sigmoid}\!\left(\tfrac{v + 1/255 - \mu}{\sigma}\right) -
+# \mathrm{sigmoid}\!\left(\tfrac{v - 1/255 - \mu}{\sigma}\right) .$$
 #
-# One detail. Far from the mean the difference of two sigmoids is 0 in float32, and its log minus infinity. `vg` writes
-# the same difference as a product, in which nothing cancels. The last two lines of the cell try both.
+# The lowest and the highest value also take the tails. Far from the mean this difference is 0 in float32, and its logarithm
+# $-\infty$. `vg` writes the same difference as a product, in which nothing cancels; the last lines try both.
 
 
 # %%
-def probabilities(mean, scale):
+def probabilities(mu, scale):
     """The 256 probabilities of a pixel, from the lowest value to the highest."""
     edges = (torch.arange(257, dtype=torch.float64) - 0.5) / 127.5 - 1
     edges[0], edges[-1] = -math.inf, math.inf
-    return torch.sigmoid((edges - mean) / scale).diff()
+    return torch.sigmoid((edges - mu) / scale).diff()
 
 
-values = torch.arange(256) / 127.5 - 1
-for mean, scale in [(0.2, 0.02), (0.2, 0.1), (0.95, 0.1)]:
-    ours = probabilities(mean, scale)
-    vgs = discretized_logistic(values, torch.tensor(mean), torch.tensor(scale).log()).exp().double()
-    agree = torch.allclose(ours, vgs, atol=1e-6)
-    print(f"mean {mean}, scale {scale}: sum to one {math.isclose(float(ours.sum()), 1)}, vg agrees {agree}")
+levels = torch.arange(256) / 127.5 - 1
+for mu, scale in [(0.2, 0.02), (0.2, 0.1), (0.95, 0.1)]:
+    by_hand = probabilities(mu, scale)
+    vgs = discretized_logistic(levels, torch.tensor(mu), torch.tensor(scale).log()).exp().double()
+    same = torch.allclose(by_hand, vgs, atol=1e-6)
+    one = math.isclose(float(by_hand.sum()), 1)
+    print(f"mean {mu}, scale {scale}: sum is 1 {one}, as vg's {same}")
 
-far, scale = torch.tensor(-0.9), torch.tensor(0.01)  # a pixel of -0.9 where 0.9 was expected, with much confidence
-plain = torch.sigmoid((far + 1 / 255 - 0.9) / scale) - torch.sigmoid((far - 1 / 255 - 0.9) / scale)
-print("plain difference: log is finite:", bool(plain.log().isfinite()))
-print("vg's product:     log is finite:", bool(discretized_logistic(far, torch.tensor(0.9), scale.log()).isfinite()))
-
-# %%
-# NBVAL_IGNORE_OUTPUT
-figure, ax = plt.subplots(figsize=(6.4, 2.4))
-for mean, scale in [(0.2, 0.02), (0.2, 0.1), (0.95, 0.1)]:
-    ax.step(range(256), probabilities(mean, scale), where="mid", label=f"mean {mean}, scale {scale}")
-ax.set(title="probability of each value of a pixel", xlabel="value, 0 to 255")
-ax.legend()
-plt.show()
+far, sure = torch.tensor(-0.9), torch.tensor(0.01)  # -0.9, where 0.9 was expected with confidence
+direct = torch.sigmoid((far + 1 / 255 - 0.9) / sure) - torch.sigmoid((far - 1 / 255 - 0.9) / sure)
+stable = discretized_logistic(far, torch.tensor(0.9), sure.log())
+print("finite log: difference", bool(direct.log().isfinite()), " product", bool(stable.isfinite()))
 
 # %% [markdown]
-# `-log2` of the probability is the pixel's cost in bits. A sharp bell is cheap where it is right and dear where it is
-# wrong, so the network gains by saying honestly how unsure it is. Summed over an image and divided by its 3,072
-# numbers, that is *bits per dimension*: 8 for someone who knows nothing.
-#
-# Two baselines without any latents. One bell for all pixels of a colour: the best mean and scale. And one bell for each
-# place in the image, around the mean training image.
+# $-\log_2 p$ of a pixel is its cost in bits. A narrow peak costs little where it is right and much where it is wrong, so
+# it pays to be honest about uncertainty. The sum over an image, divided by its 3,072 numbers, is *bits per dimension*: 8
+# for a model that knows nothing. Two baselines have no latents: one mean and scale for each colour, or the mean training
+# image with one scale for each colour.
+
 
 # %%
 # NBVAL_IGNORE_OUTPUT
-some = images.train.take(range(profile().pick(smoke=64, laptop=2000, gpu=2000)))
-
-
-def no_latents(mean):
+def no_latents(mean_image):
     """Bits per dimension on the test images with this mean and the best scale for each colour."""
-    scales = torch.linspace(-3, 0, 31)
-    costs = [-discretized_logistic(some, mean, k).mean((0, 2, 3)) / math.log(2) for k in scales]
-    best = scales[torch.stack(costs).argmin(0)].view(3, 1, 1)
-    return float(-discretized_logistic(test, mean, best).mean() / math.log(2))
+    log_scales = torch.linspace(-3, 0, 31)
+    costs = [-discretized_logistic(known[:2000], mean_image, k).mean((0, 2, 3)) for k in log_scales]
+    best = log_scales[torch.stack(costs).argmin(0)].view(3, 1, 1)
+    return float(-discretized_logistic(test, mean_image, best).mean() / math.log(2))
 
 
 floor = {
     "know nothing": 8.0,
-    "one bell a colour": no_latents(some.mean((0, 2, 3), keepdim=True)[0]),
-    "one bell a place": no_latents(some.mean(0)),
+    "one mean a colour": no_latents(known.mean((0, 2, 3), keepdim=True)[0]),
+    "mean image": no_latents(known.mean(0)),
 }
 show.bars(floor, "test images, without latents", unit="bits per dimension")
 
 # %% [markdown]
+# Neither saves much: what all images share is little beside what each has of its own.
+#
 # ## The model
 #
-# Nothing new is left, only convolutions. The encoder halves the image three times and ends in two vectors of 128, mean
-# and log-variance. The decoder goes back up and ends, for each number of the image, in a mean and a log-scale.
+# What is left is convolutions. The encoder halves the image three times and ends in two vectors, mean and log-variance.
+# The decoder goes back and ends in a mean and a log-scale for each number of the image.
 #
-#     (B, 3, 32, 32) -> (B, 32, 16, 16) -> (B, 64, 8, 8) -> (B, 64, 4, 4) -> mean, log-variance (B, 128)
-#     (B, 128) -> (B, 64, 4, 4) -> (B, 64, 8, 8) -> (B, 32, 16, 16) -> mean, log-scale (B, 3, 32, 32)
+# ```text
+# image (B, 3, 32, 32)                     z (B, 128)
+#   conv 4x4, stride 2  (B, 32, 16, 16)      Linear             (B, 64, 4, 4)
+#   conv 4x4, stride 2  (B, 64, 8, 8)        2 residual blocks  (B, 64, 4, 4)
+#   2 residual blocks   (B, 64, 8, 8)        transposed conv    (B, 64, 8, 8)
+#   conv 4x4, stride 2  (B, 64, 4, 4)        2 residual blocks  (B, 64, 8, 8)
+#   2 residual blocks   (B, 64, 4, 4)        transposed conv    (B, 32, 16, 16)
+#   Linear              2 x (B, 128)         transposed conv    2 x (B, 3, 32, 32)
+#   = mean, log-variance of z                = mean, log-scale of each number
+# ```
 #
-# The cell takes `vg`'s model apart and puts the negative ELBO together by hand.
+# Two starting values are chosen: each residual block begins close to the identity, and the log-variance does not depend on the
+# image.
+
 
 # %%
+class Residual(nn.Module):
+    def __init__(self, d):
+        super().__init__()
+        self.first, self.second = (nn.Conv2d(d, d, 3, padding=1) for _ in range(2))
+        nn.init.zeros_(self.second.weight)
+
+    def forward(self, x):
+        return x + self.second(relu(self.first(relu(x))))
+
+
+class HandVAE(nn.Module):
+    def __init__(self, d=64, latents=128, depth=2):
+        super().__init__()
+
+        def blocks():
+            return [Residual(d) for _ in range(depth)]
+
+        half, by_two = d // 2, dict(kernel_size=4, stride=2, padding=1)
+        layers = [nn.Conv2d(3, half, **by_two), nn.ReLU(), nn.Conv2d(half, d, **by_two), *blocks()]
+        self.encoder = nn.Sequential(*layers, nn.Conv2d(d, d, **by_two), *blocks())
+        self.to_latents = nn.Linear(d * 16, 2 * latents)
+        self.from_latents = nn.Linear(latents, d * 16)
+        layers = [*blocks(), nn.ConvTranspose2d(d, d, **by_two), *blocks()]
+        layers += [nn.ConvTranspose2d(d, half, **by_two), nn.ReLU()]
+        self.decoder = nn.Sequential(*layers, nn.ConvTranspose2d(half, 6, **by_two))
+        self.log_scale = nn.Parameter(torch.full((3, 1, 1), -2.0))
+        nn.init.zeros_(self.to_latents.weight[latents:])
+
+    def encode(self, x):
+        """Images (B, 3, 32, 32) -> mean and log-variance of z, each (B, latents)."""
+        mean, log_variance = self.to_latents(relu(self.encoder(x)).flatten(1)).chunk(2, dim=1)
+        return mean, log_variance.clamp(-14, 7)
+
+    def likelihood(self, z):
+        """z (B, latents) -> mean and log-scale of each number, each (B, 3, 32, 32)."""
+        features = self.from_latents(z).unflatten(1, (-1, 4, 4))
+        mean, log_scale = self.decoder(features).chunk(2, dim=1)
+        return mean, (self.log_scale + log_scale).clamp(min=-7)
+
+
+# %% [markdown]
+# ## The loss
+#
+# The loss is the negative ELBO with one sample of $z$, in bits per dimension. For $D = 3072$ numbers $x_i$ and latents
+# $z_j$:
+#
+# $$\mathcal{L} = \frac{1}{D \ln 2} \Big( \underbrace{-\sum_i \ln p(x_i \mid z)}_{\text{distortion}} +
+# \underbrace{\sum_j \mathrm{KL}_j}_{\text{rate}} \Big) .$$
+#
+# Both sums are whole sums. They are divided by the same number, at the end.
+
+# %% [markdown] tags=["student"]
+# **Your part: `negative_elbo`** (medium, 15 minutes). Take images `x (B, C, H, W)`; `pixels`, the pair of mean and log-scale
+# of each number, each `(B, C, H, W)`; and `mean` and `log_variance` of the latents, each `(B, latents)`. Return the loss of
+# each image in bits per dimension, `(B,)`. `discretized_logistic(x, mean, log_scale)` has the log-probabilities in nats.
+#
+# <details><summary>Hint 1</summary>
+#
+# `-discretized_logistic(x, *pixels)` is `(B, C, H, W)`. Sum it over the image, not over the batch: `.flatten(1).sum(1)`.
+#
+# </details>
+# <details><summary>Hint 2</summary>
+#
+# Your `kl(mean, log_variance)` is `(B, latents)`. Sum over the latents.
+#
+# </details>
+# <details><summary>Hint 3</summary>
+#
+# A nat is `1 / math.log(2)` bits. The numbers of an image are `x[0].numel()`.
+#
+# </details>
+
+
+# %% tags=["task"]
+def negative_elbo(x, pixels, mean, log_variance):
+    """The loss of each image in bits per dimension, (B,)."""
+    ### BEGIN SOLUTION
+    distortion = -discretized_logistic(x, *pixels).flatten(1).sum(1)  # nats
+    rate = kl(mean, log_variance).sum(1)
+    return (distortion + rate) / x[0].numel() / math.log(2)
+    ### END SOLUTION
+
+
+# %% tags=["grader"]
+def check_negative_elbo(function):
+    torch.manual_seed(0)
+    model = VAE(VAEConfig(width=8, latents=6, depth=1)).requires_grad_(False)
+    x = torch.rand(5, 3, 32, 32) * 2 - 1
+    m, v = model.encode(x)
+    m, v = 9 * torch.randn_like(m), v + torch.randn_like(v)  # far from the prior
+    pixels = model.likelihood(model.sample(m, v, torch.Generator().manual_seed(1)))
+    nats, kls = -discretized_logistic(x, *pixels).flatten(1).sum(1), kl_to_normal(m, v)
+    rate, bits = kls.sum(1), 3072 * math.log(2)
+    mistakes = {
+        "these are nats: a bit is log(2) nats": (nats + rate) / 3072,
+        "that is the whole image: divide by its numbers": (nats + rate) / math.log(2),
+        "the KL is missing": nats / bits,
+        "the likelihood has the wrong sign: -log p is the cost": (rate - nats) / bits,
+        "the KL has the wrong sign: it is a cost": (nats - rate) / bits,
+        "the KL is a mean over the latents: sum it, as the pixels": (nats + kls.mean(1)) / bits,
+        "only the pixels are divided by the dimension": nats / bits + rate / math.log(2),
+    }
+    about = "One loss for each image: sum over its numbers, not over the batch"
+    wrong = fault(function, (x, pixels, m, v), (nats + rate) / bits, mistakes, about)
+    return wrong or "right: distortion plus rate, in bits per dimension"
+
+
+print(check_negative_elbo(negative_elbo))
+
+# %% [markdown]
+# The whole of it beside `vg`'s, with the same weights and the same noise:
+
+
+# %%
+def loss_of(model, x, noise):
+    """The loss of each image, (B,), from a model with `encode` and `likelihood`."""
+    mean, log_variance = model.encode(x)
+    z = reparameterise(mean, log_variance, noise)
+    return negative_elbo(x, model.likelihood(z), mean, log_variance)
+
+
 torch.manual_seed(0)
-model = VAE(VAEConfig()).to(device())
-batch = test[:8].to(device())
+vg_model, hand_model = VAE(), HandVAE()
+hand_model.load_state_dict(vg_model.state_dict())  # the names agree
+fixed_noise = torch.randn(8, 128, generator=torch.Generator().manual_seed(0))
+with torch.no_grad():
+    ours = loss_of(hand_model, test[:8], fixed_noise)
+    vg_loss = vg_model.bits_per_dim(test[:8], torch.Generator().manual_seed(0))
+print("as vg's:", torch.allclose(ours, vg_loss, atol=1e-4))
 
-mean, log_variance = model.encode(batch)
-noise = torch.randn(mean.shape, generator=torch.Generator().manual_seed(0)).to(device())
-z = mean + (0.5 * log_variance).exp() * noise
-pixel_mean, pixel_log_scale = model.likelihood(z)
-print("latents", tuple(z.shape), " pixels", tuple(pixel_mean.shape), tuple(pixel_log_scale.shape))
+# %% [markdown]
+# ## What should the first loss be?
+#
+# Know it before you train: a wrong first loss is the cheapest bug to find. At the start the decoder's outputs are nearly 0, so
+# each pixel gets a logistic with mean 0 and log-scale $-2$; the KL is nearly 0. What that costs, in bits per dimension, can be computed
+# without a network, here for the eight images of the cell above.
 
-distortion = -discretized_logistic(batch, pixel_mean, pixel_log_scale).flatten(1).sum(1)  # nats, sums over the image
-price = 0.5 * (mean**2 + log_variance.exp() - 1 - log_variance).sum(1)  # nats, sums over the latents
-bits_by_hand = (distortion + price) / dims / math.log(2)
-print(
-    "vg agrees:", torch.allclose(model.bits_per_dim(batch, torch.Generator().manual_seed(0)), bits_by_hand, atol=1e-4)
-)
+# %%
+# NBVAL_IGNORE_OUTPUT
+nats = -discretized_logistic(test[:8], torch.tensor(0.0), torch.tensor(-2.0)).mean()
+print(f"expected {nats / math.log(2):.2f} bits, the untrained model's {ours.mean():.2f}")
+
+# %% [markdown]
+# It is above 8, the cost of knowing nothing: the untrained model is not ignorant but wrongly sure. Its scale of
+# $e^{-2}$ is about 17 grey levels, too narrow for a mean that is grey everywhere.
+#
+# ## Overfit one batch
+#
+# The second test: train on eight images, always the same. A correct model and loop must learn them nearly by heart. If
+# not, more data will not help. This is the loop, in full:
+
+
+# %%
+def train(model, batches, recipe):
+    """Steps of AdamW on the mean loss; batches(generator) gives images. Returns the losses."""
+    betas, decay = recipe.betas, recipe.weight_decay
+    optimizer = torch.optim.AdamW(model.parameters(), lr=recipe.lr, betas=betas, weight_decay=decay)
+    losses = []
+    for step in range(recipe.steps):
+        for group in optimizer.param_groups:
+            group["lr"] = recipe.lr_at(step)  # up, then down as a cosine
+        x = batches(torch.Generator().manual_seed(recipe.seed_of(step, 0))).to(device())
+        torch.manual_seed(recipe.loss_seed_of(step, 0))
+        noise = torch.randn(len(x), model.from_latents.in_features, device=x.device)
+        loss = loss_of(model, x, noise).mean()
+        optimizer.zero_grad()
+        loss.backward()
+        nn.utils.clip_grad_norm_(model.parameters(), recipe.grad_clip)
+        optimizer.step()
+        losses.append(loss.item())
+    return losses
+
+
+# %%
+# NBVAL_IGNORE_OUTPUT
+torch.manual_seed(0)
+eight = known[:8]
+memory = HandVAE(settings.width).to(device())
+plain = dict(lr=2e-3, weight_decay=0.0, grad_clip=5.0)
+one_batch = train(memory, lambda _: eight, Recipe(settings.overfit_steps, warmup=10, **plain))
+with torch.no_grad():
+    learned = memory.likelihood(memory.encode(eight.to(device()))[0])[0].cpu()
+print(f"from {one_batch[0]:.2f} to {one_batch[-1]:.2f} bits per dimension")
+display(show.curves({"one batch": one_batch}, "always the same images", y="bits per dimension"))
+show.grid(torch.cat([eight, learned.clamp(-1, 1)]), columns=8, scale=3)
+
+# %% [markdown]
+# <details><summary>What the stored run shows</summary>
+#
+# The loss falls far below all baselines, and the second row is nearly the first again. So gradients reach everything that
+# they should.
+#
+# </details>
+#
+# `vg.training.fit` is this loop plus what long runs need: a progress bar, resuming, a running average of the weights, and
+# *Muon*, an optimizer for inner matrices which makes all directions of a step equally long. With both off it takes the
+# same steps:
+
+# %%
+# NBVAL_IGNORE_OUTPUT
+torch.manual_seed(0)
+little = VAE(VAEConfig(width=16, latents=8, depth=1)).to(device())
+hand_little = HandVAE(16, 8, 1).to(device())
+hand_little.load_state_dict(little.state_dict())
+batches = image_batches(images.train, batch=64)
+same_recipe = Recipe(steps=10, warmup=5, **plain)
+hand_losses = train(hand_little, batches, same_recipe)
+vg_run = fit(little, vae_loss(), batches, same_recipe, progress=False)
+difference = max(abs(a - b) for a, (_, b) in zip(hand_losses, vg_run.history["loss"]))
+print(f"losses of ten steps differ by at most {difference:.1e}")
 
 # %% [markdown]
 # ## Training
 #
-# The loss is the negative ELBO in bits per dimension, nothing else. Batches are 64 random training images, half of them
-# mirrored. The recipe is the course's own: AdamW, with Muon for the inner matrices, which makes all directions of a
-# matrix's step equally long (`vg.training.muon`); a learning rate that falls as a cosine; and, as the result, a running average of
-# the weights. The dotted lines are the baselines without latents.
+# Now all training images, in batches of 64, half of them mirrored. The dotted lines are the baselines without latents.
 
 
 # %%
 # NBVAL_IGNORE_OUTPUT
 @torch.no_grad()
-def measure(model, truth=test, seed=0):
-    """Bits per dimension, bits of distortion, KL of each latent (bits), means of the posterior, PSNR of each image."""
-    place, generator = next(model.parameters()).device, torch.Generator().manual_seed(seed)
+def measure(model, truth=test):
+    """Of each image: bits per dimension, distortion, KLs, mean, log-variance, PSNR."""
+    place, generator = next(model.parameters()).device, torch.Generator().manual_seed(0)
     found = []
     for part in (p.to(place) for p in truth.split(250)):
-        e, (mean, _) = model.elbo(part, generator), model.encode(part)
-        found.append((e.bits_per_dim(), e.distortion, e.kl, mean, evaluation.psnr(model.decode(mean), part)))
+        e, posterior_of = model.elbo(part, generator), model.encode(part)
+        psnr = evaluation.psnr(model.decode(posterior_of[0]), part)
+        found.append((e.bits_per_dim(), e.distortion, e.kl, *posterior_of, psnr))
     return [torch.cat(column).cpu() for column in zip(*found)]
 
 
-few = test[:1000]
-recipe = Recipe(
-    steps=profile().pick(smoke=4, laptop=700, gpu=8000), lr=2e-3, muon=2e-2, warmup=50, grad_clip=5.0, ema=0.99
-)
+torch.manual_seed(0)
+fast = dict(lr=2e-3, muon=2e-2, grad_clip=5.0)
 trained = fit(
-    model,
+    VAE(VAEConfig(width=settings.width)).to(device()),
     vae_loss(),
-    image_batches(images.train, batch=64),
-    recipe,
-    evaluate=lambda model: {"test": float(measure(model, few)[0].mean())},
-    every=max(2, recipe.steps // 10),
-    plot=show.LivePlot("VAE", y="bits per dimension", baselines=dict(list(floor.items())[1:])),
+    batches,
+    Recipe(settings.steps, warmup=50, ema=0.99, **fast),
+    evaluate=lambda model: {"test": float(measure(model, test[:1000])[0].mean())},
+    every=max(2, settings.steps // 10),
+    plot=show.LivePlot("VAE", y="bits per dimension", baselines=floor),
 )
 mine = trained.model
-print(f"{trained.seconds:.0f} s for {recipe.steps} steps; test {trained.history['test'][-1][1]:.3f} bits per dimension")
+print(f"{trained.seconds:.0f} s; test {trained.history['test'][-1][1]:.3f} bits per dimension")
 
 # %% [markdown]
-# ## Looking
-#
-# The course ships a VAE of the same shape that was trained for longer. Its card says on what, how long, and what it
-# reaches.
+# The course ships a VAE of the same shape that was trained for longer. Below are test images; what comes back from 128
+# numbers, with both models; and the images from their 128 strongest *principal components* (PCA), the best that a linear
+# encoder and decoder can do in squared error.
 
 # %%
 # NBVAL_IGNORE_OUTPUT
 shipped = checkpoints.load("vae-cifar10", device=device())
-card = checkpoints.card("vae-cifar10")
-print(f"{card.name}: {card.model}, {sum(p.numel() for p in shipped.parameters()) / 1e6:.2f} M parameters")
-pprint.pp(card.facts, width=110, compact=True)
-
-# %% [markdown]
-# Test images; what came back from 128 numbers each, with the model trained here and with the shipped one; and the
-# images again from the 128 strongest *principal components*, the best that any linear encoder and decoder can do in
-# squared error.
-
-
-# %%
-# NBVAL_IGNORE_OUTPUT
-def principal(train, count):
-    """Mean (dims,), directions (dims, count) and variances (count,) of images."""
-    flat = train.flatten(1)
-    middle = flat.mean(0)
-    torch.manual_seed(0)
-    count = min(count, len(flat) - 1)
-    _, sizes, directions = torch.pca_lowrank(flat - middle, q=min(len(flat), count + 64), center=False, niter=6)
-    return middle, directions[:, :count], sizes[:count].square() / len(flat)
+display(show.card("vae-cifar10"))
+flat = known.flatten(1)
+middle = flat.mean(0)
+torch.manual_seed(0)
+latents = shipped.config.latents
+basis = torch.pca_lowrank(flat - middle, q=latents + 64, center=False, niter=4)[2][:, :latents]
+linear = ((test.flatten(1) - middle) @ basis @ basis.T + middle).view_as(test)
 
 
-def project(x, middle, directions, variances):
-    flat = x.flatten(1) - middle
-    return (flat @ directions @ directions.T + middle).view_as(x)
-
-
-many = images.train.take(range(profile().pick(smoke=300, laptop=20_000, gpu=20_000)))
-components = principal(many, shipped.config.latents)
-linear = project(test, *components)
-
-
-def rows(pictures, columns=10, scale=2):
+def rows(pictures, columns=10, scale=3):
     """A picture with a labelled row for each entry of {label: (n, C, H, W)}."""
-    return show.strip({name: p[:columns].cpu().clamp(-1, 1).movedim(0, 1) for name, p in pictures.items()}, 1, scale)
+    lines = {n: p[:columns].cpu().clamp(-1, 1).movedim(0, 1) for n, p in pictures.items()}
+    return show.strip(lines, 1, scale)
 
 
-with torch.no_grad():
-    here, theirs = mine(test[:10].to(device())), shipped(test[:10].to(device()))
-rows({"original": test, "trained here": here, "shipped": theirs, "PCA": linear})
+ten = test[:10].to(device())
+rows({"original": test, "trained here": mine(ten), "shipped": shipped(ten), "PCA": linear})
 
 # %% [markdown]
-# Look for what survives: colours, large shapes, the light. And for what does not: fur, spokes, letters. Could you tell
-# PCA's row from the VAE's? The table further below has the numbers.
+# Which survives: colours, large shapes, letters, fur?
 #
-# Now the other direction. Draw latents from the prior and decode: nobody has seen these images. Do you see things, or
-# only the stuff that things are made of?
-
-# %%
-# NBVAL_IGNORE_OUTPUT
-latents = torch.randn(24, shipped.config.latents, generator=torch.Generator().manual_seed(0)).to(device())
-with torch.no_grad():
-    drawn = shipped.decode(latents).cpu()
-show.grid(drawn, columns=12, scale=2)
-
-# %% [markdown]
-# Between two images, walk in a straight line: once through their pixels, once through their latents. The pixels' middle
-# is a double exposure. What is the latents'?
-
-
-# %%
-# NBVAL_IGNORE_OUTPUT
-@torch.no_grad()
-def walk(a, b, steps=10):
-    share = torch.linspace(0, 1, steps).view(-1, 1)
-    za, zb = (shipped.encode(image[None].to(device()))[0].cpu() for image in (a, b))
-    pixels = torch.lerp(a[None], b[None], share.view(-1, 1, 1, 1))
-    return pixels, shipped.decode(torch.lerp(za, zb, share).to(device())).cpu()
-
-
-walks = [walk(test[a], test[b]) for a, b in ((0, 1), (2, 3))]
-rows({f"{name} {k}": part for k, pair in enumerate(walks) for name, part in zip(("pixels", "latents"), pair)})
-
-# %% [markdown]
-# ## What one latent does
+# <details><summary>What the stored run shows</summary>
 #
-# The KL of a latent, averaged over images, is the number of bits that it tells. Sort them. A steep curve means that a few
-# latents do the work, a flat one that they share it.
-
-# %%
-# NBVAL_IGNORE_OUTPUT
-bits, _, kl, means, quality = measure(shipped)
-told = kl.mean(0)
-order = told.argsort(descending=True)
-print(f"all latents together: {float(told.sum()):.0f} bits an image; of {8 * dims} bits that its pixels have")
-show.curves({"vae-cifar10": told[order].tolist()}, "what each latent tells", x="latent, sorted", y="bits")
-
-# %% [markdown]
-# Take an image and move it along the axis of one of its most telling latents, while everything else stays. Does one
-# latent mean one thing? Nothing in the ELBO asks for that: the prior looks the same from all sides, so what the picture
-# does may lie at any angle to the axes.
+# Colours, large shapes and light come back. Fur, spokes and letters do not. By eye PCA's row is hard to tell from the
+# VAE's.
 #
-# So look for the angles. Decode many draws, and fit a straight line from latents to pixels: a matrix of slopes. Its
-# singular vectors are the directions that change pictures most, in order, at right angles to each other.
-
-
-# %%
-# NBVAL_IGNORE_OUTPUT
-@torch.no_grad()
-def strongest(model, count):
-    """Directions in the space of latents, the columns of (latents, latents): what changes pictures most comes first."""
-    z = torch.randn(count, model.config.latents, generator=torch.Generator().manual_seed(0))
-    pictures = torch.cat([model.decode(part.to(device())).cpu() for part in z.split(250)]).flatten(1)
-    slopes = z.T @ (pictures - pictures.mean(0)) / count  # (latents, dims); z has variance 1
-    return torch.linalg.svd(slopes, full_matrices=False)[0]
-
-
-@torch.no_grad()
-def along(image, direction, values):
-    z = shipped.encode(image[None].to(device()))[0].cpu() + values[:, None] * direction
-    return shipped.decode(z.to(device())).cpu()
-
-
-turned = strongest(shipped, profile().pick(smoke=100, laptop=4000, gpu=4000))
-axis, sweep = torch.eye(shipped.config.latents), torch.linspace(-6, 6, 9)
-shown = {f"latent {int(k)}": along(test[3], axis[k], sweep) for k in order[:4]}
-rows(shown | {f"direction {k}": along(test[3], turned[:, k], sweep) for k in range(6)})
-
-# %% [markdown]
-# The first directions: what would you call each of them? Compare with the rows of single latents above them.
+# </details>
 #
-# The same under your hands. Choose a test image; each slider moves it along one of the six directions. Left is the image,
-# then its reconstruction, then yours. Run the notebook to move them: a static page shows the first setting, with the
-# sliders at rest.
+# ## What the latents carry
+#
+# How many bits does $z$ hold about $x$? The mean KL over images is only an *upper bound*. With $q(z)$ the mean of $q(z|x)$
+# over all images, the *aggregate posterior*,
+#
+# $$\mathbb{E}_x\, \mathrm{KL}(q(z|x) \,\|\, p) = \underbrace{I(x; z)}_{\text{information}} +
+# \underbrace{\mathrm{KL}(q(z) \,\|\, p)}_{\text{gap}} .$$
+#
+# The gap is no information: it is what the encodings *as a whole* differ from the prior. It is itself at least the KL
+# of a normal distribution with the same mean and covariance as $q(z)$, which has a formula. So the information can be
+# bounded more tightly.
 
 
 # %%
 # NBVAL_IGNORE_OUTPUT
-@torch.no_grad()
-def turn(image, **moved):
-    z = shipped.encode(test[image : image + 1].to(device()))[0].cpu()
-    amounts = torch.tensor(list(moved.values()))
-    changed = z + amounts @ turned[:, : len(amounts)].T
-    back = shipped.decode(torch.cat([z, changed]).to(device())).cpu()
-    return show.grid(torch.cat([test[image : image + 1], back]), columns=3, scale=5, labels=["image", "back", "yours"])
-
-
-explorer = show.live_explorer(
-    turn, image=widgets.IntSlider(3, 0, 40), **{f"direction_{k}": (-6.0, 6.0, 0.5) for k in range(6)}
-)
-explorer
+_, _, kl_known, means, log_variances, _ = measure(shipped, known)
+z_mean = means.mean(0)  # mean and covariance of q(z)
+z_covariance = torch.cov(means.T) + log_variances.exp().mean(0).diag()
+away = z_covariance.trace() + z_mean.square().sum() - len(z_mean) - z_covariance.logdet()
+gap_bits = float(away) / 2 / math.log(2)
+kl_bits = float(kl_known.sum(1).mean())
+print(f"mean KL {kl_bits:.0f} bits an image, of {8 * dims} bits of its pixels")
+print(f"gap at least {gap_bits:.0f} bits, so information at most {kl_bits - gap_bits:.0f} bits")
 
 # %% [markdown]
-# The next one needs no kernel: it carries its pictures, so it also works on a static page. Three test images, each moved
-# along one of the six directions at a time.
+# If there is a gap, samples from the prior lie where no image was encoded. Compare: decode samples of the prior, and of the
+# normal distribution fitted to the encodings.
+
 
 # %%
 # NBVAL_IGNORE_OUTPUT
+def decoded(z):
+    return torch.cat([shipped.decode(part.to(device())).cpu() for part in z.split(250)])
+
+
+white = torch.randn(20, latents, generator=torch.Generator().manual_seed(0))
+fitted = z_mean + white @ torch.linalg.cholesky(z_covariance).T
+samples = {"prior": decoded(white), "fitted": decoded(fitted)}
+rows(samples, columns=20, scale=2)
+
+# %% [markdown]
+# <details><summary>What the stored run shows</summary>
+#
+# There is a gap. Samples of the prior are patchwork in mixed colours. Those of the fitted distribution are calmer, with larger
+# shapes and the light of photographs, but they show no things either. A normal distribution with the right covariance is
+# not enough: the encodings have a shape that needs a learned prior (notebook 02).
+#
+# </details>
+#
+# Does one latent mean one thing? Nothing in the ELBO asks for it: the prior looks the same from all sides. So find
+# directions. Decode many samples, fit a straight line from latents to pixels, and take the singular vectors of its
+# slopes: the directions that change pictures most. Then move three test images along them.
+
+
+# %%
+# NBVAL_IGNORE_OUTPUT
+torch.manual_seed(0)
+z = torch.randn(settings.direction_samples, latents)
+pictures = decoded(z).flatten(1)
+slopes = z.T @ (pictures - pictures.mean(0)) / len(z)  # (latents, dims); z has variance 1
+directions = torch.linalg.svd(slopes, full_matrices=False)[0].T  # one a row, strongest first
 chosen, amounts = [3, 1, 7], torch.linspace(-6, 6, 13)
-moved = torch.stack([torch.stack([along(test[n], turned[:, k], amounts) for k in range(6)]) for n in chosen])
-with torch.no_grad():
-    back = shipped(test[chosen].to(device())).cpu()
+origin = shipped.encode(test[chosen].to(device()))[0].cpu()
+moved = origin[:, None, None] + amounts[:, None] * directions[:6, None]  # (3, 6, 13, latents)
+moved = decoded(moved.flatten(0, 2)).unflatten(0, moved.shape[:3])
 interactive.variations(
-    {"image": test[chosen][:, None, None], "back": back[:, None, None], "yours": moved},
+    {"image": test[chosen][:, None, None], "back": decoded(origin)[:, None, None], "yours": moved},
     {
         "image": [f"{n}, {images.classes[int(images.test.labels[n])]}" for n in chosen],
         "direction": range(6),
         "amount": amounts.tolist(),
     },
-    start={"amount": 6},
+    start={"amount": 9},
     scale=5,
     smooth=True,
     title="test images moved along the directions that change pictures most",
 )
 
 # %% [markdown]
+# What would you call the first directions?
+#
+# <details><summary>What the stored run shows</summary>
+#
+# The first makes the whole picture lighter and colder, or darker and warmer. The next make regions lighter or darker: the
+# middle, a side, a corner. They are properties of light and colour, not of things.
+#
+# </details>
+#
 # ## Posterior collapse, provoked
 #
-# `beta` weighs the KL: `distortion + beta * KL`. With 1 it is the ELBO. With 0 nothing holds the latents near the
-# prior: a plain autoencoder. With more than 1 each bit told has to pay for itself `beta` times.
+# A weight $\beta$ before the KL (Higgins et al., 2017): 1 gives the ELBO; 0 a plain autoencoder, whose latents lie anywhere;
+# more than 1 makes each bit cost more. A large $\beta$ often comes in by accident: the *mean* over pixels of $-\log p$, plus
+# the *sum* of the KL, is the ELBO with $\beta = D = 3072$, up to a factor.
 #
-# A large `beta` often comes in by accident. Someone writes the *mean* squared error over the pixels plus the *sum* of
-# the KL. Dividing one part by 3,072 and not the other is the same as `beta = 3072`. Small models, a few steps each, and
-# a count: a latent is *active* if its mean differs between images (variance over 0.01; Burda et al., 2016).
+# With a mean squared error in place of $-\log p$ it depends on the variance. A normal likelihood with a fixed
+# $\sigma$ has $-\log p = \sum_i (x_i - \mu_i)^2 / 2\sigma^2 + \text{const}$. So "mean squared error plus KL" has
+# $\beta = D / 2\sigma^2$, which is 3072 for $\sigma^2 = 1/2$ alone:
+
+# %%
+for sigma in (math.sqrt(0.5), 0.2, 0.1):
+    print(f"sigma {127.5 * sigma:5.1f} grey levels: beta {dims / (2 * sigma**2):9,.0f}")
+
+# %% [markdown]
+# Small models, few steps each, and a count: a latent is *active* if its mean differs between images (variance above 0.01;
+# Burda et al., 2016).
 
 
 # %%
@@ -603,382 +820,173 @@ def small():
     return VAE(VAEConfig(latents=32, width=32, depth=1)).to(device())
 
 
-def active(means):
-    return int((means.var(0) > 0.01).sum())
-
-
-def table(rows, columns):
-    print(" " * 26 + "".join(f"{name:>14}" for name in columns))
-    for name, values in rows.items():
-        print(f"{name:26}" + "".join(f"{value:14.4g}" for value in values))
+def table(lines, columns):
+    print(" " * 20 + "".join(f"{name:>14}" for name in columns))
+    for name, values in lines.items():
+        print(f"{name:20}" + "".join(f"{value:14.4g}" for value in values))
 
 
 def report(model):
-    bits, distortion, kl, means, quality = measure(model, few)
-    return [float(bits.mean()), float(distortion.mean()) / dims, float(kl.sum(1).mean()), active(means), quality.mean()]
+    bits, distortion, kl_of, means, _, psnr = measure(model, test[:1000])
+    active = int((means.var(0) > 0.01).sum())
+    rate = float(kl_of.sum(1).mean())
+    return [float(bits.mean()), float(distortion.mean()) / dims, rate, active, float(psnr.mean())]
 
 
-short = Recipe(
-    steps=profile().pick(smoke=2, laptop=200, gpu=1500), lr=2e-3, muon=2e-2, warmup=30, grad_clip=5.0, ema=0.98
-)
-draw = image_batches(images.train, batch=64)
-runs = {f"beta {b}": fit(small(), vae_loss(b), draw, short).model for b in (0, 1, 10, 100, dims)}
-columns = ["bits per dim", "distortion", "KL (bits)", "active of 32", "PSNR"]
+short = Recipe(settings.small_steps, warmup=30, ema=0.97, **fast)
+columns = ["bits per dim", "distortion", "KL (bits)", "active of 32", "PSNR (dB)"]
+runs = {f"beta {b}": fit(small(), vae_loss(b), batches, short).model for b in (0, 1, 10, dims)}
 table({name: report(run) for name, run in runs.items()}, columns)
-spent = {name: sorted(measure(run, few)[2].mean(0).tolist(), reverse=True) for name, run in runs.items()}
-show.curves(spent, "what each latent tells, sorted", x="latent", y="bits")
-
 
 # %%
 # NBVAL_IGNORE_OUTPUT
-@torch.no_grad()
-def both(model):
-    z = torch.randn(5, model.config.latents, generator=torch.Generator().manual_seed(1)).to(device())
-    return torch.cat([model(test[:5].to(device())), model.decode(z)]).cpu()
-
-
-rows({"original": test[:5]} | {name: both(run) for name, run in runs.items()})
+few_z = torch.randn(5, 32, generator=torch.Generator().manual_seed(1)).to(device())
+five = test[:5].to(device())
+sheets = {n: torch.cat([run(five), run.decode(few_z)]) for n, run in runs.items()}
+rows({"original": test[:5]} | sheets)
 
 # %% [markdown]
-# Left of each row: five test images, rebuilt. Right: five draws from the prior. Read it against the table. At `beta 0`
-# the KL is large and costs nothing; what do draws from the prior look like, if the latents never learned to lie where
-# the prior is? At the other end, how many latents are active, and how do the images differ from each other?
+# The first column is always the true ELBO, whatever the model was trained on. Left: five test images, rebuilt. Right: five
+# samples from the prior. Where are the latents empty, and who has the fewest bits?
 #
-# Compare the count with the bits, too: can a latent be active and tell next to nothing?
+# <details><summary>What the stored run shows</summary>
 #
-# Notice also which `beta` has the fewest bits per dimension. That column is always the true ELBO, whatever the model
-# was trained on.
+# With $\beta = 3072$ no latent is active, and every picture is the same grey mean. $\beta = 1$ has the fewest bits, as it
+# should, since it is trained on them. $\beta = 0$ spends far more KL for a small gain. With $\beta = 10$ most latents are
+# still active but hold fewer bits: to be active is not to tell much.
+#
+# </details>
 #
 # ## Posterior collapse, cured
 #
-# Take the most collapsed of them, weights and all, and go on training with `beta = 1` for as many steps. It begins
-# where nothing is told. Does it find a way out, and does it reach what `beta = 1` reached from the start? (The curve's first
-# point is after 30 steps: it can be out by then.)
+# Take the collapsed model, weights and all, and train on with $\beta = 1$ for as many steps.
 
 # %%
 # NBVAL_IGNORE_OUTPUT
 collapsed = small()
 collapsed.load_state_dict(runs[f"beta {dims}"].state_dict())
-cured = fit(collapsed, vae_loss(1), draw, short, evaluate=lambda m: {"active": active(measure(m, few)[3])}, every=30)
-shown = {"beta 1": runs["beta 1"], f"beta {dims}": runs[f"beta {dims}"], f"beta {dims}, then 1": cured.model}
-table({name: report(run) for name, run in shown.items()}, columns)
-show.curves({"active": cured.history["active"]}, "active latents, from a collapsed start with beta 1", y="of 32")
+cured = fit(collapsed, vae_loss(1), batches, short).model
+kept = {name: runs[name] for name in ("beta 1", f"beta {dims}")} | {f"{dims}, then 1": cured}
+table({name: report(run) for name, run in kept.items()}, columns)
 
 # %% [markdown]
-# This collapse was the loss's doing, so the loss undoes it. There is a stubborn kind as well: a decoder that can predict
-# each pixel from its neighbours needs no latents and learns that first. The usual cure is a warm-up, `beta` from 0 to 1
-# over the first steps (Bowman et al., 2016), so that the latents are in use before they cost. Exercise 4 writes one.
+# <details><summary>What the stored run shows</summary>
 #
-# ## Why samples blur
+# The latents come back to life, and the model ends near the one that had $\beta = 1$ from the start. This collapse was
+# the loss's doing, so the loss undoes it. A stubborn kind remains: a decoder that predicts each pixel from its neighbours
+# needs no latents, and learns that first. The usual cure is a warm-up (exercise 3).
 #
-# **First, on paper.** A latent cannot tell where exactly an edge is. Suppose that eight places are equally likely. Which
-# single picture has the smallest squared error to all of them?
+# </details>
+#
+# ## Why reconstructions blur
+#
+# Latents of few bits cannot say where exactly an edge is. Suppose that eight places are equally likely. Which single picture
+# has the smallest squared error to all eight?
 
 # %%
-edges = torch.full((8, 1, 16, 16), -1.0)
+sharp = torch.full((8, 1, 16, 16), -0.8)
 for k in range(8):
-    edges[k, :, :, 4 + k :] = 1
-best = edges.mean(0, keepdim=True)  # the mean minimises the squared error
-
-
-def error(guess):
-    return float((edges - guess).square().mean())
-
-
-print("the mean beats every sharp guess:", all(error(best) < error(edges[k : k + 1]) for k in range(8)))
-print(f"squared error: mean {error(best):.3f}, best sharp guess {min(error(edges[k : k + 1]) for k in range(8)):.3f}")
-show.grid(torch.cat([edges, best]), columns=9, scale=3, labels=[""] * 8 + ["mean"])
+    sharp[k, :, :, 4 + k :] = 0.6
+best_guess = sharp.mean(0, keepdim=True)  # the mean minimises the squared error
+errors = [float((sharp - guess).square().mean()) for guess in (*sharp.split(1), best_guess)]
+print(f"squared error: mean {errors[-1]:.3f}, best sharp picture {min(errors[:-1]):.3f}")
+show.grid(torch.cat([sharp, best_guess]), columns=9, scale=3, labels=[""] * 8 + ["mean"])
 
 # %% [markdown]
-# The best answer is a ramp, which is none of the plausible pictures. The mean of a likelihood is such an answer.
-#
-# **Second, with the model.** Encode an image and keep what it says along the `k` strongest directions. Draw everything
-# else from the prior, many times: plausible images as far as these `k` numbers can tell. Their mean is the last but one
-# picture of each row; the last is what the decoder draws with the rest at 0. What happens to the draws, and what to their
-# mean, when fewer numbers are kept?
+# The best answer is a ramp, which is none of the plausible pictures. The mean of a likelihood is such an answer, and the
+# decoder says where it is unsure: below, a brighter "scale" is less sure. "Sampled" is a sample of the whole likelihood,
+# pixel by pixel. *Sharpness* is the mean difference of neighbouring pixels, in grey levels.
 
 
 # %%
 # NBVAL_IGNORE_OUTPUT
-@torch.no_grad()
-def plausible(image, keep, count=64):
-    known = shipped.encode(image[None].to(device()))[0].cpu() @ turned  # along the directions
-    z = torch.randn(count + 1, known.shape[1], generator=torch.Generator().manual_seed(0))
-    z[-1] = 0
-    z[:, :keep] = known[:, :keep]
-    return shipped.decode((z @ turned.T).to(device())).cpu()
-
-
 def sharpness(pictures):
-    """Mean difference of neighbouring pixels, in grey levels."""
     across, down = pictures.diff(dim=-1).abs().mean(), pictures.diff(dim=-2).abs().mean()
     return float(across + down) / 2 * 127.5
 
 
-made = {keep: plausible(test[3], keep) for keep in (4, 16, 64, shipped.config.latents)}
-kept = {f"keep {k}": torch.cat([p[:7], p[:-1].mean(0, keepdim=True), p[-1:]]) for k, p in made.items()}
-table({name: [sharpness(p[:7]), sharpness(p[7:8])] for name, p in kept.items()}, ["each draw", "their mean"])
-rows(kept | {"original": test[3:4]})
-
-# %% [markdown]
-# The last row of the table is the whole set: all 128 are kept, and still the picture is soft. What the latents do not
-# tell, the decoder has to answer with a mean, as on paper.
-#
-# **Third, the decoder says so itself.** For every pixel it gives a scale: how unsure it is. Below, brighter is less
-# sure. Then a draw from the whole likelihood, pixel by pixel, as the model's story really goes.
-
-# %%
-# NBVAL_IGNORE_OUTPUT
-with torch.no_grad():
-    z = shipped.encode(test[:10].to(device()))[0]
-    middle, log_scale = (part.cpu() for part in shipped.likelihood(z))
-    prior_middle, _ = shipped.likelihood(latents[:10])
-u = torch.rand(middle.shape, generator=torch.Generator().manual_seed(0)).clamp(1e-4, 1 - 1e-4)
-noisy = (middle + log_scale.exp() * torch.logit(u)).clamp(-1, 1)  # a logistic draw by its inverse cdf
+encoded = shipped.encode(test[:64].to(device()))[0]
+mean_image, log_scale = (part.cpu() for part in shipped.likelihood(encoded))
+u = torch.rand(mean_image.shape, generator=torch.Generator().manual_seed(0)).clamp(1e-4, 1 - 1e-4)
+sampled = mean_image + log_scale.exp() * torch.logit(u)  # a logistic sample by its inverse cdf
 unsure = log_scale.exp().mean(1, keepdim=True)
-unsure = (2 * unsure / unsure.max() - 1).expand(-1, 3, -1, -1)
-softness = {"original": test[:10], "mean": middle, "drawn": noisy, "mean, latents from the prior": prior_middle.cpu()}
-table({name: [sharpness(p.clamp(-1, 1))] for name, p in softness.items()}, ["sharpness"])
-rows({"original": test, "mean": middle, "scale": unsure, "drawn": noisy})
+unsure = (2 * unsure / unsure[:10].max() - 1).expand(-1, 3, -1, -1)
+looks = {"original": test[:64], "mean": mean_image, "sampled": sampled}
+looks |= {f"mean, z of {name}": pictures for name, pictures in samples.items()}
+table({name: [sharpness(p.clamp(-1, 1))] for name, p in looks.items()}, ["sharpness"])
+rows({"original": test, "mean": mean_image, "scale": unsure, "sampled": sampled})
 
 # %% [markdown]
-# Where is the scale bright? Compare it with the edges of the originals. And the draw has plenty of detail, but it is
-# noise: the likelihood treats each pixel as independent of its neighbours, so it cannot say "an edge, here or there".
-# It can only say "I do not know" of each pixel alone. So people show the mean, and the mean is soft.
+# <details><summary>What the stored run shows</summary>
 #
-# The last row of the table is decoded draws from the prior. If they are no softer than the rebuilt images, then blur is
-# not all that is wrong with them: the pieces do not belong together either.
-#
-# **Fourth, averaged latents.** The mean of the latents of several images of a class is a point between them. It decodes
-# to something smoother than the first of them, smoother too than a random draw: the middle of the prior is nobody's place.
-
-# %%
-# NBVAL_IGNORE_OUTPUT
-label = int(images.test.labels[3])
-alike = torch.arange(len(test))[images.test.labels[: len(test)] == label]
-counts = [n for n in (1, 2, 4, 16, 64) if n <= len(alike)]
-with torch.no_grad():
-    averages = torch.stack([means[alike[:n]].mean(0) for n in counts])
-    from_latents = shipped.decode(averages.to(device())).cpu()
-from_pixels = torch.stack([test[alike[:n]].mean(0) for n in counts])
-lengths = {f"mean of {n}": [float(a.norm()), sharpness(p[None])] for n, a, p in zip(counts, averages, from_latents)}
-print(f"{images.classes[label]}; a random draw from the prior has a length of about {math.sqrt(means.shape[1]):.1f}")
-table(lengths, ["length of z", "sharpness"])
-rows({"mean of latents": from_latents, "mean of pixels": from_pixels})
-
-# %% [markdown]
-# So the blur has two causes: the latents tell few bits (notebook 02 gives each place of the image its own token), and a
-# likelihood of independent pixels answers doubt with a mean. Draws from the prior have another fault. They are sharp enough,
-# but they lie where no image is, and their parts do not belong together (a learned prior over tokens, notebook 02 again).
-#
-# ## Numbers
-#
-# All on the test images. PCA with 128 components is also a distribution over images, *probabilistic PCA* (Tipping and
-# Bishop, 1999): a normal one, as wide as the data along the components, and equally wide along all other directions. So
-# it has bits per dimension too. For comparison, a normal distribution with the full covariance: it has no latents and
-# nothing to decode, but it knows how every pixel goes with every other. A density is for real numbers, so uniform noise
-# of one grey level is added to the pixels first; that can only make these bits worse, never better than is true.
-
-
-# %%
-# NBVAL_IGNORE_OUTPUT
-def gaussian_bits(precision, log_determinant, x, middle):
-    """-log2 of a normal density at pixels in grey levels, in bits per dimension."""
-    away = x - middle
-    distance = (away @ precision * away).sum(1)
-    return float((0.5 * (distance + log_determinant + dims * math.log(2 * math.pi))).mean()) / dims / math.log(2)
-
-
-def grey_levels(x, seed=0):
-    flat = (x.flatten(1) + 1) * 127.5
-    return flat + torch.rand(flat.shape, generator=torch.Generator().manual_seed(seed)) - 0.5
-
-
-known, seen = grey_levels(many, 1), grey_levels(test)
-centre = known.mean(0)
-covariance = torch.cov(known.double().T)  # its variances are too far apart for float32
-root = torch.linalg.cholesky(covariance + 0.01 * torch.eye(dims))  # few images leave directions with no width
-precision = torch.cholesky_inverse(root).float()
-full = gaussian_bits(precision, 2 * root.diagonal().log().sum(), seen, centre)
-
-_, directions, variances = components
-variances = variances * 127.5**2 + 1 / 12
-rest = (covariance.trace().float() - variances.sum()) / (dims - len(variances))  # equally wide everywhere else
-precision = directions @ ((1 / variances - 1 / rest)[:, None] * directions.T) + torch.eye(dims) / rest
-ppca = gaussian_bits(precision, variances.log().sum() + (dims - len(variances)) * rest.log(), seen, centre)
-
-# %%
-# NBVAL_IGNORE_OUTPUT
-own = measure(mine)
-results = {
-    "mean training image": [
-        floor["one bell a place"],
-        float(evaluation.psnr(some.mean(0).expand_as(test), test).mean()),
-    ],
-    f"PCA, {directions.shape[1]} components": [ppca, float(evaluation.psnr(linear, test).mean())],
-    "normal, full covariance": [full, math.nan],
-    "VAE trained here": [float(own[0].mean()), float(own[4].mean())],
-    "vae-cifar10": [float(bits.mean()), float(quality.mean())],
-}
-table(results, ["bits per dim", "PSNR dB"])
-print(f"\nactive latents: here {active(own[3])}, shipped {active(means)} of {means.shape[1]}")
-print(f"bits the latents tell, an image: here {float(own[2].sum(1).mean()):.0f}, shipped {float(told.sum()):.0f}")
-
-# %% [markdown]
-# Read the two columns apart. PSNR asks how near the rebuilt image is, and PCA is built for nothing else. Bits ask how
-# probable the exact image is, and the VAE is trained for those: it says how unsure it is, pixel by pixel. Where it is
-# ahead and where behind, the table says. The normal distribution with full covariance is a fair warning: no latents, no
-# network, only how pixels go together in pairs. It knows that neighbouring pixels err together, which a likelihood of
-# independent pixels does not. Bits reward that knowledge; PSNR cannot see it.
-#
-# Papers give such bits for the original CIFAR-10 files. A copy that went through JPEG, which smooths, is easier to
-# predict; so compare within the table, and with papers only if your files are the originals. The numbers stored here are
-# from such a copy (JPEG, quality 75), so better than they would be on the originals.
-#
-# ## Exercises
-#
-# Each has a check that says what is off. Solutions are folded below.
-#
-# **1. The price in bits** (easy, 5 minutes). Write `kl_bits(mean, log_variance)`: for a batch `(B, latents)`, the KL
-# of each image to the standard normal, `(B,)`, in bits.
-
-
-# %%
-def kl_bits(mean, log_variance):
-    return None  # your turn
-
-
-def check_kl(function):
-    mean, log_variance = torch.tensor([[1.0, 0.0], [0.0, 0.0]]), torch.tensor([[0.0, -2.0], [0.0, 0.0]])
-    got = function(mean, log_variance)
-    if got is None:
-        return "not yet: kl_bits returns None"
-    if tuple(got.shape) != (2,):
-        return f"the result has the shape {tuple(got.shape)}, expected (2,): sum over the latents, not the images"
-    wanted = dist.kl_divergence(dist.Normal(mean, (log_variance / 2).exp()), prior).sum(1)
-    if torch.allclose(got, wanted):
-        return "these are nats: one bit is log(2) nats"
-    if torch.allclose(got, 2 * wanted / math.log(2)):
-        return "twice too much: did you forget the 1/2?"
-    if not torch.allclose(got[1], torch.tensor(0.0)):
-        return f"a posterior that equals the prior costs nothing, got {float(got[1]):.3f}"
-    right = torch.allclose(got, wanted / math.log(2), atol=1e-5)
-    return "right" if right else f"got {got.tolist()}; is it the variance, exp(log_variance), that you add?"
-
-
-print(check_kl(kl_bits))
-
-# %% [markdown]
-# <details><summary>Solution</summary>
-#
-# ```python
-# def kl_bits(mean, log_variance):
-#     return 0.5 * (mean**2 + log_variance.exp() - 1 - log_variance).sum(1) / math.log(2)
-# ```
+# The scale is bright at edges and in texture. The sampled picture has detail, but it is noise: the likelihood treats each
+# pixel as independent of its neighbours, so it cannot say "an edge, here or there". So one shows the mean, and the mean
+# is soft. Reconstructions are softer than originals. Samples are *not* softer than reconstructions: blur is
+# not what is wrong with them. Their parts do not belong together.
 #
 # </details>
 #
-# **2. A tighter bound** (medium, 15 minutes). One draw gives `log w = log p(z) p(x|z) / q(z)`, and the ELBO is its mean.
-# With K draws, take the log of the mean of the weights instead: still a bound, and a tighter one (Burda et al., 2016).
-# Write `tighter(log_w)` for `log_w` of shape `(K, ...)`; the weights of an image are far too small for `exp`.
+# ## Numbers
+#
+# All models in one table. The mean image knows nothing of the image at hand; PCA is no distribution, so it has no bits.
 
 
 # %%
-def tighter(log_w):
-    return None  # your turn
+# NBVAL_IGNORE_OUTPUT
+def decibels(pictures):
+    return float(evaluation.psnr(pictures, test).mean())
 
 
-def check_tighter(function):
-    log_w = torch.tensor([[-8000.0, -1.0], [-8001.0, -2.0], [-8003.0, -1.5]])
-    got = function(log_w)
-    if got is None:
-        return "not yet: tighter returns None"
-    if tuple(got.shape) != (2,):
-        return f"the shape is {tuple(got.shape)}, expected (2,): the draws are the first axis"
-    if not got.isfinite().all():
-        return "not finite: exp(-8000) is 0. torch.logsumexp takes the largest out first"
-    wanted = torch.logsumexp(log_w, 0) - math.log(3)
-    if torch.allclose(got, log_w.mean(0)):
-        return "that is the mean of the logs, the ELBO itself; wanted is the log of the mean"
-    if torch.allclose(got, wanted + math.log(3)):
-        return "that is the log of the sum: subtract log K for the mean"
-    return "right" if torch.allclose(got, wanted) else f"got {got.tolist()}, expected {wanted.tolist()}"
-
-
-print(check_tighter(tighter))
+lines = {"mean image": [floor["mean image"], decibels(known.mean(0).expand_as(test))]}
+lines["PCA, 128"] = [math.nan, decibels(linear)]
+for name, model in {"VAE trained here": mine, "vae-cifar10": shipped}.items():
+    bits_of, *_, psnr_of = measure(model)
+    lines[name] = [float(bits_of.mean()), float(psnr_of.mean())]
+table(lines, ["bits per dim", "PSNR (dB)"])
 
 # %% [markdown]
+# PSNR asks how near the rebuilt image is, and PCA is built for that alone. Bits ask how probable the exact image is.
+#
+# **Beside published figures.** On the original CIFAR-10 files the VAE of Kingma et al. (2016) reports 3.11 bits per
+# dimension, PixelCNN++ 2.92, NVAE 2.91, and a diffusion model (VDM) 2.65. Our VAE is far from these. They have large networks, latents at
+# many resolutions or a prediction of each pixel from its neighbours; ours has one vector and independent pixels. For this
+# course that is fine: a tokenizer has to *rebuild* pictures, and the probabilities are the job of the prior over its
+# tokens. (The copy of CIFAR-10 used for the stored outputs went through JPEG, which smooths; compare within the table only.)
+#
+# ## Exercises
+#
+# **1. A tighter bound** (medium, 15 minutes). One sample gives $\log w = \log p(z)\,p(x|z)/q(z)$, and the ELBO is its mean. With
+# $K$ samples take the log of the mean weight instead: a tighter bound (Burda et al., 2016). Write `tighter(log_w)` for
+# `log_w (K, ...)`; the weights of an image are far too small for `exp`. Try it with `q = dist.Normal(0.2, 0.3)` on the
+# one-pixel model.
+#
 # <details><summary>Solution</summary>
 #
 # ```python
 # def tighter(log_w):
 #     return torch.logsumexp(log_w, dim=0) - math.log(len(log_w))
 #
-# q = dist.Normal(0.2, 0.3)  # a poor q for the one-pixel model: how fast does the bound rise to log p(x)?
+# q = dist.Normal(0.2, 0.3)
 # for K in (1, 4, 16, 64):
 #     z = q.sample((K, 20_000))
-#     print(K, float(tighter(prior.log_prob(z) + log_likelihood(x, z) - q.log_prob(z)).mean()), float(evidence))
+#     log_w = prior.log_prob(z) + log_likelihood(seen, z) - q.log_prob(z)
+#     print(K, float(tighter(log_w).mean()), float(evidence))
 # ```
 #
 # </details>
 #
-# **3. Which beta is it?** (easy, 5 minutes). A colleague's loss for images of 3 x 64 x 64 is the mean over all pixels of
-# `-log p` plus the *mean* over 256 latents of the KL. For which `beta` is that the weighted ELBO, up to a factor? Set
-# `answer`.
-
-# %%
-answer = None  # a number
-
-
-def check_beta(beta):
-    if beta is None:
-        return "not yet: answer is None"
-    if beta == 3 * 64 * 64:
-        return "that would be for the sum over the latents: the mean divides the KL by 256"
-    if math.isclose(beta, 256 / (3 * 64 * 64)):
-        return "upside down: the part that is divided by more weighs less"
-    return "right" if beta == 48 else "divide the whole loss so that the pixels are summed: what is then before the KL?"
-
-
-print(check_beta(answer))
-
-# %% [markdown]
+# **2. Which beta is it?** (easy, 5 minutes). A colleague's loss for images of 3 x 64 x 64 is the mean over all pixels of
+# $-\log p$ plus the *mean* over 256 latents of the KL. Which $\beta$ is that?
+#
 # <details><summary>Solution</summary>
 #
-# ```python
-# answer = 3 * 64 * 64 / 256  # 48: times 12,288 the pixels are summed, and the KL is 12,288 / 256 times its sum
-# ```
+# $\beta = 3 \cdot 64 \cdot 64 / 256 = 48$. Times 12,288 the pixels are summed, and the KL is 12,288 / 256 times its sum.
 #
 # </details>
 #
-# **4. Warm-up** (easy, 5 minutes). Write `warm_up(step, total, share=0.25)`: `beta` rises evenly from 0 at step 0 to 1 at
-# `share * total` and stays 1.
-
-
-# %%
-def warm_up(step, total, share=0.25):
-    return None  # your turn
-
-
-def check_warm_up(function):
-    if function(0, 100) is None:
-        return "not yet: warm_up returns None"
-    got = [float(function(k, 100)) for k in (0, 5, 25, 60)]
-    if got[3] > 1:
-        return f"at step 60 of 100 it is {got[3]:.2f}: it has to stop at 1"
-    if math.isclose(got[3], 0.6, abs_tol=0.02):
-        return "it rises over the whole run: share is 0.25, so it is 1 from step 25 of 100 on"
-    if got[0] != 0:
-        return f"it begins at {got[0]:.2f}, expected 0"
-    if not math.isclose(float(function(5, 40, 0.5)), 0.25, abs_tol=1e-6):
-        return "are total and share used? Step 5 of 40 with share 0.5 is 0.25"
-    good = all(math.isclose(a, b, abs_tol=1e-6) for a, b in zip(got, (0, 0.2, 1, 1)))
-    return "right" if good else f"at steps 0, 5, 25, 60 of 100: {got}, expected [0, 0.2, 1, 1]"
-
-
-print(check_warm_up(warm_up))
-
-# %% [markdown]
+# **3. Warm-up** (easy, 5 minutes). Write `warm_up(step, total, share=0.25)`: $\beta$ rises evenly from 0 at step 0 to 1 at
+# `share * total` and stays (Bowman et al., 2016). So the latents are in use before they cost.
+#
 # <details><summary>Solution</summary>
 #
 # ```python
@@ -990,29 +998,25 @@ print(check_warm_up(warm_up))
 #
 # ## Summary
 #
-# - The ELBO is a lower bound on `log p(x)`; the gap is how far the encoder's answer is from the true posterior. It is
-#   what draws of `q` explain, less what `q` tells.
-# - A draw stops gradients. `mean + deviation * noise` is the same draw, and lets them through.
-# - Pixels have 256 values. A likelihood that sums to one over them makes the loss a number of bits, which can be compared
-#   with anything else that gives probabilities.
-# - Sum over pixels and sum over latents, or take the mean of both by the same number. Otherwise `beta` is not what you
-#   think, and the latents may be empty. Count the active ones.
-# - A mean is soft wherever the latents leave a doubt, and independent pixels cannot say more than a mean.
+# - The ELBO is a lower bound on $\log p(x)$; the gap is how far $q$ is from the true posterior.
+# - Sampling stops gradients. `mean + standard deviation * noise` lets them through.
+# - A likelihood that sums to one over 256 values makes the loss a number of bits.
+# - Know the first loss, and overfit one batch, before you train.
+# - Sum over pixels and over latents, or divide both by the same number. Otherwise the latents may be empty.
+# - The mean KL is an upper bound on the information in the latents.
+# - Reconstructions blur wherever the latents leave a doubt; samples fail because the prior is not where the encodings are.
 #
 # **Next:** [02 VQ-VAE and VQ-VAE-2](02_vq_vae.ipynb) replaces the latents by integers.
 #
 # ## References
 #
 # - Kingma, Welling: *Auto-Encoding Variational Bayes*, 2014, arXiv:1312.6114.
-# - Rezende, Mohamed, Wierstra: *Stochastic Backpropagation and Approximate Inference in Deep Generative Models*, 2014,
-#   arXiv:1401.4082.
-# - Kingma, Salimans, Jozefowicz, Chen, Sutskever, Welling: *Improving Variational Inference with Inverse Autoregressive
-#   Flow*, 2016, arXiv:1606.04934 (the discretized logistic).
-# - Salimans, Karpathy, Chen, Kingma: *PixelCNN++*, 2017, arXiv:1701.05517.
-# - Burda, Grosse, Salakhutdinov: *Importance Weighted Autoencoders*, 2016, arXiv:1509.00519 (tighter bounds, active
-#   latents).
-# - Bowman, Vilnis, Vinyals, Dai, Jozefowicz, Bengio: *Generating Sentences from a Continuous Space*, 2016,
-#   arXiv:1511.06349 (KL warm-up).
-# - Higgins and others: *beta-VAE: Learning Basic Visual Concepts with a Constrained Variational Framework*, ICLR 2017.
-# - Tipping, Bishop: *Probabilistic Principal Component Analysis*, 1999.
+# - Kingma and others: *Improving Variational Inference with Inverse Autoregressive Flow*, 2016, arXiv:1606.04934.
+# - Salimans and others: *PixelCNN++*, 2017, arXiv:1701.05517.
+# - Burda, Grosse, Salakhutdinov: *Importance Weighted Autoencoders*, 2016, arXiv:1509.00519.
+# - Bowman and others: *Generating Sentences from a Continuous Space*, 2016, arXiv:1511.06349.
+# - Higgins and others: *beta-VAE*, ICLR 2017.
+# - Hoffman, Johnson: *ELBO surgery*, NIPS workshop, 2016 (the aggregate posterior).
+# - Vahdat, Kautz: *NVAE*, 2020, arXiv:2007.03898. Kingma and others: *Variational Diffusion Models*, 2021,
+#   arXiv:2107.00630.
 # - Krizhevsky: *Learning Multiple Layers of Features from Tiny Images*, 2009 (CIFAR-10).

@@ -2,29 +2,26 @@
 # # 05 Tubelet FSQ-VAE
 #
 # A clip of 16 frames at 64x64 is 65,536 numbers. Here it becomes 512 integers, and back. Each integer, a *token*,
-# stands for a *tubelet*: a small block of pixels that is 8 frames long, 4 rows high and 4 columns wide. The
-# transformer of notebook 07 will read and write nothing but these integers.
+# stands for a *tubelet*: a block of pixels that is 8 frames long, 4 rows high and 4 columns wide. The transformer of
+# notebook 07 reads and writes nothing but these integers.
 #
 # **After this notebook you will be able to**
-# - cut a clip into spacetime patches by hand, with einops, and as a convolution, and say why these are the same;
-# - say what tubelets keep that a few sampled frames lose, in numbers;
-# - write finite scalar quantization (FSQ) in ten lines, and say what one level of one digit draws;
-# - train a tubelet FSQ-VAE, and judge one: PSNR, SSIM, usage, bits, stability, each beside its baseline;
-# - edit a clip by changing one integer, and find better integers than the encoder's by search.
+# - cut a clip into tubelets and put it together again, by hand and as a convolution;
+# - turn the digits of a token into one integer and back;
+# - build the whole autoencoder, causal in time, and show that it equals `vg`'s;
+# - train one, and judge one beside its baselines: PSNR, SSIM, bits, usage, stability;
+# - edit a clip by changing one integer.
 #
 # **You need** Python, a little PyTorch, and what notebook 00 sets up. The notebook runs alone.
 #
-# **Minutes:** about 10 on a two-core laptop, most of them training; a few with a GPU.
+# **Time:** about 2.5 hours of study, 3 with the tasks; about 7 minutes of computing on a two-core laptop.
 #
-# **Before:** [04 Conv3D FSQ-VAE](04_video_fsq_vae.ipynb), or straight from [00 Start here](00_start_here.ipynb). **Next:** [06 Latent cache](06_latent_cache.ipynb).
+# **Before:** [04 Conv3D FSQ-VAE](04_video_fsq_vae.ipynb). **Next:** [06 Latent cache](06_latent_cache.ipynb).
 
 # %%
 # NBVAL_IGNORE_OUTPUT
 import math
-import pprint
-import time
 
-import matplotlib.pyplot as plt
 import torch
 import torch.nn.functional as F
 from einops import rearrange
@@ -35,620 +32,571 @@ from vg import checkpoints, evaluation, show
 from vg.data import Clips, film, open_store, split_shots
 from vg.experiments.batches import tokenizer_batches
 from vg.experiments.losses import tubelet_loss
-from vg.latents.search import search_codes
 from vg.models import FSQ, FSQ_LEVELS, TubeletConfig, TubeletTokenizer
-from vg.models.blocks import MLP
+from vg.models.blocks import CausalTimeConv
 from vg.profiles import device, profile
-from vg.show import interactive
 from vg.training import Recipe, fit
 
 show.style()
-source = film()
 print(f"profile {profile().name}, device {device()}")
-print(source.describe())
-
-# %% [markdown]
-# The film as notebook 00 left it: uint8 frames on disk, restored, cut into shots. Validation shots are never trained
-# on; they are the ones that the shipped tokenizer has not seen either. `truth` holds validation clips of 16 frames,
-# `(B, C, T, H, W)` in [-1, 1], and every number below is measured on them.
 
 # %%
-# NBVAL_IGNORE_OUTPUT
-amount = profile().pick(smoke=240, laptop=None, gpu=None)  # frames; None: all of them
-held_out = profile().pick(smoke=0.35, laptop=0.1, gpu=0.1)  # share of the frames
-store = open_store(source, frames=amount)
-train_shots, val_shots = split_shots(store.shots, held_out)
-clips16 = Clips(store, val_shots, frames=16, stride=8)
-truth = clips16.take(range(len(clips16)))
-motion = (truth[:, :, 1:] - truth[:, :, :-1]).abs().flatten(1).mean(1)  # (B,) how much each clip moves
-fastest = int(motion.argmax())
-print(store)
-print(f"{len(train_shots)} training shots, {len(val_shots)} validation shots, {len(truth)} validation clips")
-
-# %% [markdown]
-# ## A clip cut into spacetime patches
-#
-# Begin with a toy: a white square that moves one pixel to the right and half a pixel down in each of 8 frames of
-# 16x16.
-
-# %%
-# NBVAL_IGNORE_OUTPUT
-toy = torch.full((1, 8, 16, 16), -1.0)  # (C, T, H, W)
-for k in range(8):
-    toy[:, k, 3 + k // 2 : 8 + k // 2, 1 + k : 6 + k] = 1
-show.strip({"toy clip": toy}, every=1, scale=4)
-
-# %% [markdown]
-# A tubelet of `(4, 8, 8)` is 4 frames, 8 rows, 8 columns. Cutting is three loops: over time, down, across. All tubelets of
-# the same frames, a grid of `h` x `w`, are a *latent frame*.
-#
-#     8 frames   / 4 = 2 tubelets in time      t
-#     16 rows    / 8 = 2 down                  h
-#     16 columns / 8 = 2 across                w      so 2 * 2 * 2 = 8 tubelets of 4 * 8 * 8 = 256 pixels
-#
-# Each row of the picture is one tubelet, shown as the little film that it is. Where the square passes through, the
-# tubelet holds an edge *and the way it moves*. A patch of a single frame could hold the edge alone.
-
-# %%
-pieces = []
-for i in range(0, 8, 4):
-    for j in range(0, 16, 8):
-        for k in range(0, 16, 8):
-            pieces.append(toy[:, i : i + 4, j : j + 8, k : k + 8])
-by_hand = torch.stack([piece.flatten() for piece in pieces]).view(2, 2, 2, 256)  # (t, h, w, C * 4 * 8 * 8)
-print(len(pieces), "tubelets, as a grid:", tuple(by_hand.shape))
-names = [f"t={n // 4} h={n // 2 % 2} w={n % 2}" for n in range(8)]
-show.strip(dict(zip(names, pieces)), every=1, scale=4)
-
-# %% [markdown]
-# The same cut in one line. The pattern says which axis is divided into what: `(T t)` is `T` tubelets of `t` frames.
-# Then a `Linear` layer, one for all tubelets, turns each row of pixels into `D` features. That is ViViT's *tubelet
-# embedding*, and it is how `vg`'s tokenizer begins. The cell takes what came out of the `embed` layer of a real
-# `TubeletTokenizer` while it encoded the toy, and compares.
-
-
-# %%
-def output_of(part, model, video):
-    """What the layer ``part`` of ``model`` gives while the model encodes ``video``."""
-    seen = []
-    handle = part.register_forward_hook(lambda module, inputs, output: seen.append(output.detach()))
-    model.encode(video)
-    handle.remove()
-    return seen[0]
-
-
-cut = rearrange(toy, "c (T t) (H h) (W w) -> T H W (c t h w)", t=4, h=8, w=8)
-print("einops equals the loops:      ", torch.equal(cut, by_hand))
-
-torch.manual_seed(0)
-tiny = TubeletTokenizer(TubeletConfig(tubelet=(4, 8, 8), width=32, encoder_depth=1, decoder_depth=1)).eval()
-features = output_of(tiny.embed, tiny, toy[None])[0]  # (t, h, w, D)
-print("vg's embedding equals by hand:", torch.allclose(features, tiny.embed(by_hand), atol=1e-5))
-
-# %% [markdown]
-# Papers often write this as a 3-D convolution whose stride is its kernel. Then no two windows overlap, so it is the
-# same product of the same numbers. Reshape the Linear layer's matrix to a kernel and look. Which is faster
-# here? The second cell times both on a batch of real size, forward and backward.
-
-# %%
-conv = nn.Conv3d(1, 32, kernel_size=(4, 8, 8), stride=(4, 8, 8))
-with torch.no_grad():
-    conv.weight.copy_(tiny.embed.weight.view(32, 1, 4, 8, 8))
-    conv.bias.copy_(tiny.embed.bias)
-    as_conv = conv(toy[None])  # (1, D, t, h, w)
-print(
-    "stride = kernel Conv3d equals rearrange + Linear:", torch.allclose(as_conv[0].movedim(0, -1), features, atol=1e-5)
+settings = profile().settings(  # smoke, laptop, gpu
+    frames=(240, None, None),  # of the film; None: all
+    held_out=(0.35, 0.1, 0.1),  # share of the frames in validation shots
+    overfit=(3, 300, 300),  # steps on one batch
+    small_width=(16, 96, 96),
+    small_steps=(3, 200, 2000),
+    size=(64, 64, 256),  # pixels
+    width=(16, 192, 192),
+    steps=(4, 300, 4000),
+    batch=(2, 4, 8),
+    every=(2, 100, 400),  # steps between two validations
+    large_stride=(48, 32, 32),  # frames between two clips at 128 pixels
 )
 
+# %% [markdown]
+# The film as notebook 00 left it: frames on disk, restored, cut into shots. Nothing is trained on validation shots,
+# and the shipped tokenizer has not seen them either. `truth` holds validation clips of 16 frames, `(B, C, T, H, W)`
+# in [-1, 1].
 
 # %%
 # NBVAL_IGNORE_OUTPUT
-def seconds(function, repeats):
-    function().sum().backward()  # the first call sets things up
-    start = time.perf_counter()
-    for _ in range(repeats):
-        function().sum().backward()
-    return (time.perf_counter() - start) / repeats
-
-
-video, repeats = torch.randn(4, 1, 32, 64, 64), profile().pick(smoke=1, laptop=10, gpu=10)
-linear, convolution = nn.Linear(128, 192), nn.Conv3d(1, 192, (8, 4, 4), stride=(8, 4, 4))
-pattern = "b c (T t) (H h) (W w) -> b T H W (c t h w)"
-print(f"rearrange + Linear {1e3 * seconds(lambda: linear(rearrange(video, pattern, t=8, h=4, w=4)), repeats):7.1f} ms")
-print(f"Conv3d             {1e3 * seconds(lambda: convolution(video), repeats):7.1f} ms")
+source = film()
+store = open_store(source, frames=settings.frames)
+train_shots, val_shots = split_shots(store.shots, settings.held_out)
+clips16 = Clips(store, val_shots, frames=16, stride=8)
+truth = clips16.take(range(len(clips16)))
+motion = truth.diff(dim=2).abs().flatten(1).mean(1)  # (B,) how much each clip moves
+fastest = int(motion.argmax())
+draw = tokenizer_batches(Clips(store, train_shots, frames=16), batch=4)
+print(source.describe(), store, sep="\n")
+print(f"{len(train_shots)} training shots, {len(val_shots)} validation shots")
+print(f"{len(truth)} validation clips")
 
 # %% [markdown]
-# ## Tubelets against sampled frames
+# ## A clip cut into tubelets
+#
+# Begin with a toy: a white square that moves right and down through 8 frames of 16x16. A tubelet of `(4, 8, 8)` is 4
+# frames, 8 rows, 8 columns, so the toy has 2 x 2 x 2 = 8 tubelets of 256 pixels. All tubelets of the same frames, a
+# grid of `h` x `w`, are a *latent frame*.
+#
+# Cutting is three loops: over time, down, across. Each row of the picture is one tubelet, shown as the short film that
+# it is. Where the square passes, the tubelet holds an edge *and the way it moves*. A patch of one frame could hold
+# only the edge.
+
+# %%
+toy = torch.full((1, 1, 8, 16, 16), -1.0)  # (B, C, T, H, W)
+for n in range(8):
+    toy[..., n, 3 + n // 2 : 8 + n // 2, 1 + n : 6 + n] = 1
+pieces = {}
+for i in range(2):
+    for j in range(2):
+        for k in range(2):
+            block = toy[0, :, 4 * i : 4 * i + 4, 8 * j : 8 * j + 8, 8 * k : 8 * k + 8]
+            pieces[f"t={i} h={j} w={k}"] = block
+show.strip(pieces, every=1, scale=4)
+
+# %% [markdown]
+# The same cut without loops: split each axis in two (which tubelet, which pixel inside), bring the three "which
+# tubelet" axes to the front, and flatten the rest. `einops` writes it as a pattern, in which `(T t)` reads "`T`
+# tubelets of `t` frames".
+
+# %% [markdown] tags=["student"]
+# **Your part: `patchify`** (easy, 10 minutes). Cut `video (B, C, T, H, W)` into `(B, T/t, H/h, W/w, C*t*h*w)`, where
+# `tubelet = (t, h, w)`. The pixels of a tubelet stand in the order channel, frame, row, column.
+#
+# <details><summary>Hint 1</summary>
+#
+# `rearrange(video, "b c (T t) ... -> ...", t=..., h=..., w=...)` splits axes on the left and joins them on the right.
+#
+# </details>
+# <details><summary>Hint 2</summary>
+#
+# On the right stand five groups: `b T H W (c t h w)`.
+#
+# </details>
+
+
+# %% tags=["task"]
+def patchify(video, tubelet):
+    """(B, C, T, H, W) -> (B, T/t, H/h, W/w, C*t*h*w), a row of pixels for each tubelet."""
+    ### BEGIN SOLUTION
+    t, h, w = tubelet
+    pattern = "b c (T t) (H h) (W w) -> b T H W (c t h w)"
+    return rearrange(video, pattern, t=t, h=h, w=w)
+    ### END SOLUTION
+
+
+# %% tags=["grader"]
+def check_patchify(function):
+    video = torch.arange(2 * 3 * 4 * 6 * 8.0).view(2, 3, 4, 6, 8)
+    try:
+        got = function(video, (2, 3, 4))
+    except Exception as error:
+        return f"it stops with {type(error).__name__}: {error}. Is t=t, h=h, w=w there?"
+    if not isinstance(got, torch.Tensor):
+        return f"it gives {type(got).__name__}, not a tensor: is there a return?"
+    if got.shape != (2, 2, 2, 2, 72):
+        return f"the shape is {tuple(got.shape)}, and should be (2, 2, 2, 2, 72)"
+    for i, j, k in [(0, 0, 0), (0, 0, 1), (0, 1, 0), (1, 0, 0)]:
+        block = video[:, :, 2 * i : 2 * i + 2, 3 * j : 3 * j + 3, 4 * k : 4 * k + 4]
+        row = got[:, i, j, k]
+        if not torch.equal(row.sort(-1).values, block.flatten(1).sort(-1).values):
+            return f"tubelet {(i, j, k)} has pixels of others: (T t), not (t T)"
+        if not torch.equal(row, block.flatten(1)):
+            return f"tubelet {(i, j, k)} has its pixels in another order: channel first"
+    return "right: the same as the loops"
+
+
+print(check_patchify(patchify))
+
+# %% [markdown]
+# The way back is the same pattern with its two sides exchanged.
+
+
+# %%
+def unpatchify(patches, tubelet):
+    """(B, T/t, H/h, W/w, C*t*h*w) -> (B, C, T, H, W)."""
+    t, h, w = tubelet
+    pattern = "b T H W (c t h w) -> b c (T t) (H h) (W w)"
+    return rearrange(patches, pattern, t=t, h=h, w=w)
+
+
+back = unpatchify(patchify(truth, (8, 4, 4)), (8, 4, 4))
+print("cut and put together, the clips are what they were:", torch.equal(back, truth))
+
+# %% [markdown]
+# A `Linear` layer, the same for all tubelets, turns each row of pixels into `D` features: ViViT's *tubelet embedding*.
+# Papers often write it as a 3-D convolution whose stride is its kernel. No two windows overlap, so it is the same
+# product of the same numbers.
+
+# %%
+torch.manual_seed(0)
+linear, conv = nn.Linear(256, 32), nn.Conv3d(1, 32, kernel_size=(4, 8, 8), stride=(4, 8, 8))
+with torch.no_grad():
+    conv.weight.copy_(linear.weight.view(32, 1, 4, 8, 8))
+    conv.bias.copy_(linear.bias)
+same = torch.allclose(conv(toy).movedim(1, -1), linear(patchify(toy, (4, 8, 8))), atol=1e-5)
+print("stride = kernel Conv3d equals patchify + Linear:", same)
+
+# %% [markdown]
+# ## Why not a few sampled frames?
 #
 # ViViT (Arnab et al., 2021, section 3.2) describes two ways to turn a video into tokens. *Uniform frame sampling*
-# keeps every k-th frame and cuts each into flat patches. *Tubelet embedding* cuts the whole volume. ViViT wants to
-# name what a video shows, and for that a few frames often do. We want to draw all of it again, so what lies between
-# two sampled frames has to be made up: by holding a frame, or by blending from one to the next.
+# keeps every k-th frame and cuts it into flat patches. *Tubelet embedding* cuts the whole volume. With 2 sampled
+# frames of 4x4 patches, or 16 frames of 8x4x4 tubelets, the number of tokens is the same.
 #
-#     frames       0  1  2  3  4  5  6  7 | 8  9 10 11 12 13 14 15
-#     sampling                 x                      x               2 frames, patches (1, 4, 4)
-#     tubelets    [-------- one --------] [-------- one --------]     all frames, tubelets (8, 4, 4)
+# Suppose that the sampled frames came back *perfectly*. Then only what lies between them is lost, and has to be held
+# or blended. No tokenizer of sampled frames can do better without guessing the motion.
 #
-# Patches of 4x4 on 2 frames or tubelets of 8x4x4 on 16: the number of tokens is the same, and so are the bits.
+# $$\mathrm{PSNR} = 10 \log_{10} \frac{4}{\mathrm{MSE}}$$
+#
+# for values in [-1, 1]; 1 dB more is a fifth less squared error.
 
-
-# %%
-def sample(video, k=8):
-    """Every k-th frame, from the middle of the first k on: (B, C, T, H, W) -> (B, C, T / k, H, W)."""
-    return video[:, :, k // 2 :: k]
-
-
-def hold(frames, k=8):
-    return frames.repeat_interleave(k, dim=2)
-
-
-def blend(frames, k=8):
-    """From each sampled frame to the next in a straight line; before the first and after the last, hold."""
-    place = ((torch.arange(k * frames.shape[2]) - k // 2) / k).clamp(0, frames.shape[2] - 1)
-    left = place.long().clamp(max=frames.shape[2] - 2)
-    return torch.lerp(frames[:, :, left], frames[:, :, left + 1], (place - left).view(-1, 1, 1))
-
-
-def tokens_in(video, tubelet):
-    return math.prod(n // m for n, m in zip(video.shape[2:], tubelet))
-
-
-print("tokens of 16 frames at 64x64:", tokens_in(truth, (8, 4, 4)), "and", tokens_in(sample(truth), (1, 4, 4)))
-
-# %% [markdown]
-# Before anything is trained: suppose that the sampled frames came back *perfectly*. Then what is lost is only what
-# lies between them. That is a ceiling for sampling, and no network can pass it without guessing motion. PSNR is `10
-# log10(4 / mean squared error)` for values in [-1, 1]; 1 dB more is a fifth less squared error.
 
 # %%
 # NBVAL_IGNORE_OUTPUT
-fast = motion >= motion.quantile(0.75)
+def hold(video, k=8):
+    return video[:, :, k // 2 :: k].repeat_interleave(k, dim=2)
+
+
+def blend(video, k=8):
+    """From each sampled frame to the next in a straight line; hold the first and the last."""
+    kept = video[:, :, k // 2 :: k]
+    place = ((torch.arange(k * kept.shape[2]) - k // 2) / k).clamp(0, kept.shape[2] - 1)
+    left = place.long().clamp(max=kept.shape[2] - 2)
+    return torch.lerp(kept[:, :, left], kept[:, :, left + 1], (place - left).view(-1, 1, 1))
 
 
 def table(rows, columns):
-    print(" " * 34 + "".join(f"{name:>17}" for name in columns))
+    print(" " * 24 + "".join(f"{name:>17}" for name in columns))
     for name, values in rows.items():
-        print(f"{name:34}" + "".join(f"{value:17.4g}" for value in values))
+        cells = (f"{value:17,.0f}" if value >= 1e4 else f"{value:17,.4g}" for value in values)
+        print(f"{name:24}" + "".join(cells))
 
 
-def by_speed(video):
-    scores = evaluation.psnr(video, truth)
-    return [float(scores.mean()), float(scores[fast].mean())]
-
-
-rows = {
-    "mean frame of each clip": by_speed(evaluation.mean_frame(truth)),
-    "perfect frames, held": by_speed(hold(sample(truth))),
-    "perfect frames, blended": by_speed(blend(sample(truth))),
-}
-table(rows, ["PSNR all", "fastest quarter"])
+fast = motion >= motion.quantile(0.75)
+sampled = {}
+for name, between in {"perfect frames, held": hold, "perfect frames, blended": blend}.items():
+    scores = evaluation.psnr(between(truth), truth)
+    sampled[name] = [float(scores.mean()), float(scores[fast].mean())]
+table(sampled, ["PSNR dB", "fastest quarter"])
 
 # %% [markdown]
-# Now two small tokenizers, alike in everything (blocks, width, levels, steps, batches) but what a token stands for.
-# One is given whole clips and tubelets of `(8, 4, 4)`, the other the sampled frames and patches of `(1, 4, 4)`. Its
-# token describes 16 pixels, the tubelet's 128: sampling should win where nothing moves. Does it win over all? Below
-# the numbers, the fastest validation clip, with errors.
+# Keep these figures. The tubelet tokenizers below spend as many tokens and have to draw every frame.
+#
+# ## A token is an integer
+#
+# FSQ (Mentzer et al., 2023) has no learned codebook: the encoder gives a few numbers, each is squashed by `tanh` and
+# rounded to one of its *levels*. With levels $(8, 6, 5)$ a token has three *digits*, and together they name one of
+# 240 codes. The digits have different bases, the first runs fastest:
+#
+# $$\text{index} = d_0 + L_0\, d_1 + L_0 L_1\, d_2 = d_0 + 8\, d_1 + 48\, d_2$$
 
 
 # %%
-# NBVAL_IGNORE_OUTPUT
-def small(tubelet=(8, 4, 4), levels=FSQ_LEVELS[8], **more):
-    torch.manual_seed(0)
-    width = profile().pick(smoke=16, laptop=96, gpu=96)
-    config = TubeletConfig(tubelet, levels, width=width, encoder_depth=1, decoder_depth=2, **more)
-    return TubeletTokenizer(config).to(device())
+def to_index(digits, levels):
+    """Digits (..., n) -> indices (...), the first digit running fastest."""
+    worth = [math.prod(levels[:i]) for i in range(len(levels))]  # 1, 8, 48
+    return (digits * torch.tensor(worth, device=digits.device)).sum(-1)
 
 
-@torch.no_grad()
-def rebuild(model, video, batch=8):
-    """Encode and decode clips (B, C, T, H, W) on the model's device; the result is on the CPU."""
-    place = next(model.parameters()).device
-    return torch.cat([model(part.to(place))[0].clamp(-1, 1).cpu() for part in video.split(batch)])
+some = torch.tensor([[3, 2, 2], [1, 0, 0], [0, 1, 0], [7, 5, 4]])
+named = to_index(some, (8, 6, 5))
+print(named.tolist(), "as vg counts:", torch.equal(named, FSQ((8, 6, 5)).indices(some)))
+
+# %% [markdown] tags=["student"]
+# **Your part: `to_digits`** (medium, 10 minutes). The way back: indices `(...)` to digits `(..., n)`.
+#
+# <details><summary>Hint 1</summary>
+#
+# How do you get the tens of 5372? Divide by what they are worth, drop the fraction, take the remainder by the base.
+#
+# </details>
+# <details><summary>Hint 2</summary>
+#
+# Digit i is `index // worth % levels[i]`. Collect them and `torch.stack(..., dim=-1)`.
+#
+# </details>
 
 
-def sampled_loss(model, video):
-    return tubelet_loss(model, sample(video))
+# %% tags=["task"]
+def to_digits(index, levels):
+    """Indices (...) -> digits (..., n)."""
+    ### BEGIN SOLUTION
+    found = [index // math.prod(levels[:i]) % n for i, n in enumerate(levels)]
+    return torch.stack(found, dim=-1)
+    ### END SOLUTION
 
 
-recipe = Recipe(
-    steps=profile().pick(smoke=3, laptop=250, gpu=1000), lr=2e-3, muon=2e-2, warmup=30, grad_clip=5.0, ema=0.9
-)
-draw = tokenizer_batches(Clips(store, train_shots, frames=16), batch=4)
-with_tubelets = fit(small(), tubelet_loss, draw, recipe)
-with_patches = fit(small(tubelet=(1, 4, 4)), sampled_loss, draw, recipe)
+# %% tags=["grader"]
+def check_to_digits(function):
+    index = torch.arange(240).view(2, 120)
+    try:
+        got = function(index, (8, 6, 5))
+    except Exception as error:
+        return f"it stops with {type(error).__name__}: {error}"
+    if not isinstance(got, torch.Tensor):
+        return f"it gives {type(got).__name__}, not a tensor: stack the digits"
+    if got.shape != (2, 120, 3):
+        return f"the shape is {tuple(got.shape)}, and should be (2, 120, 3): digits come last"
+    right = FSQ((8, 6, 5)).digits(index)
+    if got.is_floating_point():
+        return "the digits are floats: divide with //, which drops the fraction"
+    if (got >= torch.tensor([8, 6, 5])).any():
+        return "some digits reach their base: take the remainder, % levels[i]"
+    if not torch.equal(got, right):
+        return f"115 is [3, 2, 2], got {got[0, 115].tolist()}: the first digit runs fastest"
+    return "right: all 240 codes, there and back"
 
-frames_back = rebuild(with_patches.model, sample(truth))
-made = {
-    "tubelets (8, 4, 4)": rebuild(with_tubelets.model, truth),
-    "patches (1, 4, 4), frames held": hold(frames_back),
-    "patches (1, 4, 4), frames blended": blend(frames_back),
-}
-table(rows | {name: by_speed(video) for name, video in made.items()}, ["PSNR all", "fastest quarter"])
-print(f"\nthe sampled frames themselves: {evaluation.psnr(frames_back, sample(truth)).mean():.2f} dB")
 
-# %%
-# NBVAL_IGNORE_OUTPUT
-shown = {
-    "original": truth[fastest],
-    "tubelets": made["tubelets (8, 4, 4)"][fastest],
-    "patches, held": made["patches (1, 4, 4), frames held"][fastest],
-}
-show.compare(shown, every=2, scale=1, against="original")
+print(check_to_digits(to_digits))
 
 # %% [markdown]
-# Compare the last rows with each other and with the ceilings, in both columns. The last line is how well the second
-# network draws the frames that it was given: it is the easier task, with 16 pixels a token. How much of that gain is
-# left once the frames between are filled in, over all clips and in the fastest quarter?
-#
-# ## FSQ in ten lines
-#
-# A token must be an integer. A VQ-VAE looks for the nearest of K learned vectors. FSQ (Mentzer et al., 2023) learns
-# none: the encoder gives a handful of numbers, each is squashed by `tanh` to a fixed range and *rounded*. With levels
-# `(8, 6, 5)` the first number has 8 values, the last has 5, and together they name one of 240 codes.
-#
-# Three details. An even number of levels has no middle, so the range is moved by a half, and the input by as much as
-# puts 0 in the middle again. `1e-3` keeps `tanh` from having to reach 1. Rounding has no gradient, so it is given that
-# of the identity: `bounded + (rounded - bounded).detach()`. The second cell draws the staircase for an even and an odd
-# number of levels; the grey line is what the gradient believes.
+# The rest of FSQ in ten lines. An even number of levels has no middle, so the range is moved by a half, and the input by as
+# much as puts 0 in the middle again. Rounding has no gradient, so it is given that of the identity (*straight
+# through*): `bounded + (rounded - bounded).detach()`.
 
 
 # %%
 def fsq(z, levels):
-    count = torch.tensor(levels).float()
-    half = (count - 1) * 1.001 / 2
+    """(..., n) -> codes in [-1, 1] of that shape, and indices (...)."""
+    count = torch.tensor(levels, device=z.device).float()
+    half = (count - 1) * 1.001 / 2  # a little more than needed: tanh never reaches 1
     offset = torch.where(count % 2 == 0, 0.5, 0.0)
     bounded = torch.tanh(z + torch.atanh(offset / half)) * half - offset
     rounded = bounded + (bounded.round() - bounded).detach()
-    digits = (rounded.detach() + count // 2).long()
-    basis = torch.cumprod(torch.tensor([1, *levels[:-1]]), 0)
-    return rounded / (count // 2), (digits * basis).sum(-1)
+    return rounded / (count // 2), to_index((rounded.detach() + count // 2).round().long(), levels)
 
 
 levels = FSQ_LEVELS[8]
-z = (1.5 * torch.randn(1000, len(levels), generator=torch.Generator().manual_seed(0))).requires_grad_()
+z = (1.5 * torch.randn(1000, 3, generator=torch.Generator().manual_seed(0))).requires_grad_()
 codes, indices = fsq(z, levels)
 vg_codes, vg_indices = FSQ(levels)(z)
-print("codes agree with vg:  ", torch.allclose(codes, vg_codes, atol=1e-6))
-print("indices agree with vg:", torch.equal(indices, vg_indices))
+print("codes as vg's:", torch.allclose(codes, vg_codes, atol=1e-6))
+print("indices too:  ", torch.equal(indices, vg_indices))
 codes.sum().backward()
-print("rounded, and yet every gradient is above 0:", bool((z.grad > 0).all()))
-
-# %%
-# NBVAL_IGNORE_OUTPUT
-figure, axes = plt.subplots(1, 2, figsize=(7.5, 2.6), sharey=True)
-x = torch.linspace(-4, 4, 801)
-for ax, count in zip(axes, (8, 5)):
-    step = fsq(x[:, None], (count,))[0][:, 0]
-    half, offset = (count - 1) * 1.001 / 2, 0.5 * (count % 2 == 0)
-    smooth = (torch.tanh(x + math.atanh(offset / half)) * half - offset) / (count // 2)
-    ax.plot(x, smooth, color="#8a8a8a")
-    ax.plot(x, step)
-    ax.set(title=f"{count} levels", xlabel="z")
-axes[0].set_ylabel("code")
-plt.show()
+above = (z.grad > 0).float().mean()
+print(f"rounded, and yet the gradient is above 0 for {above:.0%} of the numbers")
 
 # %% [markdown]
-# An index is a number whose digits have different bases, the first one running fastest: `index = d0 + 8 * d1 + 48 * d2`.
-# So nothing has to be looked up, and no table of codes exists. The cell goes through *all*
-# codes: index to digits to index, and index to code to index through the quantizer itself.
-
-# %%
-quantizer = FSQ(levels)
-every_index = torch.arange(quantizer.size)
-digits = quantizer.digits(every_index)
-print(f"{quantizer.size} codes; index 115 has the digits {digits[115].tolist()}")
-print("digits and back:", torch.equal(quantizer.indices(digits), every_index))
-inner = torch.atanh((quantizer.codes(every_index) * quantizer.width + quantizer.offset) / quantizer.bound)
-print("codes and back: ", torch.equal(quantizer(inner - quantizer.shift)[1], every_index))
-
-# %% [markdown]
-# ## What one level of one digit means
+# ## The autoencoder, all of it
 #
-# Checkpoint first: a tokenizer ships with the course, so you need not train one to look at tokens. Its card says what
-# it was trained on, for how long, and what was measured. It is frozen: no gradients, and `train()` does not wake it
-# up.
+# ```
+# clip                            (B, 1, 16, 64, 64)
+#   patchify                      (B, 2, 16, 16, 128)     a tubelet is 8 x 4 x 4 = 128 pixels
+#   Linear                        (B, 2, 16, 16, D)
+#   2 blocks                      (B, 2, 16, 16, D)       the last one looks one latent frame back
+#   LayerNorm, Linear, GELU, Linear
+#                                 (B, 2, 16, 16, 3)
+#   FSQ                           (B, 2, 16, 16)          the tokens: 512 integers
+#   digits as numbers in [-1, 1]  (B, 2, 16, 16, 3)
+#   Linear, GELU, Linear          (B, 2, 16, 16, D)
+#   4 blocks                      (B, 2, 16, 16, D)       the first one looks one latent frame back
+#   LayerNorm, Linear             (B, 2, 16, 16, 128)
+#   unpatchify                    (B, 1, 16, 64, 64)
+#
+# a block:   x + [LayerNorm, SiLU, 3x3 convolution over (h, w), one latent frame back]
+#            then + [LayerNorm, Linear, GELU, Linear]
+# ```
+#
+# Time is *causal*: a token depends on its own frames and earlier ones, never on later ones. Then a film can be encoded
+# and decoded as it comes. The layer for time is small: of each place it takes the features of now and of one latent
+# frame before,
+#
+# $$y_t = W_0\, x_{t-1} + W_1\, x_t + b, \qquad x_{-1} = 0.$$
+
+# %% [markdown] tags=["student"]
+# **Your part: `one_back`** (medium, 15 minutes). `x (B, t, h, w, D)`, `weight (2, D, D)` with `weight[0]` for the latent
+# frame before and `weight[1]` for its own, `bias (D,)`. Return `(B, t, h, w, D)`.
+#
+# <details><summary>Hint 1</summary>
+#
+# Make a tensor `before` that is `x` moved by one along time: a latent frame of zeros first, the last one left out.
+#
+# </details>
+# <details><summary>Hint 2</summary>
+#
+# `before = torch.cat([torch.zeros_like(x[:, :1]), x[:, :-1]], dim=1)`
+#
+# </details>
+# <details><summary>Hint 3</summary>
+#
+# `F.linear(x, weight, bias)` is $Wx + b$ over the last axis. Add the bias once.
+#
+# </details>
+
+
+# %% tags=["task"]
+def one_back(x, weight, bias):
+    """A causal convolution over time with a kernel of 2: (B, t, h, w, D) -> the same shape."""
+    ### BEGIN SOLUTION
+    before = torch.cat([torch.zeros_like(x[:, :1]), x[:, :-1]], dim=1)
+    return F.linear(before, weight[0]) + F.linear(x, weight[1], bias)
+    ### END SOLUTION
+
+
+# %% tags=["grader"]
+def check_one_back(function):
+    torch.manual_seed(0)
+    x, layer = torch.randn(2, 3, 4, 5, 6), CausalTimeConv(6, kernel=2)
+    weight, bias = layer.weight.detach()[..., 0, 0].permute(2, 0, 1), layer.bias.detach()
+    try:
+        got = function(x, weight, bias)
+    except Exception as error:
+        return f"it stops with {type(error).__name__}: {error}. x is (B, t, h, w, D)"
+    if not isinstance(got, torch.Tensor):
+        return f"it gives {type(got).__name__}, not a tensor: is there a return?"
+    if got.shape != x.shape:
+        return f"the shape is {tuple(got.shape)}, and should be that of x, {tuple(x.shape)}"
+    changed = x.clone()
+    changed[:, 2] += 1
+    if not torch.equal(function(changed, weight, bias)[:, :2], got[:, :2]):
+        return "the last latent frame changes earlier ones: it looks ahead, or round the end"
+    right = layer(x.permute(0, 4, 1, 2, 3)).detach().permute(0, 2, 3, 4, 1)
+    if torch.allclose((got - right).abs(), bias.abs().expand_as(got), atol=1e-5):
+        return "the bias is missing, or added twice"
+    if not torch.allclose(got, right, atol=1e-5):
+        return "causal, but other numbers: weight[0] is for the one before; F.linear is x @ W.T"
+    return "right: as vg's CausalTimeConv"
+
+
+print(check_one_back(one_back))
+
+# %% [markdown]
+# The blocks and the whole model use what you have by now: `patchify`, `one_back`, `fsq`, `unpatchify`.
+
 
 # %%
-# NBVAL_IGNORE_OUTPUT
+class Block(nn.Module):
+    """A residual block over (B, t, h, w, D)."""
+
+    def __init__(self, d, looks_back):
+        super().__init__()
+        self.norm = nn.LayerNorm(d)
+        self.space = nn.Conv3d(d, d, (1, 3, 3), padding=(0, 1, 1))
+        self.time = nn.Conv3d(d, d, (2, 1, 1)) if looks_back else None
+        wide = 2 * d
+        self.mlp = nn.Sequential(nn.LayerNorm(d), nn.Linear(d, wide), nn.GELU(), nn.Linear(wide, d))
+
+    def forward(self, x):
+        y = self.space(F.silu(self.norm(x)).movedim(-1, 1)).movedim(1, -1)
+        if self.time is not None:
+            y = one_back(y, self.time.weight[..., 0, 0].permute(2, 0, 1), self.time.bias)
+        x = x + y
+        return x + self.mlp(x)
+
+
+# %%
+class ByHand(nn.Module):
+    """The tubelet FSQ-VAE of the drawing."""
+
+    def __init__(self, tubelet=(8, 4, 4), levels=(8, 6, 5), d=96, encoder_depth=2, decoder_depth=4):
+        super().__init__()
+        self.tubelet, self.levels, n, pixels = tubelet, levels, len(levels), math.prod(tubelet)
+        last = encoder_depth - 1
+        self.embed = nn.Linear(pixels, d)
+        self.encoder = nn.ModuleList(Block(d, looks_back=k == last) for k in range(encoder_depth))
+        self.to_code = nn.Sequential(nn.LayerNorm(d), nn.Linear(d, d), nn.GELU(), nn.Linear(d, n))
+        self.from_code = nn.Sequential(nn.Linear(n, d), nn.GELU(), nn.Linear(d, d))
+        self.decoder = nn.ModuleList(Block(d, looks_back=k == 0) for k in range(decoder_depth))
+        self.to_pixels = nn.Sequential(nn.LayerNorm(d), nn.Linear(d, pixels))
+
+    def forward(self, video):
+        x = self.embed(patchify(video, self.tubelet))
+        for block in self.encoder:
+            x = block(x)
+        codes, tokens = fsq(self.to_code(x), self.levels)
+        x = self.from_code(codes)
+        for block in self.decoder:
+            x = block(x)
+        return unpatchify(self.to_pixels(x), self.tubelet), tokens
+
+
+# %% [markdown]
+# Its layers have the names of `vg`'s, so the shipped tokenizer's weights fit. The same weights must give the same
+# tokens and the same film.
+
+# %%
 shipped = checkpoints.load("tubelet-fsq-64", device=device())
-card = checkpoints.card("tubelet-fsq-64")
-print(f"{card.name}: {card.model}, {sum(p.numel() for p in shipped.parameters()) / 1e6:.1f} M parameters")
-print(f"tubelet {shipped.tubelet}, levels {shipped.levels}")
-pprint.pp(card.facts, width=110, compact=True)
-
-# %% [markdown]
-# Take the tubelet of this clip that moves most, and sweep one digit of its token through all of its levels while every
-# other digit, and every other token, stays. Each row is a digit, each picture a level, cut out around the tubelet in
-# the middle of its eight frames. The star marks the level that the encoder chose.
-
-
-# %%
-def busiest(video, tubelet):
-    """Place (t, h, w) of the first-latent frame tubelet of (1, C, T, H, W) that changes most over its frames."""
-    t, h, w = tubelet
-    change = video[0, :, 1:t].sub(video[0, :, : t - 1]).abs().mean((0, 1))  # (H, W)
-    cells = F.avg_pool2d(change[None, None], (h, w))[0, 0]
-    return (0, *divmod(int(cells.argmax()), cells.shape[1]))
-
-
-def sweep(model, tokens, place, digit):
-    """Decode the clip once for each level of one digit of the token at ``place``: (levels, C, T, H, W)."""
-    count = model.levels[digit]
-    digits = model.quantizer.digits(tokens).repeat(count, 1, 1, 1, 1)  # (levels, t, h, w, digits)
-    digits[(slice(None), *place, digit)] = torch.arange(count, device=digits.device)
-    return model.decode(model.quantizer.indices(digits)).cpu()
-
-
+ours = ByHand(d=shipped.config.width).to(device()).eval()
+ours.load_state_dict(shipped.state_dict())
 clip = truth[fastest : fastest + 1].to(device())
-tokens = shipped.encode(clip)
-print("clip", tuple(clip.shape), "-> tokens", tuple(tokens.shape), "-> clip", tuple(shipped.decode(tokens).shape))
-print("frozen, even when told to train:", not shipped.train().training)
-place = busiest(clip, shipped.tubelet)
-swept = [sweep(shipped, tokens, place, digit) for digit in range(len(shipped.levels))]
-print([len(videos) for videos in swept] == list(shipped.levels))
-
-# %%
-# NBVAL_IGNORE_OUTPUT
-row, column = (min(max(0, n * m - 12 + m // 2), 40) for n, m in zip(place[1:], shipped.tubelet[1:]))
-pictures, labels = [], []
-chosen = shipped.quantizer.digits(tokens)[0][place].tolist()
-for digit, videos in enumerate(swept):
-    crops = videos[:, :, 4, row : row + 24, column : column + 24]
-    blank = torch.ones(max(shipped.levels) - len(crops), *crops.shape[1:])
-    pictures.append(torch.cat([crops, blank]))
-    labels += [f"d{digit}={level}" + "*" * (level == chosen[digit]) for level in range(len(crops))] + [""] * len(blank)
-show.grid(torch.cat(pictures), columns=max(shipped.levels), scale=3, labels=labels)
+with torch.no_grad():
+    our_video, our_tokens = ours(clip)
+    tokens = shipped.encode(clip)  # (1, t, h, w)
+    agree = (our_tokens == tokens).float().mean() > 0.995
+    print("more than 99.5% of the tokens agree:", bool(agree))
+    same = torch.allclose(our_video.clamp(-1, 1), shipped.decode(our_tokens), atol=1e-3)
+    print("tokens", tuple(our_tokens.shape), "decoded as vg does it:", same)
 
 # %% [markdown]
-# The whole token, without a kernel: set its digits and see the picture that the decoder draws around its tubelet. All
-# codes were decoded beforehand. It begins with the encoder's own digits.
-
-# %%
-# NBVAL_IGNORE_OUTPUT
-every_code = torch.cartesian_prod(*(torch.arange(n) for n in shipped.levels))  # (codes, digits), the last one fastest
-numbers = shipped.quantizer.indices(every_code.to(device()))
-drawn = []
-for part in numbers.split(60):
-    grids = tokens[:, :1].repeat(len(part), 1, 1, 1)  # the decoder looks back only: one latent frame is enough
-    grids[:, *place] = part
-    drawn.append(shipped.decode(grids)[:, :, 4, row : row + 24, column : column + 24].cpu())
-drawn = torch.cat(drawn)
-interactive.variations(
-    {
-        "as it was": clip[:, :, 4, row : row + 24, column : column + 24].cpu()[None, None],
-        "drawn": drawn.unflatten(0, shipped.levels),
-    },
-    {f"digit {k}": range(n) for k, n in enumerate(shipped.levels)},
-    start={f"digit {k}": digit for k, digit in enumerate(chosen)},
-    captions={"drawn": numbers.cpu().view(shipped.levels).numpy().astype(str)},
-    scale=7,
-    title="a token's digits, and the picture that they draw",
-)
-
-# %% [markdown]
-# Read a row from left to right. Does the picture change in small steps, more the further apart the levels are? Then a
-# digit is a scale, not a name, and that is why notebook 07 embeds digits rather than codes. How far does the change
-# reach? In time the decoder looks back only, so nothing can change before the tubelet; after it, and next to it, the
-# change may spill over.
-
-# %%
-# NBVAL_IGNORE_OUTPUT
-span = shipped.tubelet[0]
-later = (1, *place[1:])  # the same place, one latent frame later: now there are frames before it
-reach = {}
-for digit in range(len(shipped.levels)):
-    videos = sweep(shipped, tokens, later, digit)
-    change = (videos[-1] - videos[0]).abs()[0] * 127.5  # lowest against highest level, in grey levels
-    reach[f"digit {digit}"] = change.amax((1, 2)).tolist()
-show.curves(reach, f"largest change in each frame; the token's own frames are {span} to {2 * span - 1}", x="frame")
-
-# %% [markdown]
-# ## Why a hidden layer before FSQ
+# ## The first loss, and one batch
 #
-# A codebook bends: its words move to where the vectors are. FSQ's codes stay where they are, on a grid, all equally far
-# apart. So the networks have to bring the vectors to the grid, and spread them over it: what a learned partition did
-# before, encoder and decoder have to do (the FSQ paper, section 3). That asks for a bend, and a Linear layer has none;
-# there are bends in the blocks before it. `vg` puts one more next to FSQ, a hidden layer on either side: Linear, GELU,
-# Linear.
+# Our loss is the logarithm of each clip's root mean squared error, averaged:
 #
-# First a look at the vectors that reach FSQ in the shipped tokenizer. Left, how its digits correlate: two that say the
-# same would waste bits. Right, how often each digit takes each level; the dotted line is even use.
+# $$\mathcal{L} = \frac{1}{B} \sum_b \tfrac12 \log\left(\mathrm{MSE}_b + \varepsilon\right)$$
+#
+# It is PSNR but for a factor and a constant, so a quiet clip weighs about as much as a wild one. What should the first
+# loss be? A new network puts out small random numbers around 0, which is mid-grey with noise. So the first loss should
+# lie above that of a plain grey picture, which can be computed without a network, and by less than 1. Then train on two
+# clips, again and again. A network that cannot learn two clips by heart will not learn a film. "By heart" has a test:
+# the loss must end below that of the mean frame, which draws everything but motion.
 
 # %%
 # NBVAL_IGNORE_OUTPUT
-some = truth[: profile().pick(smoke=4, laptop=32, gpu=64)].to(device())
-vectors = output_of(shipped.to_code, shipped, some).flatten(0, -2)
-digits = shipped.quantizer.digits(shipped.quantizer(vectors)[1]).cpu()
-figure, axes = plt.subplots(1, 2, figsize=(8, 2.6), width_ratios=(1, 2))
-axes[0].imshow(torch.corrcoef(vectors.T).cpu(), cmap="RdBu", vmin=-1, vmax=1)
-axes[0].set(title="correlation before rounding", xlabel="digit", xticks=range(len(shipped.levels)))
-axes[0].set_yticks(range(len(shipped.levels)))
-axes[0].grid(False)
-for k, count in enumerate(shipped.levels):
-    share = torch.bincount(digits[:, k], minlength=count).float() / len(digits)
-    axes[1].bar(torch.arange(count) / (count + 1) + k, share, width=0.9 / (count + 1), align="edge")
-    axes[1].hlines(1 / count, k, k + 0.88, color="#555555", linestyle=":")
-axes[1].set(
-    title="share of each level", xlabel="digit, its levels from left to right", xticks=range(len(shipped.levels))
-)
-plt.show()
+torch.manual_seed(0)
+learner = ByHand(d=settings.small_width, encoder_depth=1, decoder_depth=2).to(device())
+one_batch = draw(torch.Generator().manual_seed(0))[:2].to(device())
+
+
+def log_error(made, wanted):
+    return ((made - wanted).square().flatten(1).mean(1) + 2e-4).log().mean() / 2
+
+
+optimizer = torch.optim.AdamW(learner.parameters(), lr=3e-3)
+losses = []
+for step in range(settings.overfit):
+    loss = log_error(learner(one_batch)[0], one_batch)
+    optimizer.zero_grad()
+    loss.backward()
+    optimizer.step()
+    losses.append((step, loss.item()))
+grey = float(log_error(torch.zeros_like(one_batch), one_batch))
+print(f"first loss {losses[0][1]:.2f}, a grey picture's {grey:.2f}; last loss {losses[-1][1]:.2f}")
+beat = {"grey picture": grey, "mean frame": float(log_error(one_batch.mean(2, True), one_batch))}
+show.curves({"one batch": losses}, "the same two clips at every step", y="loss", baselines=beat)
 
 # %% [markdown]
-# The picture says what came of it. Whether hidden layers help is another question, and needs two runs: the same small
-# tokenizer, the same batches, with them and without. *Usage* is the share of the codes that occur anywhere in the film (a
-# film with few tokens cannot use them all); *entropy* is how many bits a token carries, at most log2 of the number of
-# codes.
+# ## Training one
+#
+# Batches are random clips of 16 frames from training shots, mirrored half of the time, run backwards half of the time,
+# and moved by a pixel or two. Matrices are trained by Muon, the rest by AdamW, with warm-up and a cosine. There is no
+# codebook, no commitment loss, no discriminator.
+#
+# The curve has the loss in dB, beside the validation PSNR and that of each clip's *mean frame*. The mean frame is a
+# strong baseline where backgrounds stand still. It is not a free one: sent as bytes it costs eight times the bits of the
+# tokens, as the table further down counts.
 
 
 # %%
 # NBVAL_IGNORE_OUTPUT
 @torch.no_grad()
-def all_tokens(model, store):
-    """The tokens of every shot, in one row (N,) on the CPU."""
-    found = []
-    for start, stop in store.shots:
-        found.append(model.encode(store.clip(start, stop).to(next(model.parameters()).device)).flatten().cpu())
-    return torch.cat(found)
+def rebuild(model, video, batch=8):
+    """Encode and decode clips (B, C, T, H, W) on the model's device; the result is on the CPU."""
+    where = next(model.parameters()).device
+    return torch.cat([model(part.to(where))[0].clamp(-1, 1).cpu() for part in video.split(batch)])
 
 
-def report(model):
-    """PSNR on validation clips; usage and entropy over the whole store."""
-    codes = math.prod(model.levels)
-    tokens = all_tokens(model, store)
-    entropy = math.log2(evaluation.perplexity(tokens, codes))
-    quality = float(evaluation.psnr(rebuild(model, truth), truth).mean())
-    return [quality, 100 * evaluation.usage(tokens, codes), entropy, math.log2(codes)]
-
-
-measured = ["PSNR", "usage %", "entropy", "bits"]
-short = Recipe(
-    steps=profile().pick(smoke=3, laptop=300, gpu=2000), lr=2e-3, muon=2e-2, warmup=30, grad_clip=5.0, ema=0.9
-)
-
-bent, plain = small(), small()
-d, channels = plain.config.width, len(plain.levels)
-plain.to_code = nn.Sequential(nn.LayerNorm(d), nn.Linear(d, channels)).to(device())
-plain.from_code = nn.Linear(channels, d).to(device())
-print("vg's hidden layer: ", [type(part).__name__ for part in MLP(d, d, channels)])
-runs = {"hidden layers": fit(bent, tubelet_loss, draw, short), "Linear alone": fit(plain, tubelet_loss, draw, short)}
-results = {name: report(run.model) for name, run in runs.items()}
-table(results, measured)
-show.curves({name: run.history["loss"] for name, run in runs.items()}, "with and without hidden layers", y="loss")
-
-# %% [markdown]
-# Two things to read off: how many bits a token carries out of those it costs, and whether the picture gains by it.
-# They need not move together after so few steps: a network may use few codes well, or many codes badly.
-#
-# ## Causal in time, in pieces, at any size
-#
-# A token may depend on its own frames and on earlier ones, never on later ones. The test is direct: change one frame,
-# encode again, and look which tokens moved.
-
-# %%
-long = torch.rand(1, 1, 40, 64, 64, generator=torch.Generator().manual_seed(0)).to(device()) * 2 - 1
-changed = long.clone()
-changed[:, :, 19] *= -1  # frame 19 belongs to latent frame 19 // 8 = 2
-moved = (shipped.encode(long) != shipped.encode(changed))[0].float().mean((1, 2))  # share of tokens, by latent frame
-print("latent frames before the change are untouched:", bool((moved[: 19 // span] == 0).all()))
-print("its own latent frame moves:                   ", bool(moved[19 // span] > 0))
-shares = {f"frames {span * k} to {span * k + span - 1}": float(share) for k, share in enumerate(moved)}
-show.bars(shares, "share of the tokens that move when frame 19 does")
-
-# %% [markdown]
-# Later latent frames may move as well: one block of the encoder, its last, looks one latent frame back. Exercise 3 asks
-# how far that reaches.
-#
-# Causality has a reward: a film of any length can be encoded and decoded as a stream. A dict, `past`, carries what
-# each block still needs of the frames before. The numbers are those of the whole.
-#
-# The last lines try any height, width and length: what the tubelet does not divide is padded by repeating the last
-# row, column or frame, and cropped back after decoding. The convolutions do not care how large the grid is.
-
-# %%
-past, future = {}, {}
-whole = shipped.encode(long)
-streamed = torch.cat([shipped.encode(piece, past) for piece in long.split([8, 24, 8], dim=2)], dim=1)
-print("tokens in pieces equal the whole:", torch.equal(streamed, whole))
-decoded = torch.cat([shipped.decode(piece, past=future) for piece in whole.split(1, dim=1)], dim=2)
-print("frames in pieces equal the whole:", torch.allclose(decoded, shipped.decode(whole), atol=1e-4))
-
-for size in [(16, 64, 64), (13, 50, 70), (1, 64, 64), (8, 96, 30)]:
-    odd = F.interpolate(clip, size=size, mode="trilinear")
-    grid = shipped.encode(odd)
-    back = shipped.decode(grid, size=size)
-    print(f"{size!s:14} -> tokens {tuple(grid.shape[1:])!s:12} -> same size again: {back.shape == odd.shape}")
-
-# %% [markdown]
-# ## Training one
-#
-# The whole recipe fits a paragraph. Batches are random clips of 16 frames from training shots, mirrored half of the
-# time, run backwards half of the time, and moved by a pixel or two. The loss is the logarithm of each clip's root mean
-# squared error, averaged. PSNR is the same but for a negative factor and a constant, so a quiet clip weighs about as much as a wild one. The
-# blocks' matrices are trained by Muon, the rest by AdamW, with warm-up and a cosine. There is no codebook, no commitment
-# loss, no adversary.
-#
-# Because the loss is a PSNR in other units, it can be drawn in dB (as `20 (log10(2) - loss / ln(10))`) on one axis with
-# the validation PSNR, and with what the mean frame of each clip gets. Mean frame is a strong baseline: backgrounds stand
-# still.
-#
-# Below the curve: the fastest validation clip, its reconstruction, and the error. Look for what is there first (large
-# flat shapes, the light) and what is missing (thin lines, fast limbs). A squared error pays most for large areas that
-# are off by much.
-
-# %%
-# NBVAL_IGNORE_OUTPUT
-size = profile().pick(smoke=64, laptop=64, gpu=256)
-large = open_store(source, size=size, frames=amount)  # at 64 pixels this is the store from above
-own_train, own_val = split_shots(large.shots, held_out)
-own_clips = Clips(large, own_val, frames=16, stride=8)
-own_truth = own_clips.take(range(len(own_clips)))
-floor = float(evaluation.psnr(evaluation.mean_frame(own_truth), own_truth).mean())
-torch.manual_seed(0)
-own = TubeletTokenizer(TubeletConfig(width=profile().pick(smoke=16, laptop=192, gpu=192))).to(device())
-print(own.quantizer, f"{sum(p.numel() for p in own.parameters()) / 1e6:.2f} M parameters, mean frame {floor:.2f} dB")
-
-
-# %%
-# NBVAL_IGNORE_OUTPUT
 class Decibels(show.LivePlot):
     """A live plot of the loss and the validation PSNR, both in dB."""
 
     def update(self, history):
-        training = [(step, 20 * (math.log10(2) - loss / math.log(10))) for step, loss in history["loss"]]
-        super().update({"training (last batches)": training, "validation": history.get("PSNR", [])})
+        db = [(step, 20 * (math.log10(2) - loss / math.log(10))) for step, loss in history["loss"]]
+        super().update({"training (last batches)": db, "validation": history.get("PSNR", [])})
 
 
 def evaluate(model):
     return {"PSNR": float(evaluation.psnr(rebuild(model, own_truth), own_truth).mean())}
 
 
-steps = profile().pick(smoke=4, laptop=700, gpu=4000)
-size_of_batch = profile().pick(smoke=2, laptop=4, gpu=8)
-trained = fit(
-    own,
-    tubelet_loss,
-    tokenizer_batches(Clips(large, own_train, frames=16), batch=size_of_batch, reverse=True),
-    Recipe(steps=steps, lr=2e-3, muon=2e-2, warmup=50, grad_clip=5.0, ema=0.98),
-    evaluate=evaluate,
-    every=profile().pick(smoke=2, laptop=100, gpu=400),
-    plot=Decibels("tubelet FSQ-VAE", y="PSNR in dB", baselines={"mean frame": floor}),
-)
-print(f"{trained.seconds:.0f} s; validation {trained.history['PSNR'][-1][1]:.2f} dB, mean frame {floor:.2f} dB")
-
 # %%
 # NBVAL_IGNORE_OUTPUT
-pick = int((own_truth[:, :, 1:] - own_truth[:, :, :-1]).abs().flatten(1).mean(1).argmax())
-own_back = rebuild(trained.model, own_truth[pick : pick + 1])[0]
-scale = max(1, 128 // size)
-show.compare({"original": own_truth[pick], "trained here": own_back}, every=4, scale=scale, against="original")
+own_store = open_store(source, size=settings.size, frames=settings.frames)
+own_train, own_val = split_shots(own_store.shots, settings.held_out)
+own_clips = Clips(own_store, own_val, frames=16, stride=8)
+own_truth = own_clips.take(range(len(own_clips)))
+floor = float(evaluation.psnr(evaluation.mean_frame(own_truth), own_truth).mean())
+torch.manual_seed(0)
+trained = fit(
+    TubeletTokenizer(TubeletConfig(width=settings.width)).to(device()),
+    tubelet_loss,
+    tokenizer_batches(Clips(own_store, own_train, frames=16), batch=settings.batch, reverse=True),
+    Recipe(steps=settings.steps, lr=2e-3, muon=2e-2, warmup=50, grad_clip=5.0, ema=0.98),
+    evaluate=evaluate,
+    every=settings.every,
+    plot=Decibels("tubelet FSQ-VAE", y="PSNR in dB", baselines={"mean frame": floor}),
+)
+print(f"validation {trained.history['PSNR'][-1][1]:.2f} dB, mean frame {floor:.2f} dB")
+
+# %% tags=["hide-input"]
+# NBVAL_IGNORE_OUTPUT
+own_rebuilt = rebuild(trained.model, own_truth)
+k = int(own_truth.diff(dim=2).abs().flatten(1).mean(1).argmax())  # the fastest
+shown = {"original": own_truth[k], "trained here": own_rebuilt[k]}
+show.compare(shown, 4, max(1, 128 // settings.size), against="original")
 
 # %% [markdown]
-# ## The shipped tokenizer, in numbers
+# <details><summary>What the stored run shows</summary>
 #
-# The same code with more steps; the card above says how many. After some thousand steps it drew training clips ever
-# better and validation clips no more: 22 shots are few. So a second part of its training showed it clips cut out of
-# larger pictures, at many scales and lights (`vg.experiments.batches.random_views`). The card has the validation PSNR of both parts.
+# Large flat shapes and the light come first; thin lines and fast limbs are still missing. A squared error pays most
+# for large areas, and little for a thin line. The last line above says how far it is from the mean frame after so few
+# steps; the shipped tokenizer had many more.
 #
-# Three validation clips of 16 frames, spread over the
-# film, above, and what came back from 512 integers each, below. Then one of them with its errors.
+# </details>
+#
+# ## The shipped tokenizer
+#
+# The same code with more steps, on clips cut out of larger pictures, at many scales and brightnesses: a short film seen
+# in many ways is learned by heart less easily.
+
+# %%
+show.card("tubelet-fsq-64")
 
 # %%
 # NBVAL_IGNORE_OUTPUT
 rebuilt = rebuild(shipped, truth)
-three = [round(k * (len(truth) - 1) / 2) for k in range(3)]
+three = sorted({round(k * (len(truth) - 1) / 2) for k in range(3)})
 pairs = {f"original {k}": truth[k] for k in three} | {f"rebuilt {k}": rebuilt[k] for k in three}
-display(show.player(pairs, fps=store.fps, columns=len(set(three)), scale=2))
-middle = three[1]
-show.compare({"original": truth[middle], "rebuilt": rebuilt[middle]}, every=2, scale=1, against="original")
+show.player(pairs, fps=store.fps, columns=len(three), scale=2)
 
 # %% [markdown]
-# Pictures persuade; a table can disagree. Beside the tokenizers stand two baselines that send no such tokens. *Mean
-# frame* knows each clip's average picture exactly, and no motion. *Nearest training clip* looks for the closest clip
-# of the training shots: what one gets by remembering and never drawing. SSIM compares local patterns (1 is equal).
-#
-# The last two columns divide the pixels into those that move (over 10 grey levels away from their clip's mean, in that
-# frame) and the rest, and give the PSNR of each part. The mean frame cannot draw what moves. Where does the tokenizer
-# lose?
+# Beside it stand two baselines that send no tokens. *Mean frame* is each clip's average picture, sent as bytes. *Nearest
+# training clip* is the closest clip of the training shots: what memory alone would give, at the bits of its number (the
+# film itself must be on the other side). SSIM compares local patterns, 1 is equal. The last columns are the PSNR over
+# pixels that move (over 10 grey levels from their clip's mean) and over the rest. (The card draws the line elsewhere:
+# a pixel that moves far in one frame counts in all frames of its clip.)
 
 
 # %%
@@ -657,259 +605,145 @@ def quality(video, against=truth):
     """PSNR and SSIM, and the PSNR over what moves and over what does not."""
     moving = (against - evaluation.mean_frame(against)).abs() * 127.5 > 10
     error = (video - against).square()
-    parts = [float(10 * torch.log10(4 / error[where].mean())) for where in (moving, ~moving)]
-    return [float(evaluation.psnr(video, against).mean()), float(evaluation.ssim(video, against).mean()), *parts]
+    parts = [10 * torch.log10(4 / error[where].mean()) for where in (moving, ~moving)]
+    whole = [evaluation.psnr(video, against).mean(), evaluation.ssim(video, against).mean()]
+    return [float(value) for value in whole + parts]
 
 
 bank = Clips(store, train_shots, frames=16, stride=4)
-rows = {
-    "mean frame": quality(evaluation.mean_frame(truth)),
-    "nearest training clip": quality(evaluation.nearest_clip(truth, bank)),
-    f"trained here, {size} pixels": quality(rebuild(trained.model, own_truth), own_truth),
-    "tubelet-fsq-64": quality(rebuilt),
+nearest, mean = evaluation.nearest_clip(truth, bank), evaluation.mean_frame(truth)
+own_bits = trained.model.raw_bits(own_truth.shape[2:])
+compared = {
+    "mean frame": [8 * truth[0, :, 0].numel(), *quality(mean)],
+    "nearest training clip": [math.log2(len(bank)), *quality(nearest)],
+    f"trained here, {settings.size} pixels": [own_bits, *quality(own_rebuilt, own_truth)],
+    "tubelet-fsq-64": [shipped.raw_bits(truth.shape[2:]), *quality(rebuilt)],
 }
-table(rows, ["PSNR dB", "SSIM", "moving dB", "still dB"])
+table(compared, ["bits a clip", "PSNR dB", "SSIM", "moving dB", "still dB"])
 
 # %% [markdown]
-# The codes themselves. *Bits a clip* is what 512 tokens cost if each is stored as it is. *Usage* and *entropy* are
-# over the whole film. *Stability* is the share of tokens that stay the same from one latent frame to the next where
-# the picture stands still: the transformer will have to predict every change, also those that show nothing. A tubelet
-# counts as still below 3 grey levels of mean change.
+# The clips of one shot are alike, so the mean over all clips hides that few shots decide it. Here is each validation shot
+# by itself. The last column tells how close the training shots come: sets of the film return, and a validation shot
+# with a near twin in training is an easy one.
+
+# %%
+# NBVAL_IGNORE_OUTPUT
+by_shot, at = {}, 0
+for shot in val_shots:
+    here = slice(at, at + len(Clips(store, [shot], frames=16, stride=8)))
+    at = here.stop
+    if here.stop > here.start:
+        scores = [evaluation.psnr(x[here], truth[here]).mean() for x in (rebuilt, mean, nearest)]
+        by_shot[f"frames {shot[0]} to {shot[1] - 1}"] = [here.stop - here.start, *scores]
+table(by_shot, ["clips", "tokenizer dB", "mean frame dB", "nearest dB"])
+ahead = sum(int(row[1] > row[2]) for row in by_shot.values())
+print(f"the tokenizer is ahead of the mean frame in {ahead} of {len(by_shot)} shots")
+
+# %% [markdown]
+# Then the codes. *Usage* is the share of codes that occur anywhere in the film; *entropy* is how many bits a token
+# carries, at most $\log_2$ of the number of codes. *Stability* is the share of tokens that stay the same from one
+# latent frame to the next where the picture stands still (below 3 grey levels of mean change). The transformer will have to
+# predict every change, also those that show nothing.
 
 
 # %%
 # NBVAL_IGNORE_OUTPUT
 @torch.no_grad()
-def stability(model, watched, encoded, shots):
-    """Of the frames ``encoded``; what stands still is judged on the store ``watched``. Weighted by length."""
-    total, frames, span = 0.0, 0, model.tubelet[0]
-    for start, stop in shots:
-        whole = (stop - start) // span * span
-        if whole < 2 * span:
-            continue
-        video = encoded.clip(start, start + whole).to(next(model.parameters()).device)
-        same = evaluation.stability(watched.clip(start, start + whole), model.encode(video).cpu(), model.tubelet)
-        if not math.isnan(same):
-            total, frames = total + same * whole, frames + whole
-    return total / frames if frames else math.nan
+def report(model):
+    """PSNR on validation clips; usage and entropy over the whole film; bits of a token."""
+    where, count = next(model.parameters()).device, math.prod(model.levels)
+    coded = [model.encode(store.clip(*shot).to(where)).flatten().cpu() for shot in store.shots]
+    words = torch.cat(coded)
+    psnr = float(evaluation.psnr(rebuild(model, truth), truth).mean())
+    entropy = math.log2(evaluation.perplexity(words, count))
+    return [psnr, 100 * evaluation.usage(words, count), entropy, math.log2(count)]
 
 
-_, used, entropy, bits = report(shipped)
-print(f"bits a clip of 16 frames  {tokens[0].numel() * bits:8.0f}   (uint8 pixels: {8 * truth[0].numel()})")
-print(f"bits a token              {bits:8.2f}   of which are used (entropy): {entropy:.2f}")
-print(f"usage over the film       {used:8.1f} % of {math.prod(shipped.levels)} codes")
-print(f"stability, all shots      {stability(shipped, store, store, store.shots):8.3f}")
-print(f"stability, validation     {stability(shipped, store, store, val_shots):8.3f}")
+columns = ["PSNR dB", "usage %", "entropy bits", "bits a token"]
+table({"tubelet-fsq-64": report(shipped)}, columns)
+val_tokens = torch.cat([shipped.encode(part.to(device())).cpu() for part in truth.split(8)])
+stays = evaluation.stability(truth, val_tokens, shipped.tubelet)
+print(f"stability on validation clips: {stays:.3f}")
 
 # %% [markdown]
-# ## Better integers by search
+# ## What one digit draws
 #
-# The encoder guesses its tokens in one pass, and has to guess well for every clip there is. Nobody says that its guess is
-# the best one for *this* clip. `vg.latents.search` asks the decoder: hold both networks still, take the vectors that FSQ rounds,
-# and move them by gradient descent until the decoded clip is nearer to the original. The number of tokens is the same
-# and so is the decoder; only encoding takes longer. Codecs do this for a living.
+# Take the tubelet of the fastest clip that changes most, and give one digit of its token each of its levels, while
+# every other digit and every other token stays. Each picture is a film of 16 frames, cut out around the tubelet, which
+# has a frame drawn around it while it lasts. A star marks the encoder's own level.
+
+
+# %%
+def busiest(video, tubelet):
+    """Place (t, h, w) of the tubelet that changes most in the first latent frame."""
+    t, h, w = tubelet
+    change = video[0, :, :t].diff(dim=1).abs().mean((0, 1))  # (H, W)
+    cells = F.avg_pool2d(change[None, None], (h, w))[0, 0]
+    return (0, *divmod(int(cells.argmax()), cells.shape[1]))
+
+
+def sweep(model, tokens, place, digit):
+    """Decode once for each level of one digit of the token at ``place``: (levels, C, T, H, W)."""
+    count = model.levels[digit]
+    grid = to_digits(tokens, model.levels).repeat(count, 1, 1, 1, 1)  # (levels, t, h, w, digits)
+    grid[(slice(None), *place, digit)] = torch.arange(count, device=grid.device)
+    return model.decode(to_index(grid, model.levels)).cpu()
+
+
+place = busiest(clip, shipped.tubelet)
+swept = [sweep(shipped, tokens, place, digit) for digit in range(len(shipped.levels))]
+print([len(films) for films in swept] == list(shipped.levels))
+
+# %% tags=["hide-input"]
+# NBVAL_IGNORE_OUTPUT
+corner = [min(max(0, n * m - 12 + m // 2), 40) for n, m in zip(place[1:], shipped.tubelet[1:])]
+window = (slice(corner[0], corner[0] + 24), slice(corner[1], corner[1] + 24))
+chosen = to_digits(tokens, shipped.levels)[0][place].tolist()
+for digit, films in enumerate(swept):
+    marked = [show.outline(one, place, shipped.tubelet)[(..., *window)] for one in films]
+    names = [f"d{digit}={n}" + " *" * (n == chosen[digit]) for n in range(len(films))]
+    display(show.player(dict(zip(names, marked)), fps=6, columns=8, scale=4))
+
+# %% [markdown]
+# Does the picture change in small steps, more the further apart the levels are?
 #
-# How much is to be had, and what does it cost? Steps of the search against PSNR, then stability: where the picture stands
-# still, does a searched token still stay?
+# <details><summary>What the stored run shows</summary>
+#
+# Neighbouring levels draw similar pictures, distant ones do not: a level is a step on a scale. Most of the change
+# stays within the framed tubelet; the 3x3 convolutions carry a little of it to its neighbours.
+#
+# </details>
+#
+# The next cell changes a whole token. It starts at the encoder's own digits, wherever you go, and plays three films:
+# as encoded with the tubelet framed, edited, and four times their difference. Run the notebook to move the sliders.
+
 
 # %%
 # NBVAL_IGNORE_OUTPUT
-every = truth[:: profile().pick(smoke=4, laptop=6, gpu=2)].to(device())
-found, begun = {}, time.perf_counter()
-for n in profile().pick(smoke=(0, 2), laptop=(0, 5, 20, 60), gpu=(0, 5, 20, 60)):
-    indices = search_codes(shipped, every, n, progress=False)
-    score = float(evaluation.psnr(shipped.decode(indices, every.shape[2:]), every).mean())
-    found[f"{n} steps"] = [score, evaluation.stability(every, indices, shipped.tubelet), time.perf_counter() - begun]
-    begun = time.perf_counter()
-print(f"{len(every)} clips; their mean frame has {evaluation.psnr(evaluation.mean_frame(every), every).mean():.2f} dB")
-table(found, ["PSNR dB", "stability", "seconds"])
+def edit(t, row, column, **new):
+    grid = to_digits(tokens, shipped.levels).clone()
+    grid[0, t, row, column] = torch.tensor(list(new.values()), device=grid.device)
+    edited = shipped.decode(to_index(grid, shipped.levels))[0].cpu()
+    before = shipped.decode(tokens)[0].cpu()
+    framed = show.outline(before, (t, row, column), shipped.tubelet)
+    amplified = (4 * (edited - before)).clamp(-1, 1)
+    return show.player({"as encoded": framed, "edited": edited, "difference x 4": amplified}, fps=6)
+
+
+def own_digits(t, row, column):
+    own = to_digits(tokens, shipped.levels)[0, t, row, column]
+    return {f"d{k}": n for k, n in enumerate(own.tolist())}
+
+
+axes = zip(("t", "row", "column"), tokens.shape[1:], place)
+sliders = {name: (0, n - 1, 1, at) for name, n, at in axes}
+sliders |= {f"d{k}": (0, n - 1) for k, n in enumerate(shipped.levels)}
+explorer = show.live_explorer(edit, follow=own_digits, **sliders)
+explorer
 
 # %% [markdown]
-# What search buys in PSNR it pays for in time, and in the last column but one. A transformer would have to predict tokens that change for
-# the sake of grain. So the cache of notebook 06 keeps the encoder's own tokens, and search is for whoever wants the
-# picture and nothing else.
-#
-# ## Four patches in one token: 128 pixels
-#
-# At twice the side a clip has four times the patches, 2,048 of them. The networks do not mind: they look at each patch and
-# its neighbours, wherever they are. A transformer does, for its attention compares every token with every other. But
-# an FSQ token is a row of digits, and a longer row costs nothing: no table has to hold its codes. So let 2x2 patches share
-# a token, whose digits are theirs one after another: 512 tokens again. `tubelet-fsq-128` does that; its networks began
-# with the weights of `tubelet-fsq-64` and went on learning: first on crops of 128-pixel clips, then, with the details of the
-# next section, on whole pictures and parts of them, out of larger frames.
-#
-# By hand: take a token's digits apart, and lay each patch's where the patch lies.
-
-# %%
-tokenizer_128 = checkpoints.load("tubelet-fsq-128", device=device())
-large_store = open_store(source, size=128, frames=amount)
-large_clips = Clips(large_store, val_shots, frames=16, stride=profile().pick(smoke=48, laptop=32, gpu=32))
-large_truth = large_clips.take(range(len(large_clips)))
-large_tokens = torch.cat([tokenizer_128.encode(part.to(device())) for part in large_truth.split(4)])
-large_digits = tokenizer_128.quantizer.digits(large_tokens).cpu()  # (B, t, h, w, digits of four patches)
-by_patch = rearrange(large_digits, "b t h w (p q d) -> b t (h p) (w q) d", p=2, q=2)
-numbers = FSQ(tokenizer_128.patch_levels).indices(by_patch)
-print(
-    "a token:",
-    tokenizer_128.tubelet,
-    "of which a patch:",
-    tokenizer_128.patch,
-    "with levels",
-    tokenizer_128.patch_levels,
-)
-print("tokens of a clip:", tuple(large_tokens.shape[1:]), "patches:", tuple(numbers.shape[1:]))
-print("by hand as vg does it:", torch.equal(numbers, tokenizer_128.patch_indices(large_tokens).cpu()))
-
-# %% [markdown]
-# ## More digits where there is more to draw
-#
-# That is six digits for a patch, where the small tokenizer has three. Not every patch uses them. A wall says less than a
-# wheel; a codec gives its bits to what is busy, and a tokenizer can do so too and keep its grid. Every patch has two
-# digits, of 8 and 5 levels. The fifth of a latent frame's patches whose pixels vary most have four more, the *details*.
-# Five levels have a middle, and its code is 0. The details of all other patches stay there: "nothing more to say".
-# Papers on image codecs call such a choice an *importance map*.
-#
-# By hand: the variance of each patch's pixels, over its 8 frames, 4 rows and 4 columns; the largest fifth; and a look at
-# the digits of the others. Then the picture with those patches left as they are, and the others dark.
-
-# %%
-cells = rearrange(large_truth, "b c (t p) (h q) (w r) -> b t h w (c p q r)", p=8, q=4, r=4)
-spread = cells.var(-1).flatten(2)  # (B, t, patches of a latent frame)
-count = round(tokenizer_128.config.detail_share * spread.shape[-1])
-busiest = torch.zeros_like(spread, dtype=torch.bool).scatter(-1, spread.topk(count).indices, True)
-busiest = busiest.view(by_patch.shape[:-1])
-details = by_patch[..., len(tokenizer_128.config.levels) :]
-print(f"{count} of {spread.shape[-1]} patches of a latent frame have details")
-print("all others stay in the middle:", bool((details[~busiest] == 2).all()))
-used = (details[busiest] != 2).any(-1).float().mean()
-print("most of those that have them use them:", bool(used > 0.9))
-
-# %%
-# NBVAL_IGNORE_OUTPUT
-light = busiest[:, None].repeat_interleave(8, 2).repeat_interleave(4, 3).repeat_interleave(4, 4)  # (B, 1, T, H, W)
-lit = (large_truth + 1) * torch.where(light, 1.0, 0.25) - 1
-some = [0, len(large_truth) // 2]
-pairs = {f"original {k}": large_truth[k] for k in some} | {f"has details {k}": lit[k] for k in some}
-show.strip(pairs, every=5, scale=1)
-
-# %% [markdown]
-# What it costs: two digits for every patch, four more for the chosen ones, and which ones were chosen. That last part is
-# one number too, for there are so many ways to choose 205 patches of 1,024, and no more. Together it is what
-# three digits for every patch would cost.
-
-# %%
-patches = spread.shape[-1]
-a_tubelet_frame = patches * math.log2(8 * 5) + count * math.log2(5**4) + math.log2(math.comb(patches, count))
-print(f"digits everywhere  {2 * patches * math.log2(8 * 5):8,.0f} bits a clip")
-print(f"details            {2 * count * math.log2(5**4):8,.0f}")
-print(f"which patches      {2 * math.log2(math.comb(patches, count)):8,.0f}")
-print(f"together           {2 * a_tubelet_frame:8,.0f}   three digits everywhere {2 * patches * math.log2(240):8,.0f}")
-print("as vg counts them: ", math.isclose(2 * a_tubelet_frame, tokenizer_128.raw_bits(large_truth.shape[2:])))
-
-# %% [markdown]
-# Does it help? Two small tokenizers at 64 pixels, as above: the one with hidden layers from before, three digits
-# everywhere, and one with details, at as many bits and steps. The last two columns are what moves and what does not.
-
-# %%
-# NBVAL_IGNORE_OUTPUT
-detailed = small(levels=(8, 5), detail_levels=(5, 5, 5, 5), detail_share=0.2)
-detailed = fit(detailed, tubelet_loss, draw, short).model
-pair = {"three digits everywhere": runs["hidden layers"].model, "details for a fifth": detailed}
-grid = tokens.shape[1:]
-table(
-    {name: [model.raw_bits(truth.shape[2:]), *quality(rebuild(model, truth))] for name, model in pair.items()},
-    ["bits a clip", "PSNR dB", "SSIM", "moving dB", "still dB"],
-)
-
-# %% [markdown]
-# In the run stored here what moves gains half a decibel, and what stands still loses nothing: it had bits to spare. Only
-# `tubelet-fsq-128` does it so far.
-#
-# Is it worth it? The table has clips at 128 pixels: as encoded, and with codes searched for (fewer clips than above, so
-# the card's numbers, over all of them, differ a little). *64, enlarged* is the other way to the same size, a quarter of
-# the bits: the small tokenizer's clip, made larger.
-
-# %%
-# NBVAL_IGNORE_OUTPUT
-large_rebuilt = rebuild(tokenizer_128, large_truth)
-steps = profile().pick(smoke=2, laptop=20, gpu=20)
-parts = [search_codes(tokenizer_128, part.to(device()), steps, progress=False) for part in large_truth.split(4)]
-large_found = torch.cat([tokenizer_128.decode(part).cpu() for part in parts])
-small_video = F.interpolate(large_truth.flatten(0, 2)[:, None], size=(64, 64), mode="bilinear", antialias=True)
-small_video = small_video.view(*large_truth.shape[:3], 64, 64).clamp(-1, 1)
-enlarged = F.interpolate(rebuild(shipped, small_video).flatten(0, 2)[:, None], size=(128, 128), mode="bicubic")
-enlarged = enlarged.view(large_truth.shape).clamp(-1, 1)
-rows = {
-    "mean frame": quality(evaluation.mean_frame(large_truth), large_truth),
-    "tubelet-fsq-64, enlarged": quality(enlarged, large_truth),
-    "tubelet-fsq-128": quality(large_rebuilt, large_truth),
-    "tubelet-fsq-128, searched": quality(large_found, large_truth),
-}
-print(
-    f"{len(large_truth)} clips; {tokenizer_128.raw_bits(large_truth.shape[2:]):,.0f} bits a clip of 16 frames at 128x128"
-)
-table(rows, ["PSNR dB", "SSIM", "moving dB", "still dB"])
-pick = [0, len(large_truth) // 2]
-pairs = {f"original {k}": large_truth[k] for k in pick} | {f"searched {k}": large_found[k] for k in pick}
-show.strip(pairs, every=5, scale=1)
-
-# %% [markdown]
-# ## Levels: quality against usage
-#
-# More levels mean more bits a token. The published sets run from 2^8 to 2^16 codes; here are four of them, each given
-# the same small network and the same few steps. This is a glance, not a study: so early in training the decoder, more
-# than the bits, may be what limits the picture, and differences of a tenth of a dB are noise of one seed.
-
-# %%
-# NBVAL_IGNORE_OUTPUT
-sweep_results = {8: results["hidden layers"]}  # the run from above: same recipe, same batches
-for bits in (10, 12, 14):
-    run = fit(small(levels=FSQ_LEVELS[bits]), tubelet_loss, draw, short)
-    sweep_results[bits] = report(run.model)
-sweep_results = dict(sorted(sweep_results.items()))
-table({f"2^{bits} {FSQ_LEVELS[bits]}": row for bits, row in sweep_results.items()}, measured)
-
-figure, axes = plt.subplots(1, 3, figsize=(9, 2.6))
-titles = ("PSNR, validation (dB)", "codes used in the film (%)", "entropy of a token (bits)")
-spent = [row[3] for row in sweep_results.values()]
-for k, (ax, title) in enumerate(zip(axes, titles)):
-    ax.plot(spent, [row[k] for row in sweep_results.values()], marker="o")
-    ax.set(title=title, xlabel="bits a token")
-axes[1].set_ylim(0, 105)
-axes[2].plot(spent, spent, color="#8a8a8a", linestyle=":")
-plt.show()
-
-# %% [markdown]
-# The dotted line on the right is all codes used equally. What lies between it and the curve is paid for and not used;
-# a *prior*, the transformer of notebook 07, that learns these frequencies gets it back. Where usage falls with more codes, there is a plain reason too: a
-# short film has only so many tokens.
-#
-# ## Restored against raw film
-#
-# The film flickers and sways (notebook 00). A tokenizer that sees the light jump writes the jump down. The same
-# shipped tokenizer encodes both stores, and *still* is judged on the restored one for both. (A source that does not
-# flicker, as the drawn cartoon, is not restored: then the two stores are one.)
-
-# %%
-# NBVAL_IGNORE_OUTPUT
-raw = open_store(source, restore=False, frames=amount)
-stable = {
-    "restored, all shots": stability(shipped, store, store, store.shots),
-    "raw, all shots": stability(shipped, store, raw, store.shots),
-    "restored, validation": stability(shipped, store, store, val_shots),
-    "raw, validation": stability(shipped, store, raw, val_shots),
-}
-stable = {name: share for name, share in stable.items() if not math.isnan(share)}
-show.bars(stable, "share of tokens that stay, where the restored picture stands still")
-
-# %% [markdown]
-# The tokenizer was trained on restored film, so the raw one is foreign to it: part of a gap may be that. What it means
-# for the prior's bits is measured in notebook 07.
-#
-# ## Tokens painted over the clip
-#
-# Each tubelet is tinted by the first three digits of its token, as red, green and blue, so that neighbouring codes
-# look alike. Watch where the colours hold still with the background, and where they flicker though nothing moves.
+# All tokens at once: each tubelet is tinted by its three digits, as red, green and blue. Watch where the colours hold
+# still with the background, and where they flicker though nothing moves.
 
 # %%
 # NBVAL_IGNORE_OUTPUT
@@ -920,231 +754,154 @@ painted = show.token_map(scene_tokens[0], scene[0], shipped.tubelet, shipped.lev
 show.player({"clip": scene[0], "tokens": painted}, fps=store.fps)
 
 # %% [markdown]
-# ## A token edited by hand
+# ## Causal in time: a stream
 #
-# First with an axe: exchange the left and the right half of the token grid, nothing else, and decode. Tokens carry
-# their tubelet wherever they are put; the decoder, which looks at neighbours, has to mend the seam.
+# Change one frame, encode again, and look which tokens change.
+
+# %%
+long = torch.rand(1, 1, 40, 64, 64, generator=torch.Generator().manual_seed(0)).to(device()) * 2 - 1
+changed = long.clone()
+changed[:, :, 19] *= -1  # frame 19 belongs to latent frame 19 // 8 = 2
+differ = shipped.encode(long) != shipped.encode(changed)
+moved = differ[0].float().mean((1, 2))  # share, by latent frame
+print("latent frames before the change are untouched:", bool((moved[:2] == 0).all()))
+print("its own latent frame changes:                 ", bool(moved[2] > 0))
+shares = {f"frames {8 * k} to {8 * k + 7}": float(share) for k, share in enumerate(moved)}
+show.bars(shares, "tokens that change when frame 19 does", unit="share of tokens")
+
+# %% [markdown]
+# The reward: a film of any length is coded in pieces. A dict, `past`, keeps for each layer that looks back the one latent
+# frame that it still needs. The numbers are those of the whole.
+
+# %%
+past, future = {}, {}
+whole = shipped.encode(long)
+streamed = [shipped.encode(piece, past) for piece in long.split([8, 24, 8], dim=2)]
+print("tokens in pieces equal the whole:", torch.equal(torch.cat(streamed, dim=1), whole))
+decoded = [shipped.decode(piece, past=future) for piece in whole.split(1, dim=1)]
+same = torch.allclose(torch.cat(decoded, dim=2), shipped.decode(whole), atol=1e-4)
+print("frames in pieces equal the whole:", same)
+
+# %% [markdown]
+# ## More bits: levels
+#
+# More levels are more bits per token. Two of the sets that the FSQ paper lists, each with the same small network and
+# the same few steps. One seed each, so a difference of a tenth of a dB is noise.
+
 
 # %%
 # NBVAL_IGNORE_OUTPUT
-halves = tokens.roll(tokens.shape[-1] // 2, dims=-1)
-show.strip({"decoded": shipped.decode(tokens)[0], "halves exchanged": shipped.decode(halves)[0]}, every=4, scale=2)
+def small(levels):
+    torch.manual_seed(0)
+    few = {"width": settings.small_width, "encoder_depth": 1, "decoder_depth": 2}
+    return TubeletTokenizer(TubeletConfig(levels=levels, **few)).to(device())
+
+
+short = Recipe(steps=settings.small_steps, lr=2e-3, muon=2e-2, warmup=30, grad_clip=5.0, ema=0.9)
+small_runs = {n: fit(small(FSQ_LEVELS[n]), tubelet_loss, draw, short).model for n in (8, 14)}
+levels_table = {f"2^{n} {FSQ_LEVELS[n]}": report(model) for n, model in small_runs.items()}
+table(levels_table, ["PSNR dB", "usage %", "entropy bits", "bits a token"])
 
 # %% [markdown]
-# Then with a needle. The sliders choose a tubelet (its place is framed) and give its token new digits. They start at
-# the digits that the encoder chose, wherever you go. Run the notebook to move them: a static page shows the first
-# setting. Which digit sets the light? Which one the motion? Do they mean the same at another place?
-
+# <details><summary>What the stored run shows</summary>
+#
+# PSNR rises with the bits, and usage falls: FSQ has no codebook to collapse, yet most of 2^14 codes are never used. Partly
+# for a plain reason: a short film has few tokens. What lies between bits and entropy is paid for and not used; the
+# transformer of notebook 07 gets it back, by learning which codes are frequent.
+#
+# </details>
+#
+# ## 128 pixels: four patches in one token
+#
+# At twice the side a clip has four times the patches. Attention compares every token with every other, so four times the
+# tokens are sixteen times the pairs. `tubelet-fsq-128` keeps 512 tokens: 2x2 patches share one, whose digits are
+# theirs one after another. The longer row of digits has its price. A token carries more bits, all of which the
+# transformer must predict at one position, with one output for each level of each digit. What it saves is attention,
+# and a table of all codes, which nobody could store.
 
 # %%
 # NBVAL_IGNORE_OUTPUT
-def edit(t, row, column, **digits):
-    grid = shipped.quantizer.digits(tokens).clone()
-    grid[0, t, row, column] = torch.tensor(list(digits.values()), device=grid.device)
-    edited = shipped.decode(shipped.quantizer.indices(grid))[0].cpu()
-    framed = show.outline(shipped.decode(tokens)[0].cpu(), (t, row, column), shipped.tubelet)
-    return show.player({"as encoded": framed, "edited": edited}, fps=store.fps)
-
-
-def own_digits(t, row, column):
-    digits = shipped.quantizer.digits(tokens[0, t, row, column]).tolist()
-    return {f"d{k}": digit for k, digit in enumerate(digits)}
-
-
-controls = {name: (0, n - 1, 1, at) for name, n, at in zip(("t", "row", "column"), tokens.shape[1:], (0, 7, 7))}
-controls |= {f"d{k}": (0, n - 1) for k, n in enumerate(shipped.levels)}
-explorer = show.live_explorer(edit, follow=own_digits, **controls)
-explorer
+tokenizer_128 = checkpoints.load("tubelet-fsq-128", device=device())
+one_each = TubeletTokenizer(TubeletConfig(levels=tokenizer_128.patch_levels))
+prices = {}
+for name, model in {"a token a patch": one_each, "tubelet-fsq-128": tokenizer_128}.items():
+    count = math.prod(n // m for n, m in zip((16, 128, 128), model.tubelet))
+    bits = math.log2(math.prod(model.levels))
+    prices[name] = [count, count**2, len(model.levels), bits, sum(model.levels)]
+table(prices, ["tokens a clip", "pairs", "digits a token", "bits, at most", "outputs a token"])
 
 # %% [markdown]
-# ## Exercises
-#
-# Each has a check that says what is off. Solutions are folded below.
-#
-# **1. Bits of a clip** (easy, 5 minutes). Write `bits_of(size, tubelet, levels)`: the bits of a clip of `size = (T, H,
-# W)` with one token a tubelet. Sizes that the tubelet does not divide are padded.
-
+# By hand: take a token's digits apart, and lay each patch's where the patch lies.
 
 # %%
-def bits_of(size, tubelet, levels):
-    return None  # your turn
-
-
-def check_bits(function):
-    even = function((16, 64, 64), (8, 4, 8), (8, 8, 8, 6, 5))
-    if even is None:
-        return "not yet: bits_of returns None"
-    if abs(even - 256 * math.log2(15360)) > 0.1:
-        right = "256 tokens of log2(8 * 8 * 8 * 6 * 5) bits"
-        return f"got {even:.1f} for 16x64x64; {right} make {256 * math.log2(15360):.1f}. Is it log2 of the product?"
-    odd = function((9, 5, 9), (8, 4, 8), (4, 4))
-    if abs(odd - 32) > 1e-6:
-        return f"got {odd} for 9x5x9: each side is padded to two tubelets, 8 tokens of 4 bits. Do you round down?"
-    return "right"
-
-
-print(check_bits(bits_of))
+large_store = open_store(source, size=128, frames=settings.frames)
+large_clips = Clips(large_store, val_shots, frames=16, stride=settings.large_stride)
+large_truth = large_clips.take(range(len(large_clips)))
+large_tokens = torch.cat([tokenizer_128.encode(c[None].to(device())) for c in large_truth])
+large_digits = tokenizer_128.quantizer.digits(large_tokens).cpu()  # (B, t, h, w, 4 x digits)
+by_patch = rearrange(large_digits, "b t h w (p q d) -> b t (h p) (w q) d", p=2, q=2)
+numbers = to_index(by_patch, tokenizer_128.patch_levels)
+print("tokens of a clip:", tuple(large_tokens.shape[1:]), "patches:", tuple(numbers.shape[1:]))
+same = torch.equal(numbers, tokenizer_128.patch_indices(large_tokens).cpu())
+print("by hand as vg does it:", same)
 
 # %% [markdown]
-# <details><summary>Solution</summary>
-#
-# ```python
-# def bits_of(size, tubelet, levels):
-#     tokens = math.prod(math.ceil(n / m) for n, m in zip(size, tubelet))
-#     return tokens * math.log2(math.prod(levels))
-# ```
-#
-# </details>
-#
-# **2. Neighbours of a code** (medium, 10 minutes). Two codes are neighbours if one digit differs by one step. Write
-# `neighbours(index, levels)`, a list of integers in any order. A middle code with five digits has ten.
-
+# **More digits where there is more to draw.** A wall says less than a wheel. Every patch has two digits, of 8 and 5
+# levels. The fifth of a latent frame's patches whose pixels vary most have four more, the *details*. Five levels have a
+# middle, and the details of all other patches stay there. Papers on image codecs call such a choice an *importance
+# map*. Below, what it costs, choice included, and the chosen patches lit.
 
 # %%
-def neighbours(index, levels):
-    return None  # your turn
+cells = patchify(large_truth, (8, 4, 4))
+spread = cells.var(-1).flatten(2)  # (B, t, patches of a latent frame)
+patches = spread.shape[-1]
+chosen_count = round(tokenizer_128.config.detail_share * patches)
+lit_up = torch.zeros_like(spread, dtype=torch.bool)
+lit_up.scatter_(-1, spread.topk(chosen_count).indices, True)
+has_details = lit_up.view(by_patch.shape[:-1])
+print("all others stay in the middle:", bool((by_patch[..., 2:][~has_details] == 2).all()))
 
+cost = {
+    "digits everywhere": patches * math.log2(8 * 5),
+    "details": chosen_count * math.log2(5**4),
+    "which patches have them": math.log2(math.comb(patches, chosen_count)),
+}
+for name, amount in cost.items():
+    print(f"{name:24}{2 * amount:8,.0f} bits a clip")
+total = 2 * sum(cost.values())
+vgs = tokenizer_128.raw_bits(large_truth.shape[2:])
+print(f"{'together':24}{total:8,.0f}, as vg counts: {math.isclose(total, vgs)}")
 
-def check_neighbours(function):
-    if function(0, (8, 6, 5)) is None:
-        return "not yet: neighbours returns None"
-    corner, middle = set(function(0, (8, 6, 5))), set(function(3 + 8 * 2 + 48 * 2, (8, 6, 5)))
-    if any(n < 0 or n >= 240 for n in corner | middle):
-        return f"code 0 has got {sorted(corner)}: some are no codes. A digit at its end has one neighbour, not two."
-    if 7 in corner or len(corner) != 3:
-        return f"code 0 has the digits (0, 0, 0) and so 3 neighbours, got {sorted(corner)}. Do digits wrap around?"
-    wanted = {114, 116, 107, 123, 67, 163}
-    if middle != wanted:
-        return f"115 is (3, 2, 2): expected {sorted(wanted)}, got {sorted(middle)}. Is a step in digit 1 worth 8?"
-    top = set(function(239, (8, 6, 5)))
-    if top != {238, 231, 191}:
-        return f"239 is (7, 5, 4), every digit at its upper end: expected [191, 231, 238], got {sorted(top)}"
-    return "right"
-
-
-print(check_neighbours(neighbours))
-
-# %% [markdown]
-# <details><summary>Solution</summary>
-#
-# ```python
-# def neighbours(index, levels):
-#     found, worth = [], 1
-#     for count in levels:
-#         digit = index // worth % count
-#         found += [index - worth] * (digit > 0) + [index + worth] * (digit < count - 1)
-#         worth *= count
-#     return found
-# ```
-#
-# </details>
-#
-# **3. How far back a frame sees** (medium, 10 minutes). In the shipped tokenizer two blocks look at their own and one
-# earlier latent frame (`time_kernel=2`): the last of the encoder, and the first of the decoder. A latent frame is 8 frames. From how many
-# frames of the original, those of its own latent frame included, can a decoded frame know anything? Set `answer`.
-
-# %%
-answer = None  # a number of frames
-
-
-def check_reach(frames):
-    if frames is None:
-        return "not yet: answer is None"
-    if frames == 8:
-        return "8 is the latent frame itself: the two blocks add earlier ones"
-    if frames in (2, 3):
-        return f"{frames} counts latent frames: each of them is 8 frames"
-    if frames == 16:
-        return "16 is what a token sees: the decoder's block looks one token back, and that token has looked back too"
-    if frames == 56:
-        return "56 would be all six blocks: four of them see their own latent frame alone"
-    return (
-        "right"
-        if frames == 24
-        else f"{frames} is not it: own latent frame + one for each block that looks back, times 8"
-    )
-
-
-print(check_reach(answer))
+# %% tags=["hide-input"]
+# NBVAL_IGNORE_OUTPUT
+light = has_details[:, None].repeat_interleave(8, 2).repeat_interleave(4, 3).repeat_interleave(4, 4)
+lit = (large_truth + 1) * torch.where(light, 1.0, 0.25) - 1
+large_rebuilt = rebuild(tokenizer_128, large_truth)
+middle = len(large_truth) // 2
+films = {"original": large_truth, "has details": lit, "rebuilt": large_rebuilt}
+shown = {name: film[middle] for name, film in films.items()}
+show.player(shown, fps=store.fps, columns=3, scale=2)
 
 # %% [markdown]
-# <details><summary>Solution</summary>
-#
-# ```python
-# answer = 8 * (1 + 2 * (2 - 1))  # 24: the bars above show the encoder's half, where frame 19 moved two latent frames
-# ```
-#
-# </details>
-#
-# **4. Stability by digits** (medium, 15 minutes). A token that changes one of three digits by one step is counted as
-# changed outright. Write `same_digits(indices, quantizer)`: the share of *digits* of `indices (B, t, h, w)` equal to
-# those one latent frame before. `quantizer.digits` gives `(B, t, h, w, digits)`.
-
-
-# %%
-def same_digits(indices, quantizer):
-    return None  # your turn
-
-
-def check_digits(function):
-    quantizer = FSQ((8, 6, 5))
-    one = torch.tensor([5, 4, 5, 5 + 8, 5 + 48]).view(1, 5, 1, 1)  # one digit, one, one, then two digits change
-    got = function(one, quantizer)
-    if got is None:
-        return "not yet: same_digits returns None"
-    got = float(got)
-    if abs(got - 7 / 12) < 1e-6:
-        return "right"
-    if abs(got) < 1e-6:
-        return "got 0: you compare whole tokens. Turn indices into digits first"
-    if abs(got - 7 / 15) < 1e-6 or abs(got - 10 / 15) < 1e-6:
-        return "the first latent frame has none before it: 4 comparisons of 3 digits, not 5"
-    return f"got {got:.4f}, expected 7 of 12 digits ({7 / 12:.4f})"
-
-
-print(check_digits(same_digits))
-
-# %% [markdown]
-# <details><summary>Solution</summary>
-#
-# ```python
-# def same_digits(indices, quantizer):
-#     digits = quantizer.digits(indices)
-#     return (digits[:, 1:] == digits[:, :-1]).float().mean()
-#
-# same_digits(scene_tokens, FSQ(shipped.levels))  # and compare with (scene_tokens[:, 1:] == scene_tokens[:, :-1])
-# ```
-#
-# </details>
-#
 # ## Summary
 #
 # - A tubelet is a block of spacetime. Cutting it out and multiplying by one matrix is a convolution whose stride is
-#   its kernel; as rearrange and Linear it is plain.
-# - Sampled frames spend the same tokens on fewer pixels. What lies between the frames is then a guess, and the table
-#   of perfect frames says how much that costs before any network is trained.
-# - FSQ rounds a few squashed numbers. The index is their digits; a level is a step on a scale. Its grid
-#   does not bend, so the networks beside it have to; a hidden layer on either side helps a little.
-# - A token can hold several patches: its digits are theirs. The networks stay as fine, the transformer reads less.
-# - Busy patches may have more digits than walls, at the same bits. What they do not use stays in the middle.
-# - An encoder guesses. A search through the decoder finds better codes, at a price in time and stability.
+#   its kernel.
+# - Sampled frames spend the same tokens on fewer pixels; what lies between them is a guess.
+# - FSQ rounds a few squashed numbers. The index is their digits; a level is a step on a scale.
 # - Time is causal: no token knows the future, so a film is coded in pieces, with the same numbers.
-# - PSNR alone does not choose a tokenizer. Beside it stand the mean frame (strong), the nearest clip, and what the
-#   codes are like: bits, usage, stability.
+# - A token can hold several patches. Attention then has fewer tokens to compare, each with more bits to predict.
+# - PSNR alone does not choose a tokenizer. Beside it stand the mean frame (strong, and not free), the nearest clip, each
+#   shot by itself, and what the codes are like: bits, usage, stability.
 #
 # **Next:** [06 Latent cache](06_latent_cache.ipynb) writes the whole film as such integers, once.
 #
 # ## References
 #
-# - Arnab, Dehghani, Heigold, Sun, Lučić, Schmid: *ViViT: A Video Vision Transformer*, 2021, arXiv:2103.15691, section
-#   3.2.
-# - Mentzer, Minnen, Agustsson, Tschannen: *Finite Scalar Quantization: VQ-VAE Made Simple*, 2023, arXiv:2309.15505.
-# - Mentzer, Agustsson, Tschannen, Timofte, Van Gool: *Conditional Probability Models for Deep Image Compression*, 2018,
-#   arXiv:1801.04260 (importance maps).
-# - Campos, Meierhans, Djelouah, Schroers: *Content Adaptive Optimization for Neural Image Compression*, 2019,
-#   arXiv:1906.01223.
+# - Arnab and others: *ViViT: A Video Vision Transformer*, 2021, arXiv:2103.15691, section 3.2.
+# - Mentzer and others: *Finite Scalar Quantization: VQ-VAE Made Simple*, 2023, arXiv:2309.15505.
+# - Mentzer and others: *Conditional Probability Models for Deep Image Compression*, 2018, arXiv:1801.04260 (importance
+#   maps).
 # - Jordan and others: *Muon: an optimizer for hidden layers in neural networks*, 2024.
-# - Yan, Zhang, Abbeel, Srinivas: *VideoGPT: Video Generation using VQ-VAE and Transformers*, 2021, arXiv:2104.10157.
-# - Brooks and others: *Video generation models as world simulators* (Sora technical report, spacetime patches),
-#   OpenAI, 2024.
-# - Wang, Bovik, Sheikh, Simoncelli: *Image quality assessment: from error visibility to structural similarity*, 2004.
+# - Yan and others: *VideoGPT: Video Generation using VQ-VAE and Transformers*, 2021, arXiv:2104.10157.
+# - Brooks and others: *Video generation models as world simulators* (spacetime patches), OpenAI, 2024.

@@ -124,7 +124,7 @@ def slopes(
     for name, slope in heads.items():
         ax.plot(distance / (h * w), np.exp(-slope * distance), label=name)
     ax.set(xlabel="distance in latent frames", ylabel="weight left")
-    ax.legend()
+    ax.legend(loc="center left", bbox_to_anchor=(1, 0.5))
     return interactive("slopes", title, data, _still(figure))
 
 

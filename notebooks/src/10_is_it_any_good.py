@@ -1,0 +1,856 @@
+# %% [markdown]
+# # 10 Is it any good?
+#
+# [08 Generation](08_generation.ipynb) made video. Single clips persuade too easily, so here they are measured: many
+# clips, none chosen, each number beside the least and the most it could be, and with an interval that says how much
+# of it is luck.
+#
+# **After this notebook you will be able to**
+# - show a sheet of clips that nobody chose;
+# - put an interval on a mean over clips, by a bootstrap over shots;
+# - say how teacher-forced and free-running prediction differ, and measure how errors grow;
+# - compute a Frechet distance with its floor, and say what it can and cannot see;
+# - ask whether a clip is new, or a training clip remembered;
+# - put bits in place of opinions: the prior as half of a codec, beside real ones, for film and for images.
+#
+# **You need** notebook 08 and the shipped weights. **Study:** about 3 hours, tasks included. **Computing:** about 5 minutes
+# on a two-core laptop. Nothing is trained.
+#
+# **Before:** [08 Generation](08_generation.ipynb).
+
+# %%
+# NBVAL_IGNORE_OUTPUT
+import io
+import math
+
+import matplotlib.pyplot as plt
+import numpy as np
+import torch
+import torch.nn.functional as F
+from einops import rearrange
+from IPython.display import display
+from PIL import Image
+
+from vg import checkpoints, evaluation, show
+from vg.data import Clips, cifar10, film, open_store, split_shots
+from vg.data.images import ImageSet
+from vg.evaluation.codecs import available, code_clips
+from vg.evaluation.generated import shuffled
+from vg.latents.search import search_codes
+from vg.profiles import device, profile
+from vg.progress import tqdm
+from vg.sampling import filter_logits, generate_tokens, sample_images, sampling_defaults
+
+show.style()
+settings = profile().settings(  # smoke, laptop, gpu
+    film_frames=(240, None, None),  # None: all of them
+    held_out=(0.35, 0.1, 0.1),  # share of the frames
+    total=(24, 48, 48),  # frames of a clip, the prompt included
+    half=(2, 12, 12),  # clips of each kind on the sheet
+    stretches=(6, None, None),  # of the film, for the Frechet distance
+    stride=(4, 2, 1),  # of the training clips that are searched
+    coded=(1, 4, 8),  # clips for the codecs
+    copies=(2, 3, 16),  # draws for each setting of the knobs
+    images=(64, 1024, 4096),  # test images, a square number
+    new_images=(4, 32, 100),
+)
+print(f"profile {profile().name}, device {device()}")
+
+# %%
+# NBVAL_IGNORE_OUTPUT
+tokenizer = checkpoints.load("tubelet-fsq-64", device=device())
+prior = checkpoints.load("prior-64", device=device())
+store = open_store(film(), size=64, frames=settings.film_frames)
+train_shots, val_shots = split_shots(store.shots, settings.held_out)
+span, GIVEN, TOTAL = tokenizer.tubelet[0], 2, settings.total  # GIVEN: latent frames of a prompt
+PROMPT = GIVEN * span
+NEW = TOTAL - PROMPT
+SAMPLING = sampling_defaults(prior)
+print(f"{len(train_shots)} training shots, {len(val_shots)} held-out shots; options {SAMPLING}")
+
+# %% [markdown]
+# ## A sheet, none chosen
+#
+# Continuations of held-out shots and of training shots, all from one call with a fixed seed. The prompts were drawn with a seed
+# too. A continuation of a training shot can be memory; one of a held-out shot cannot.
+
+
+# %%
+# NBVAL_IGNORE_OUTPUT
+def random_prompts(shots, count, seed):
+    """Random clips of TOTAL frames (count, C, T, H, W), and the shot of each, [shot]."""
+    clips = Clips(store, shots, frames=TOTAL, stride=4)
+    order = torch.randperm(len(clips), generator=torch.Generator().manual_seed(seed))[:count]
+    firsts = [int(clips.starts[k]) for k in order]
+    return clips.take(order.tolist()), [shot_of(first) for first in firsts]
+
+
+def shot_of(frame):
+    """The number of the shot that a frame is in."""
+    return next(k for k, (a, b) in enumerate(store.shots) if a <= frame < b)
+
+
+@torch.no_grad()
+def decoded(indices):
+    return torch.cat([tokenizer.decode(part).cpu() for part in indices.split(8)])
+
+
+@torch.no_grad()
+def encoded(video):
+    return torch.cat([tokenizer.encode(part.to(device())) for part in video.split(8)])
+
+
+SEED = 0
+sides = [random_prompts(shots, settings.half, seed=1) for shots in (val_shots, train_shots)]
+half = len(sides[0][0])
+true_clips, shot_numbers = torch.cat([clips for clips, _ in sides]), sides[0][1] + sides[1][1]
+true_tokens = encoded(true_clips)  # (B, t, h, w)
+free_tokens = generate_tokens(
+    prior, true_tokens[:, :GIVEN], TOTAL // span, seed=SEED, batch=len(true_tokens), **SAMPLING
+)
+free, smooth = decoded(free_tokens), decoded(true_tokens)
+for kind, first in {"held out": 0, "training": half}.items():
+    for six in torch.arange(first, first + half).split(6):
+        sheet = {f"{kind} {k}": free[k] for k in six.tolist()}
+        display(show.player(sheet, fps=store.fps, scale=2, columns=6, given=PROMPT))
+
+# %% [markdown]
+# Count for yourself how many stay in their scene, and how many of these move. A number to go with the eye: *motion*, the
+# mean absolute difference of neighbouring frames in grey levels (0 to 255). It cannot tell good motion from bad, but
+# it does tell too little from too much. The fair comparison is the film after it went through the tokenizer.
+#
+# ## How much is luck? Intervals by shot
+#
+# A dozen clips are a sample. How far would the mean move with another sample? The *bootstrap* answers: draw as many
+# again from those we have, with replacement, many times, and look at the spread of the means. Clips of one shot are
+# alike, so they are not independent: draw *shots*, and take all clips of each. Drawing single clips would make the
+# interval too narrow.
+
+# %% [markdown] tags=["student"]
+# **Your part: an interval over shots** (medium, 20 minutes). Write `interval(values, groups, times, seed)`: `values` is `(N,)`, one
+# number for each clip; `groups` the shot of each, a list of `N` integers. Each time draw as many shots as there are, with
+# replacement; take the mean over all clips of the shots drawn (a shot drawn twice counts twice). Return the 2.5% and the
+# 97.5% quantile of the means, as two floats.
+#
+# <details><summary>Hint 1</summary>
+#
+# For each shot its sum and its number of clips are all you need: the mean is the sum of the sums over the sum of the numbers.
+#
+# </details>
+#
+# <details><summary>Hint 2</summary>
+#
+# `torch.randint(S, (times, S), generator=...)` draws all shots of all times at once, where `S` is the number of shots.
+#
+# </details>
+
+
+# %% tags=["task"]
+def interval(values, groups, times=2000, seed=0):
+    """The 95% interval of the mean of values (N,), by a bootstrap over groups: (low, high)."""
+    ### BEGIN SOLUTION
+    names = sorted(set(groups))
+    members = torch.tensor([[float(g == name) for g in groups] for name in names])  # (S, N)
+    sums, counts = members @ values.float().cpu(), members.sum(1)
+    dice = torch.Generator().manual_seed(seed)
+    drawn = torch.randint(len(names), (times, len(names)), generator=dice)  # (times, S)
+    means = sums[drawn].sum(1) / counts[drawn].sum(1)
+    low, high = means.quantile(torch.tensor([0.025, 0.975])).tolist()
+    return low, high
+    ### END SOLUTION
+
+
+# %% tags=["grader"]
+def check_interval(function):
+    dice = torch.Generator().manual_seed(0)
+    shots = [k // 10 for k in range(200)]  # 20 shots of 10 clips, alike within a shot
+    levels = torch.randn(20, generator=dice)
+    values = levels.repeat_interleave(10) + 0.1 * torch.randn(200, generator=dice) + 5
+    try:
+        got = function(values, shots, 2000, 0)
+        low, high = (float(x) for x in got)
+    except Exception as error:
+        return f"expected two numbers; {type(error).__name__}: {error}"
+    width = 3.92 * float(levels.std()) / math.sqrt(20)  # what the normal distribution says
+    if not low < float(values.mean()) < high:
+        return f"({low:.2f}, {high:.2f}) does not hold the mean: low first, quantiles of the means"
+    if high - low < width / 2:
+        return "too narrow: clips were drawn one by one. Draw shots, and all clips of each"
+    if high - low > 2 * width:
+        return "too wide: that is the spread of the shots. Draw as many as there are, take the mean"
+    if high - low < 0.9 * width * 0.93:
+        return "a little too narrow: is it the 2.5% and the 97.5% quantile?"
+    uneven = function(torch.tensor([0.0] * 9 + [1.0]), [0] * 9 + [1], 2000, 0)
+    if not (float(uneven[0]) < 0.01 and float(uneven[1]) > 0.99):
+        return "two shots: sometimes the same is drawn twice. Is it with replacement?"
+    return "right: as wide as the shots make it"
+
+
+print(check_interval(interval))
+
+
+# %%
+# NBVAL_IGNORE_OUTPUT
+def motion(video):
+    """(B, C, T, H, W) -> (B,), grey levels a frame."""
+    return (video[:, :, 1:] - video[:, :, :-1]).abs().flatten(1).mean(1) * 127.5
+
+
+def away(video):
+    """(B,): how far the last frame is from the prompt's last, grey levels."""
+    return (video[:, :, -1] - video[:, :, PROMPT - 1]).abs().flatten(1).mean(1) * 127.5
+
+
+def moving(video):
+    return motion(video[:, :, PROMPT - 1 :])
+
+
+def with_interval(values, groups):
+    low, high = interval(values, groups)
+    return f"{float(values.mean()):6.2f} ({low:.2f} to {high:.2f})"
+
+
+kinds = {"held out": slice(0, half), "training": slice(half, None)}
+for name, measure in {"motion": moving, "away": away}.items():
+    for kind, part in kinds.items():
+        for what, video in {"made": free, "film": smooth}.items():
+            said = with_interval(measure(video)[part], shot_numbers[part])
+            print(f"{name}, {kind}, {what}: {said}")
+        paired = measure(free)[part] - measure(smooth)[part]
+        print(f"    made less film, clip by clip: {with_interval(paired, shot_numbers[part])}")
+
+# %% [markdown]
+# Compare like with like: the last line of each block is *paired*, each clip with the film it continues, so how different
+# shots are drops out. An interval that holds 0 says that the two cannot be told apart with so few shots. *Away* is large for a
+# clip that dissolves and small for one that freezes.
+#
+# <details><summary>What the stored run shows</summary>
+#
+# Most clips stay in their scene, and something moves in nearly all, but figures are blots. Continuations move less than the
+# film, after held-out and after training prompts: neither paired interval holds 0. *Away* does not tell the two apart.
+#
+# </details>
+#
+# ## Teacher-forced and free-running
+#
+# In training the prior predicts the next token from the *true* past: *teacher forcing*. When it generates, it reads what it
+# wrote itself. A prior can be good at the first and poor at the second, and no loss curve shows that.
+#
+# ```
+# teacher-forced     true  true  true  true  ?        each draw sees the true tokens, and is then thrown away
+# free-running       true  true  mine  mine  ?        each draw sees the draws before it
+# ```
+#
+# Put them side by side, with the same noise and the same options. Teacher forcing needs no loop: one pass gives all hidden states.
+
+
+# %%
+def pick(scores, u):
+    """Draw from logits (N, V) with uniform noise (N, V): (N,)."""
+    u = u[:, : scores.shape[-1]].clamp(1e-9, 1 - 1e-7)
+    scores = filter_logits(scores / SAMPLING["temperature"], top_p=SAMPLING["top_p"])
+    return (scores - torch.log(-torch.log(u))).argmax(-1)
+
+
+@torch.no_grad()
+def teacher_forced(truth, given, seed):
+    """Each token after ``given`` latent frames, drawn given the true past: (B, t, h, w)."""
+    skip, shape = given * prior.tokens_per_frame, (len(prior.levels), max(prior.levels))
+    states = torch.cat([prior.hidden(prior.digits(p))[:, skip:] for p in truth.split(4)])
+    noise = []
+    for b in range(len(truth)):  # the noise that generate_tokens uses
+        dice = torch.Generator().manual_seed(seed + b)
+        noise += [torch.rand(shape, generator=dice) for _ in range(states.shape[1])]
+    rows = iter(torch.stack(noise).to(device()).unbind(1))
+    digits = prior.head.sample(states.flatten(0, 1), lambda scores: pick(scores, next(rows)))
+    drawn = prior.quantizer.indices(digits).view(len(truth), -1, *prior.grid)
+    return torch.cat([truth[:, :given], drawn], dim=1)
+
+
+forced_tokens = teacher_forced(true_tokens, GIVEN, SEED)
+forced = decoded(forced_tokens)
+first = (slice(None), GIVEN, 0, 0)
+same_first = torch.equal(forced_tokens[first], free_tokens[first])
+print("the first draw has the same past in both, and is the same:", same_first)
+print("the last latent frames are the same:", torch.equal(forced_tokens[:, -1], free_tokens[:, -1]))
+
+# %%
+# NBVAL_IGNORE_OUTPUT
+copied = true_clips[:, :, [min(k, PROMPT - 1) for k in range(TOTAL)]]
+versions = {
+    "film": true_clips[0],
+    "teacher-forced": forced[0],
+    "free-running": free[0],
+    "last frame, copied": copied[0],
+}
+show.player(versions, fps=store.fps, given=PROMPT)
+
+# %% [markdown]
+# The teacher-forced clip is no video that anybody could make: at every token it saw how the film went on. The fourth is
+# the baseline for every continuation: the last frame, copied.
+#
+# How errors grow: the mean absolute difference from the film. The tokenizer's own error is the floor. A figure that
+# moves differently from the film is farther from it than one that stands still, so free-running above the copied frame need not
+# be bad. But it must not run away.
+
+
+# %%
+# NBVAL_IGNORE_OUTPUT
+def error_by_frame(video):
+    """Distance from the film in each new latent frame: [(frame, grey levels), ...]."""
+    error = (video - true_clips).abs().mean((0, 1, 3, 4))[PROMPT:] * 127.5  # (NEW,)
+    parts = enumerate(error.split(span))
+    return [(PROMPT + span * k + span // 2, float(part.mean())) for k, part in parts]
+
+
+sets = {"free-running": free, "teacher-forced": forced, "last frame, copied": copied}
+errors = {name: error_by_frame(video) for name, video in (sets | {"tokenizer": smooth}).items()}
+show.curves(errors, "distance from the film", x="frame", y="grey levels")
+
+# %% [markdown]
+# <details><summary>What the stored run shows</summary>
+#
+# Free-running and teacher-forced begin at the same error and part: with the true past the error stays level, with its own it grows. The copied
+# frame is nearer to the film than the free-running clips all the time. So by this measure alone, standing still is the better guess, which is
+# why it cannot be the only one.
+#
+# </details>
+#
+# As the prior sees it, here is what its own tokens cost, latent frame by latent frame, beside the film's. A line that falls tells of
+# a video that becomes ever simpler; one that climbs, of a video that leaves what the prior knows. Top-p alone saves some bits.
+
+
+# %%
+# NBVAL_IGNORE_OUTPUT
+@torch.no_grad()
+def bits(indices):
+    """Bits of each token, (B, t, h, w), as the prior sees it."""
+    return torch.cat([prior.nll_bits(part).cpu() for part in indices.split(4)])
+
+
+cost = {"free-running": bits(free_tokens), "the film's tokens": bits(true_tokens)}
+lines = {name: each.mean((0, 2, 3)).tolist() for name, each in cost.items()}
+show.curves(lines, "what the tokens cost", x="latent frame (two are given)", y="bits a token")
+
+# %% [markdown]
+# ### A past with mistakes in it
+#
+# Replace a share of the tokens that the prior *sees* by tokens of other places, and ask what the true next tokens cost it then. The
+# worry is *exposure bias* (arXiv:1511.06732): a model that has seen only flawless pasts may be thrown off by its own first
+# mistakes. This prior was trained with up to a tenth of its past replaced. No prior was trained here without that, so the
+# curve shows how steep it is, not what the training bought.
+
+# %%
+# NBVAL_IGNORE_OUTPUT
+harm, dice = [], torch.Generator().manual_seed(0)
+few = true_tokens[:half].cpu()
+for share in tqdm((0.0, 0.05, 0.1, 0.2, 0.4)):
+    others = few.flatten()[torch.randint(few.numel(), few.shape, generator=dice)]
+    seen = torch.where(torch.rand(few.shape, generator=dice) < share, others, few)
+    pairs = zip(few.to(device()).split(4), seen.to(device()).split(4))
+    with torch.no_grad():
+        each = torch.cat([prior.nll_bits(part, given=given) for part, given in pairs])
+    harm.append((share, float(each.mean())))
+uniform = {"uniform": math.log2(math.prod(prior.levels))}
+show.curves({"held-out clips": harm}, x="share replaced", y="bits a token", baselines=uniform)
+
+# %% [markdown]
+# ## How far from the film? A Frechet distance
+#
+# A continuation is not meant to be that clip of the film; it should be *like* the film. So compare sets. A small network
+# (`film-features`) turns each clip into 64 numbers; it was trained to name the film's shots and to tell in which order
+# frames are. Pretend that both sets of numbers are normal distributions, with means $m$ and covariances $S$:
+#
+# $$ d^2 = |m_1 - m_2|^2 + \operatorname{tr}\!\left(S_1 + S_2 - 2\,(S_1 S_2)^{1/2}\right) $$
+#
+# FVD (arXiv:1812.01717) is this with a large network for colour video. The film, all of its shots, is cut into
+# stretches. Every second one is *real*; the others give the prompts, and the film's own continuation of those is the *floor*: how small
+# the number can get. (Most stretches are of training shots, so memory counts in the prior's favour.)
+
+# %% [markdown] tags=["student"]
+# **Your part: the distance** (medium, 15 minutes). Write `frechet(a, b)` for features `(N, D)` and `(M, D)`, as a float. In
+# double precision: the root is sensitive.
+#
+# <details><summary>Hint 1</summary>
+#
+# `torch.cov` wants `(D, N)`: transpose. The trace of $(S_1 S_2)^{1/2}$ is the sum of the roots of the eigenvalues of $S_1 S_2$.
+#
+# </details>
+#
+# <details><summary>Hint 2</summary>
+#
+# `torch.linalg.eigvals(s @ t).real.clamp(min=0).sqrt().sum()`; the eigenvalues are real and not negative but for rounding.
+#
+# </details>
+
+
+# %% tags=["task"]
+def frechet(a, b):
+    """The Frechet distance between features (N, D) and (M, D), squared as FID is."""
+    ### BEGIN SOLUTION
+    a, b = a.double(), b.double()
+    s, t = torch.cov(a.T), torch.cov(b.T)
+    root = torch.linalg.eigvals(s @ t).real.clamp(min=0).sqrt().sum()
+    return float((a.mean(0) - b.mean(0)).square().sum() + s.trace() + t.trace() - 2 * root)
+    ### END SOLUTION
+
+
+# %% tags=["grader"]
+def check_frechet(function):
+    dice = torch.Generator().manual_seed(0)
+    a, b = torch.randn(40, 6, generator=dice), 2 * torch.randn(30, 6, generator=dice) + 1
+    want = evaluation.frechet_distance(a, b)
+    try:
+        got = float(function(a, b))
+    except Exception as error:
+        return f"expected one number; {type(error).__name__}: {error}"
+    gap = float((a.mean(0) - b.mean(0)).double().square().sum())
+    spreads = float(torch.cov(a.T).trace() + torch.cov(b.T).trace())
+    if math.isclose(got, want, rel_tol=1e-4):
+        return "right: as vg.evaluation.frechet_distance"
+    if math.isclose(got, gap, rel_tol=1e-3):
+        return "only the means are compared: the covariances are missing"
+    if math.isclose(got, gap + spreads, rel_tol=1e-3):
+        return "the last term, 2 tr (S1 S2)^(1/2), is missing"
+    if math.isclose(got, math.sqrt(want), rel_tol=1e-3):
+        return "that is the root of it: by convention it stays squared"
+    if math.isclose(got, gap + (spreads + want - gap) / 2, rel_tol=1e-2):
+        return "the last term is taken once: it has a factor of 2"
+    return f"another number, {got:.3f} for {want:.3f}: is the covariance over clips, (D, D)?"
+
+
+print(check_frechet(frechet))
+
+# %%
+# NBVAL_IGNORE_OUTPUT
+features = checkpoints.load("film-features", device=device())
+cuts = Clips(store, store.shots, frames=TOTAL, stride=TOTAL)
+numbers = list(range(len(cuts)))[: settings.stretches]
+real, halves = cuts.take(numbers[1::2]), cuts.take(numbers[::2])
+real_shots, half_shots = ([shot_of(int(cuts.starts[k])) for k in numbers[n::2]] for n in (1, 0))
+
+
+@torch.no_grad()
+def describe(video):
+    """Features of every 16 new frames of each clip: (B, NEW / 16, 64)."""
+    parts = video[:, :, PROMPT:].split(16, dim=2)
+    clips = torch.stack([part for part in parts if part.shape[2] == min(16, NEW)], dim=1)
+    found = [features(part.to(device())).cpu() for part in clips.flatten(0, 1).split(16)]
+    return torch.cat(found).view(*clips.shape[:2], -1)
+
+
+def averaged(video, frames):
+    """Every frame the mean of so many around it."""
+    padded = F.pad(video, (0, 0, 0, 0, frames // 2, frames // 2), mode="replicate")
+    return F.avg_pool3d(padded, (frames, 1, 1), stride=1)
+
+
+half_tokens = encoded(halves)
+begun = half_tokens[:, :GIVEN]
+made_tokens = generate_tokens(prior, begun, TOTAL // span, seed=SEED, batch=len(halves), **SAMPLING)
+drawn = decoded(half_tokens)
+candidates = {
+    "the film's other half": halves,
+    "through the tokenizer": drawn,
+    "mean of 5 frames": averaged(halves, 5),
+    "sharpened in time": (drawn + 1.5 * (drawn - averaged(drawn, 3))).clamp(-1, 1),
+    "continued by the prior": decoded(made_tokens),
+    "last frame, copied": halves[:, :, [min(k, PROMPT - 1) for k in range(TOTAL)]],
+    "frames shuffled": torch.cat([halves[:, :, :PROMPT], shuffled(halves[:, :, PROMPT:])], 2),
+}
+
+# %% [markdown]
+# A single distance is a sample too, so each gets an interval: draw shots with replacement from the candidate set, and compute
+# it again. A bootstrap repeats clips, which pushes every distance up a little, so the intervals are there to compare bars with each
+# other: those that overlap cannot be told apart.
+
+
+# %%
+# NBVAL_IGNORE_OUTPUT
+def resampled(found, groups, known, times=100):
+    """The distance, and its 95% interval over shots: (value, low, high)."""
+    names, dice, values = sorted(set(groups)), torch.Generator().manual_seed(0), []
+    rows = {name: [k for k, g in enumerate(groups) if g == name] for name in names}
+    for _ in range(times):
+        lots = torch.randint(len(names), (len(names),), generator=dice).tolist()
+        some = [k for n in lots for k in rows[names[n]]]
+        values.append(evaluation.frechet_distance(found[some].flatten(0, 1), known))
+    low, high = torch.tensor(values).quantile(torch.tensor([0.025, 0.975])).tolist()
+    return evaluation.frechet_distance(found.flatten(0, 1), known), low, high
+
+
+known = describe(real).flatten(0, 1)
+far = {n: resampled(describe(v), half_shots, known) for n, v in tqdm(candidates.items())}
+for name, (value, low, high) in far.items():
+    print(f"{name:24}{value:8.1f}   resampled {low:.1f} to {high:.1f}")
+show.bars({name: value for name, (value, *_) in far.items()}, "Frechet distance to the film")
+
+# %% [markdown]
+# <details><summary>What the stored run shows</summary>
+#
+# Only the copied frame and the shuffled frames stand far from everything else: this distance looks at motion above all. The film itself,
+# smeared over five frames, gets a larger number than the prior's continuations, though an eye would say the contrary. Clips sharpened in time
+# and those they were made of cannot be told apart. And intervals of all but the two last rows overlap: with so few shots, do not rank them.
+#
+# </details>
+#
+# ## New, or remembered?
+#
+# A model that plays back its training film passes every test above. So look for the nearest training clip, by root mean squared
+# distance over all windows of all training shots. Two anchors stand beside it: how near real, unseen clips come, and
+# how near a plain copy would come. Blurred clips are near to everything, so a small number alone is no proof: look at the picture.
+
+
+# %%
+# NBVAL_IGNORE_OUTPUT
+def distance(video, other):
+    """(B,), root mean squared, grey levels."""
+    return (video - other).square().flatten(1).mean(1).sqrt() * 127.5
+
+
+bank = Clips(store, train_shots, frames=NEW, stride=settings.stride)
+groups = {
+    "continued, held-out prompts": (free, kinds["held out"]),
+    "continued, training prompts": (free, kinds["training"]),
+    "the film, held-out shots": (true_clips, kinds["held out"]),
+    "training clips, tokenized": (smooth, kinds["training"]),
+}
+print(f"{len(bank)} training clips of {NEW} frames; grey levels to the nearest")
+nearest = {}
+for name, (video, part) in tqdm(groups.items()):
+    ends = video[part, :, PROMPT:]
+    nearest[name] = evaluation.nearest_clip(ends, bank)
+    print(f"{name:30}{with_interval(distance(ends, nearest[name]), shot_numbers[part])}")
+pairs_shown = {}
+for k in range(min(2, half)):
+    pairs_shown[f"made {k}"] = free[k, :, PROMPT:]
+    pairs_shown[f"nearest to {k}"] = nearest["continued, held-out prompts"][k]
+show.player(pairs_shown, fps=store.fps)
+
+# %% [markdown]
+# <details><summary>What the stored run shows</summary>
+#
+# Continuations of held-out prompts are about as far from every training clip as the film's own held-out clips are. Those of training
+# prompts are nearer, as they share the scene, but farther than a training clip that only went through the tokenizer: it is not played back.
+#
+# </details>
+#
+# ## The knobs, measured
+#
+# One prompt, several settings. *Bits* is what the prior says the new tokens cost; motion as above. Both are best near the film's own:
+# far fewer bits mean that the clip is more predictable than film is; far more, that it has left what the prior knows.
+
+# %%
+# NBVAL_IGNORE_OUTPUT
+knobs = {
+    "as the prior is": {},
+    "temperature 0.5": {"temperature": 0.5},
+    "temperature 1.2": {"temperature": 1.2},
+    "top_k 2": {"top_k": 2},
+    "top_p 0.9": {"top_p": 0.9},
+    "history 1.5": {"history": 1.5},
+}
+price, moves = {}, {}
+prompt = true_tokens[:1, :GIVEN].expand(settings.copies, -1, -1, -1)
+for name, options in tqdm(knobs.items()):
+    some = generate_tokens(prior, prompt, TOTAL // span, seed=0, progress=False,
+                           batch=settings.copies, **options)  # fmt: skip
+    price[name] = float(bits(some)[:, GIVEN:].mean())
+    moves[name] = float(moving(decoded(some)).mean())
+price["the film"] = float(bits(true_tokens[:1])[:, GIVEN:].mean())
+moves["the film"] = float(moving(smooth[:1]).mean())
+print(f"{'':18}{'bits a token':>14}{'motion':>8}")
+for name in price:
+    print(f"{name:18}{price[name]:14.2f}{moves[name]:8.2f}")
+
+# %% [markdown]
+# <details><summary>What the stored run shows</summary>
+#
+# A low temperature, either cut and history all make this prompt's future cheaper and stiller than the film's. A higher temperature comes
+# nearer to both numbers; whether it looks better is for the eye to say.
+#
+# </details>
+#
+# ## Bits, and real codecs
+#
+# What a token costs is no figure of speech: an arithmetic coder that asks the prior before every digit writes a file of just so
+# many bits. Then an encoder has a choice. Of two codes that draw a patch nearly alike, the one that the prior expects is
+# cheaper. `search_codes` (notebook 05) moves the codes of a clip until the decoder draws it best; given the prior and a price, it looks
+# for the largest PSNR less the price of the bits. Every modern encoder makes this bargain: *rate-distortion optimization*.
+#
+# Beside it, H.264, VP9 and AV1 on the same grey 64x64 clips, each clip a stream of its own, without headers. The settings are in
+# `vg.evaluation.codecs`: slow ones in one pass, since a second pass cannot be handed over here. So VP9 in
+# particular is not at its best, and at this size none of them is: they were made for large pictures.
+
+# %%
+# NBVAL_IGNORE_OUTPUT
+clips = true_clips[: min(half, settings.coded)]
+ways = {
+    "as encoded": {"steps": 0},
+    "searched for the picture": {},
+    "1.5 dB for 1,000 bits": {"prior": prior, "price": 1.5},
+}
+points = {}
+for name, options in tqdm(ways.items()):
+    codes = search_codes(tokenizer, clips.to(device()), progress=False, **options)
+    quality = float(evaluation.psnr(decoded(codes), clips).mean())
+    points[name] = [(float(bits(codes).flatten(1).sum(1).mean()) / clips[0].numel(), quality)]
+for codec, levels in {"h264": (51, 48, 45, 42), "vp9": (73, 70, 67), "av1": (70, 66, 61)}.items():
+    if codec in available():
+        points[codec] = []
+        for level in levels:
+            video, payload, _ = code_clips(clips, codec, level)
+            rate = float(payload.float().mean()) / clips[0].numel()
+            points[codec].append((rate, float(evaluation.psnr(video, clips).mean())))
+
+# %% tags=["hide-input"]
+# NBVAL_IGNORE_OUTPUT
+figure, ax = plt.subplots(figsize=(7.5, 3.6))
+for name, line in points.items():
+    ax.plot(*zip(*sorted(line)), marker="o" if name in ways else ".", label=name)
+ax.set(xscale="log", xlabel="bits a pixel", ylabel="PSNR (dB)")
+ticks = [0.01, 0.02, 0.05, 0.1, 0.2]
+ax.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
+ax.minorticks_off()
+figure.legend(loc="outside right center")
+plt.show()
+
+# %% [markdown]
+# Left and up is better. The three marks are the tokenizer at the prior's bits, which differ only in what the encoder looks for.
+#
+# <details><summary>What the stored run shows</summary>
+#
+# The marks lie above the lines of all three codecs. Searching for the picture costs a few bits and gives a better one; with a price, the same
+# picture as at first costs fewer bits. But the tokenizer has seen other shots of this film, its weights and the prior's are not counted, and
+# its quality ends here, while a codec's goes on.
+#
+# </details>
+#
+# ## The same questions for images
+#
+# Notebook 02 turned an image of CIFAR-10 into 64 tokens of 9 bits, 576 bits in all. What else can be had for 576 bits?
+#
+# - *The mean picture* of all training images costs nothing.
+# - *PCA* (principal component analysis): an image as 72 numbers of 8 bits.
+# - *JPEG and WebP*. One small file is mostly headers, so all test images are put into one large picture, a *mosaic*. Its
+#   headers hardly count.
+# - *VQ-VAE-2 with its prior* costs what the prior says, as above for film.
+#
+# The networks and PCA have learned from images of just this kind, and their weights are not counted. JPEG and WebP
+# know nothing of them.
+
+
+# %%
+def through_file(x, form, quality):
+    """Images (N, 3, H, W) as one mosaic in a file, and back: bits a pixel, images."""
+    side, file = math.isqrt(len(x)), io.BytesIO()
+    mosaic = rearrange((x + 1) * 127.5, "(r s) c h w -> (r h) (s w) c", r=side)
+    Image.fromarray(mosaic.round().byte().numpy()).save(file, form, quality=quality)
+    pixels = torch.from_numpy(np.array(Image.open(file).convert("RGB")))
+    back = rearrange(pixels / 127.5 - 1, "(r h) (s w) c -> (r s) c h w", r=side, s=side)
+    return 8 * file.getbuffer().nbytes / mosaic[..., 0].numel(), back
+
+
+@torch.no_grad()
+def through_model(model, x):
+    parts = x.to(device()).split(256)
+    return torch.cat([model.decode(model.encode(part)).cpu() for part in parts])
+
+
+@torch.no_grad()
+def image_bits(x):
+    """What the tokens of images cost on average with the prior, both levels."""
+    parts = [image_prior.nll_bits(*vqvae2.encode(part)) for part in x.to(device()).split(256)]
+    return sum(float(level.sum()) for part in parts for level in part) / len(x)
+
+
+# %%
+# NBVAL_IGNORE_OUTPUT
+images = cifar10()
+print(images.describe())
+names = "vqvae-cifar10", "vqvae2-cifar10", "prior-cifar10"
+vqvae, vqvae2, image_prior = (checkpoints.load(name, device=device()) for name in names)
+truth = images.test.take(range(settings.images))
+few = ImageSet(images.train.pixels[:10_000], images.train.labels[:10_000])
+mean_picture = few.take(range(len(few))).mean(0).expand_as(truth)
+raw = vqvae.raw_bits(truth.shape[2:])
+print(f"bits an image: raw {raw:.0f}, with the prior {image_bits(truth):.0f}")
+at_bits = {
+    "PCA": (raw, evaluation.pca_images(few, truth, round(raw / 8), bits=8)),
+    "VQ-VAE": (raw, through_model(vqvae, truth)),
+    "VQ-VAE-2": (vqvae2.raw_bits(truth.shape[2:]), through_model(vqvae2, truth)),
+}
+at_bits["VQ-VAE-2, prior"] = (image_bits(truth), at_bits["VQ-VAE-2"][1])
+files = {
+    form: [through_file(truth, form, quality) for quality in tqdm((0, 2, 4, 6, 10, 15, 20, 30))]
+    for form in ("JPEG", "WEBP")
+}
+
+# %% tags=["hide-input"]
+# NBVAL_IGNORE_OUTPUT
+figure, ax = plt.subplots(figsize=(7.5, 3.6))
+for form, line in files.items():
+    line = sorted((rate, float(evaluation.psnr(x, truth).mean())) for rate, x in line)
+    ax.plot(*zip(*line), marker=".", label=form)
+for (name, (cost, x)), mark in zip(at_bits.items(), "^osD"):
+    ax.plot(cost / 1024, float(evaluation.psnr(x, truth).mean()), mark, label=name)
+floor = float(evaluation.psnr(mean_picture, truth).mean())
+ax.axhline(floor, color="0.6", linewidth=1, label="mean picture")
+ax.set(xscale="log", xlabel="bits a pixel", ylabel="PSNR (dB)")
+ax.set_xticks([0.3, 0.5, 1, 2], ["0.3", "0.5", "1", "2"])
+ax.minorticks_off()
+figure.legend(loc="outside right center")
+plt.show()
+like = {f: min(line, key=lambda pair: abs(pair[0] - raw / 1024)) for f, line in files.items()}
+show.strip(
+    {"test image": truth[:10].transpose(0, 1)}
+    | {form: x[:10].transpose(0, 1) for form, (_, x) in like.items()}
+    | {name: at_bits[name][1][:10].transpose(0, 1) for name in ("PCA", "VQ-VAE", "VQ-VAE-2")},
+    every=1,
+)
+
+# %% [markdown]
+# <details><summary>What the stored run shows</summary>
+#
+# At their bits both VQ-VAEs are above JPEG and WebP, and PCA, which knows only correlations, is below both. The prior saves few bits. JPEG
+# and WebP go on improving with more bits.
+#
+# </details>
+#
+# Are *new* images copies of training images? Look for the nearest training image of each, by root mean squared distance. The anchors
+# are test images, which nobody can remember, and training images, both through the same tokenizer.
+
+
+# %%
+# NBVAL_IGNORE_OUTPUT
+def nearest_images(x):
+    """The nearest training image of each (N, C, H, W), and how far it is, grey levels (N,)."""
+    gaps, count = [], len(images.train)
+    for first in range(0, count, 5000):
+        bank = images.train.take(range(first, min(first + 5000, count)))
+        gaps.append(torch.cdist(x.flatten(1), bank.flatten(1)))
+    least, which = torch.cat(gaps, dim=1).min(1)
+    return images.train.take(which), least / math.sqrt(x[0].numel()) * 127.5
+
+
+new = sample_images(image_prior, vqvae2, settings.new_images, seed=0, top_p=0.95).cpu()
+asked = {
+    "new images": new,
+    "test images, through the tokenizer": through_model(vqvae2, truth[: len(new)]),
+    "training images, through the tokenizer": through_model(vqvae2, few.take(range(len(new)))),
+}
+found = {name: nearest_images(x) for name, x in tqdm(asked.items())}
+for name, (_, gap) in found.items():
+    print(f"{name:40}{float(gap.mean()):5.1f} grey levels to the nearest")
+columns = {"new": new[:10], "nearest": found["new images"][0][:10]}
+show.strip({name: x.transpose(0, 1) for name, x in columns.items()}, every=1)
+
+# %% [markdown]
+# <details><summary>What the stored run shows</summary>
+#
+# New images are about as far from the nearest training image as test images are, and much farther than training images that
+# only went through the tokenizer. So they are no copies. That does not make them good: many show no object that has a name.
+#
+# </details>
+#
+# ## Exercises
+#
+# **1. How surprising is a future?** (easy, 10 minutes). Write `future_bits(tokens, given)`: the mean bits a token of what comes after
+# the first `given` latent frames, one number for each clip of `(B, t, h, w)`.
+
+
+# %%
+def future_bits(tokens, given):
+    return None  # yours
+
+
+def check_future_bits(function):
+    clips = true_tokens[:2]
+    got = function(clips, GIVEN)
+    if got is None:
+        return "not yet: future_bits returns None"
+    if tuple(got.shape) != (2,):
+        return f"wrong shape: {tuple(got.shape)}, expected one number for each of 2 clips"
+    each = prior.nll_bits(clips)
+    if torch.allclose(got, each.mean((1, 2, 3)), atol=1e-4):
+        return "that is the mean over the whole clip: leave the prompt out of the mean"
+    if torch.allclose(got, prior.nll_bits(clips[:, GIVEN:]).mean((1, 2, 3)), atol=1e-4):
+        return "you cut the prompt off before asking: the prior must see it, only the mean must not"
+    if torch.allclose(got, each[:, GIVEN:].sum((1, 2, 3)), rtol=1e-4):
+        return "that is bits a clip; divide by the number of tokens"
+    right = torch.allclose(got, each[:, GIVEN:].mean((1, 2, 3)), atol=1e-4)
+    return "right" if right else "another number: is it the mean over t, h and w from given on?"
+
+
+print(check_future_bits(future_bits))
+
+# %% [markdown]
+# <details><summary>Solution</summary>
+#
+# ```python
+# def future_bits(tokens, given):
+#     return prior.nll_bits(tokens)[:, given:].mean((1, 2, 3))
+# ```
+#
+# A clip that freezes is cheap and one that dissolves is costly, so both ends of the sheet, sorted by this number, are worth a look.
+#
+# </details>
+#
+# **2. The same picture for less** (medium, 15 minutes). "AV1 needs 30% fewer bits than H.264" is a statement at equal *quality*: the
+# figure read sideways. Write `bits_at(quality, rates, qualities)`: the rate at which a codec reaches `quality`, straight between its points
+# over the *logarithm* of the rate; `nan` where it does not reach. The points may come in any order.
+
+
+# %%
+def bits_at(quality, rates, qualities):
+    return None  # yours
+
+
+def check_bits_at(function):
+    rates, qualities = [0.01, 0.04, 0.16], [20.0, 24.0, 28.0]
+    got = function(22.0, rates, qualities)
+    if got is None:
+        return "not yet: bits_at returns None"
+    if abs(got - 0.025) < 1e-6:
+        return "0.025 is half way between the rates; between their logarithms it is 0.02"
+    if abs(got - math.log(0.02)) < 1e-6:
+        return "that is the logarithm of the rate: take exp of it"
+    if not abs(got - 0.02) < 1e-6:
+        return f"20 dB at 0.01 and 24 dB at 0.04: 22 dB at 0.02, not at {got}"
+    if not abs(function(26.0, rates[::-1], qualities[::-1]) - 0.08) < 1e-6:
+        return "wrong when the points come from high to low: np.interp wants them in rising order"
+    if not all(math.isnan(function(quality, rates, qualities)) for quality in (19.0, 29.0)):
+        return "19 dB and 29 dB are out of reach: nan, not the nearest point"
+    return "right"
+
+
+print(check_bits_at(bits_at))
+
+# %% [markdown]
+# <details><summary>Solution</summary>
+#
+# ```python
+# def bits_at(quality, rates, qualities):
+#     known = sorted(zip(qualities, rates))
+#     x, y = [q for q, _ in known], np.log([r for _, r in known])
+#     return float(np.exp(np.interp(quality, x, y, left=math.nan, right=math.nan)))
+# ```
+#
+# `points` has the pairs of each codec. Bjøntegaard's *BD-rate*, which codec makers quote, averages this over a range of qualities.
+#
+# </details>
+#
+# ## Summary
+#
+# - Show a sheet that nobody chose, held-out and training shots apart, and the nearest training clip.
+# - A mean without an interval says little; clips of one shot are alike, so resample shots. Pair what can be paired.
+# - Low loss with the true past is not good video from one's own: show both, with a copied frame beside them.
+# - A Frechet distance needs its floor and sets of one size, and has blind spots.
+# - Bits are a measure without opinions: they can be compared with those of real codecs.
+#
+# ## References
+#
+# - Heusel et al., 2017, *GANs trained by a two time-scale update rule* (the Frechet distance of images), arXiv:1706.08500;
+#   Unterthiner et al., 2018, *Towards accurate generative models of video* (FVD), arXiv:1812.01717.
+# - Ranzato et al., 2015, *Sequence level training with recurrent neural networks*, arXiv:1511.06732 (exposure bias).
+# - Efron and Tibshirani, 1993, *An introduction to the bootstrap*.

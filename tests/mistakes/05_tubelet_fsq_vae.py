@@ -1,0 +1,60 @@
+"""Wrong answers to the tasks of notebook 05, and words of what their graders say."""
+
+PATCHIFY = """\
+def patchify(video, tubelet):
+    t, h, w = tubelet
+    return rearrange(video, "b c (T t) (H h) (W w) -> b T H W (c t h w)", t=t, h=h, w=w)
+"""
+TO_DIGITS = """\
+def to_digits(index, levels):
+    return torch.stack([index // math.prod(levels[:i]) % n for i, n in enumerate(levels)], dim=-1)
+"""
+ONE_BACK = """\
+def one_back(x, weight, bias):
+    before = torch.cat([torch.zeros_like(x[:, :1]), x[:, :-1]], dim=1)
+    return F.linear(before, weight[0]) + F.linear(x, weight[1], bias)
+"""
+
+
+def wrong(right: str, *changes: tuple[str, str]) -> str:
+    for old, new in changes:
+        assert old in right, old
+        right = right.replace(old, new)
+    return right
+
+
+MISTAKES = {
+    "patchify": [
+        (wrong(PATCHIFY, ("(T t) (H h) (W w) ->", "(t T) (h H) (w W) ->")), "has pixels of others"),
+        (wrong(PATCHIFY, ("(c t h w)", "(t h w c)")), "in another order"),
+        (wrong(PATCHIFY, ("b T H W (c t h w)", "b (T H W) (c t h w)")), "should be (2, 2, 2, 2, 72)"),
+        (wrong(PATCHIFY, ("t=t, h=h, w=w", "T=t, H=h, W=w")), "the shape is"),
+        (wrong(PATCHIFY, ("    return ", "    ")), "is there a return"),
+        (wrong(PATCHIFY, (", t=t, h=h, w=w", "")), "it stops with"),
+    ],
+    "to_digits": [
+        (wrong(TO_DIGITS, (" % n", "")), "take the remainder"),
+        (wrong(TO_DIGITS, ("//", "/")), "divide with //"),
+        (wrong(TO_DIGITS, ("levels[:i]", "levels[i + 1 :]")), "the first digit runs fastest"),
+        (wrong(TO_DIGITS, ("dim=-1", "dim=0")), "digits come last"),
+        (wrong(TO_DIGITS, ("torch.stack(", "list("), (", dim=-1)", ")")), "stack the digits"),
+    ],
+    "one_back": [
+        (
+            wrong(ONE_BACK, ("[torch.zeros_like(x[:, :1]), x[:, :-1]]", "[x[:, 1:], torch.zeros_like(x[:, :1])]")),
+            "ahead",
+        ),
+        (
+            wrong(ONE_BACK, ("torch.cat([torch.zeros_like(x[:, :1]), x[:, :-1]], dim=1)", "x.roll(1, 1)")),
+            "round the end",
+        ),
+        (wrong(ONE_BACK, ("weight[1], bias", "weight[1]")), "the bias is missing"),
+        (wrong(ONE_BACK, ("weight[0])", "weight[0], bias)")), "added twice"),
+        (
+            wrong(ONE_BACK, ("weight[1]", "weight[2]"), ("weight[0]", "weight[1]"), ("weight[2]", "weight[0]")),
+            "other numbers",
+        ),
+        (wrong(ONE_BACK, ("F.linear(x, weight[1], bias)", "x @ weight[1] + bias")), "other numbers"),
+        (wrong(ONE_BACK, ("x[:, :-1]]", "x]")), "it stops with"),
+    ],
+}
