@@ -76,8 +76,8 @@ def setup(app) -> None:
     def offer(app, doctree: nodes.document) -> None:
         """Links to the student's editions lead to files to download: they are no pages."""
         for node in list(doctree.findall(addnodes.pending_xref)):
-            if re.search(r"\bstudent/\w+\.ipynb$", target := str(node["reftarget"])):
-                file = f"student/{Path(target).name}"
+            if found := re.search(r"\bstudent/\w+", str(node["reftarget"])):
+                file = f"{found[0]}.ipynb"
                 node.replace_self(nodes.reference("", node.astext(), refuri=file, internal=True, classes=["download"]))
 
     def carry(app, problem: Exception | None) -> None:
