@@ -240,6 +240,7 @@ def check_pack(function):
 print(check_pack(pack))
 
 # %%
+# NBVAL_IGNORE_OUTPUT
 digits = tokenizer.quantizer.digits(tokens.to(device())).cpu().numpy()  # (t, h, w, n)
 packed = pack(digits, tokenizer.levels)
 print("the film, digit by digit:", digits.shape, "packed:", packed.shape, packed.dtype)
@@ -343,6 +344,7 @@ show.bars(shares | {"mirrored": common(0, True)}, "tokens as in phase 0", unit="
 # array whose bytes stay on disk until they are asked for. A film of any length then fits.
 
 # %%
+# NBVAL_IGNORE_OUTPUT
 scratch = tempfile.TemporaryDirectory()
 folder = Path(scratch.name)
 np.save(folder / "tokens.npy", packed)
