@@ -12,18 +12,18 @@ from vg.sampling import generate_tokens, one_by_one
 GRIDS = [(2, 3), (1, 1), (1, 5), (5, 1), (4, 3)]
 
 
-@pytest.mark.parametrize("told", [False, True], ids=["alone", "towards a goal"])
+@pytest.mark.parametrize("conditioned", [False, True], ids=["alone", "towards a goal"])
 @pytest.mark.parametrize("backwards", [None, False, True])
 @pytest.mark.parametrize("grid", GRIDS, ids=str)
 @torch.no_grad()
-def test_no_state_up_to_token_k_moves_when_token_k_does_and_the_next_one_does(grid, backwards, told):
+def test_no_state_up_to_token_k_moves_when_token_k_does_and_the_next_one_does(grid, backwards, conditioned):
     prior = tiny_prior().at(grid).running(backwards)
     digits = prior.digits(some_tokens(grid, batch=1, t=3))
     L = digits.shape[1]
     changed = digits.repeat(L + 1, 1, 1)  # the last stays as it is
     k = torch.arange(L)
     changed[k, k] = (changed[k, k] + 1) % torch.tensor(LEVELS)
-    goal = some_goal([2], grid) if told else None
+    goal = some_goal([2], grid) if conditioned else None
     goal = goal and goal[[0] * (L + 1)]
     states = prior.hidden(changed, goal=goal)
     found = moved(states[:-1], states[-1])  # (token, state)
@@ -38,10 +38,10 @@ def test_the_cache_gives_the_numbers_of_the_whole_on_every_grid_and_towards_goal
     digits, goal = prior.digits(some_tokens(grid)), some_goal([3, 1], grid)
     full = prior.hidden(digits, label, goal=goal)
     for size in (1, 4):
-        state, told = DecodeState(), prior.conditioning(None, goal, 4)
-        same(prior.advance(state, None, label, conditioning=told), full[:, 0])
+        state, conditioned = DecodeState(), prior.conditioning(None, goal, 4)
+        same(prior.advance(state, None, label, conditioning=conditioned), full[:, 0])
         for k in range(0, digits.shape[1] - size, size):
-            made = prior.advance(state, digits[:, k : k + size], label, conditioning=told)
+            made = prior.advance(state, digits[:, k : k + size], label, conditioning=conditioned)
             same(made, full[:, k + size])
 
 

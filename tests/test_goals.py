@@ -28,11 +28,11 @@ def test_a_goal_is_told_to_the_latent_frames_up_to_it_and_no_farther_back_than_t
     prior, tokens = tiny_prior(goals=2), some_tokens(batch=6, t=5)
     at = [0, 1, 2, 4, 6, 7]
     ours, nowhere = some_goal(at), Goal(some_goal(at).tokens, torch.full((6,), -1))
-    told = [[0], [0, 1], [0, 1, 2], [2, 3, 4], [4], []]
+    conditioned = [[0], [0, 1], [0, 1, 2], [2, 3, 4], [4], []]
     for theirs in (some_goal(at, seed=3), nowhere):
-        assert frames_told(prior, ours, theirs) == told
+        assert frames_told(prior, ours, theirs) == conditioned
         states = frames_moved(prior, tokens, ours, theirs)  # what comes later may remember what was told
-        assert states == [list(range(frames[0], 5)) if frames else [] for frames in told]
+        assert states == [list(range(frames[0], 5)) if frames else [] for frames in conditioned]
 
 
 @torch.no_grad()
@@ -63,12 +63,12 @@ def test_a_clip_without_a_goal_is_not_moved_by_the_others():
 def test_how_far_ahead_a_goal_lies_is_told_too():
     prior = tiny_prior(goals=4)
     goal = some_goal([4])
-    told = prior.conditioning(None, goal, 6).view(6, 6, -1)
-    apart = [(told[a] - told[b]).abs().amax() for a in range(5) for b in range(a)]
-    assert min(apart) > 1e-3 and not told[5].any()
+    conditioned = prior.conditioning(None, goal, 6).view(6, 6, -1)
+    apart = [(conditioned[a] - conditioned[b]).abs().amax() for a in range(5) for b in range(a)]
+    assert min(apart) > 1e-3 and not conditioned[5].any()
     same(prior.conditioning(None, goal), prior.conditioning(None, goal, 5))
     later = prior.conditioning(None, Goal(goal.tokens, goal.at + 1), 6).view(6, 6, -1)
-    same(later[1:], told[:5])
+    same(later[1:], conditioned[:5])
 
 
 @torch.no_grad()
@@ -77,8 +77,8 @@ def test_a_goal_adds_to_a_condition_and_either_may_be_left_out():
     condition, goal = torch.arange(8).view(2, 4, 1, 1), some_goal([2, -1], (2, 2))
     both, alone = prior.conditioning(condition, goal), prior.conditioning(condition)
     assert both.shape == (2, 16, 16)
-    told = moved(both, alone).view(2, 4, 4)
-    assert told[0].all(1).tolist() == [True, True, True, False] and not told[1].any()
+    conditioned = moved(both, alone).view(2, 4, 4)
+    assert conditioned[0].all(1).tolist() == [True, True, True, False] and not conditioned[1].any()
     settings = {"latent_frames": 4, "batch": 2, "condition": condition, "goal": goal, "progress": False}
     guided = settings | {"guidance": 2.0, "history": 1.5}
     for each in (settings, guided):
@@ -161,16 +161,20 @@ def test_guidance_goes_from_what_is_said_without_the_goal_to_what_is_said_with_i
     options = {"latent_frames": 5, "condition": condition, "label": 1, "history": history, "top_k": 1}
     made = tokens_drawn(prior, goal=goal, guidance=guidance, **options)
     digits = prior.digits(made)
-    told, untold = prior.hidden(digits, label, condition, goal), prior.hidden(digits, condition=condition)
+    conditioned, unconditioned = prior.hidden(digits, label, condition, goal), prior.hidden(digits, condition=condition)
     anew = []
     for k, frame in enumerate(digits.split(prior.tokens_per_frame, dim=1)):
         left = Goal(goal.tokens, (goal.at - k).clamp(min=-1))  # how far this one has to go
         anew.append(prior.hidden(frame, label, None if condition is None else condition[:, k : k + 1], left)[0])
 
     def beyond(logits):
-        told, untold, anew = logits.chunk(3)
-        return (told + (guidance - 1) * (told - untold) + (history - 1) * (told - anew)).argmax(-1).repeat(3)
+        conditioned, unconditioned, anew = logits.chunk(3)
+        return (
+            (conditioned + (guidance - 1) * (conditioned - unconditioned) + (history - 1) * (conditioned - anew))
+            .argmax(-1)
+            .repeat(3)
+        )
 
-    best = prior.head.sample(torch.cat([told[0], untold[0], *anew]), beyond)[: digits.shape[1]]
+    best = prior.head.sample(torch.cat([conditioned[0], unconditioned[0], *anew]), beyond)[: digits.shape[1]]
     assert torch.equal(best, digits[0])
     assert not torch.equal(made, tokens_drawn(prior, goal=goal, **options))

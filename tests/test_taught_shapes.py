@@ -167,9 +167,11 @@ def test_half_of_the_clips_are_told_a_latent_frame_of_their_own_after_the_first(
     found = []
     for note in notes_of([clips(t)] * 10):
         goal = note.goal
-        told = goal.at >= 0
+        conditioned = goal.at >= 0
         assert ((goal.at == -1) | ((goal.at >= 1) & (goal.at < t))).all()
-        assert torch.equal(goal.tokens[told], note.given[torch.arange(100), goal.at][told]), "as the prior sees it"
+        assert torch.equal(goal.tokens[conditioned], note.given[torch.arange(100), goal.at][conditioned]), (
+            "as the prior sees it"
+        )
         found.append(goal.at)
     at = torch.cat(found)
     assert float((at >= 0).float().mean()) == pytest.approx(0.5, abs=0.06)

@@ -99,8 +99,8 @@ def prior_loss(token_noise: float = 0.1, drop_label: float = 0.5, drop_direction
         if prior.goal is not None:
             at = torch.randint(1, max(2, t), (B,), device=batch.device).clamp(max=t - 1)
             tokens = shown[torch.arange(B, device=batch.device), at]
-            untold = (at > prior.goal.longest) | (at == 0) | (torch.rand(B, device=batch.device) < 0.5)
-            goal = Goal(tokens, torch.where(untold, -1, at))
+            dropped_goal = (at > prior.goal.longest) | (at == 0) | (torch.rand(B, device=batch.device) < 0.5)
+            goal = Goal(tokens, torch.where(dropped_goal, -1, at))
         if prior.grid != tuple(indices.shape[2:]):
             prior = prior.at((indices.shape[2], indices.shape[3]))
         if prior.config.directions:
