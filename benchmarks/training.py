@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vg import checkpoints
+from vg.experiments.batches import packed
 from vg.experiments.config import PRIOR_RECIPE, TOKENIZER_RECIPE, PriorPart
 from vg.experiments.losses import prior_loss, tubelet_loss
 from vg.models import Prior, TubeletConfig, TubeletTokenizer
@@ -154,8 +155,8 @@ def measure_prior(name: str, where: torch.device) -> None:
     tokens, codes = WINDOW * prior.tokens_per_frame, math.prod(prior.levels)
 
     def draw(generator: torch.Generator) -> Tensor:
-        indices = torch.randint(codes, (BATCH, tokens), generator=generator)
-        return torch.cat([indices, torch.randint(config.num_labels, (BATCH, 1), generator=generator)], dim=1)
+        indices = torch.randint(codes, (BATCH, WINDOW, *prior.grid), generator=generator)
+        return packed(indices, torch.randint(config.num_labels, (BATCH,), generator=generator), backwards=0)
 
     loss, rates, steps = prior_loss(drop_label=1 - LABEL_SHARE), [], []
     for _ in range(TURNS + 1):

@@ -11,11 +11,11 @@ from torchvision.utils import save_image
 from vg import checkpoints
 from vg.data import Clips, drawn_cartoon, open_store, save, to_unit
 from vg.evaluation import psnr
-from vg.experiments.batches import prior_batches, random_views, tokenizer_batches
+from vg.experiments.batches import prior_batches, random_views, tokenizer_batches, unpacked
 from vg.experiments.losses import prior_loss, squared_error, tokenizer_loss, tubelet_loss
 from vg.generate import main as generate_clips
 from vg.latents import Windows
-from vg.models import Quantized
+from vg.models import PriorConfig, Quantized
 
 
 @pytest.fixture
@@ -85,12 +85,12 @@ def test_the_tubelet_loss_is_psnr_but_for_a_factor():
 class Watched:
     """A prior that notes what it is asked."""
 
-    grid = (2, 3)
+    grid, goal, config = (2, 3), None, PriorConfig()
 
     def __init__(self, labels):
         self.label_embedding = object() if labels else None
 
-    def nll_bits(self, indices, label, given):
+    def nll_bits(self, indices, label, given, goal):
         self.seen = (indices, label, given)
         return indices.float()
 
@@ -102,23 +102,25 @@ def windows(n=40):
 
 
 def test_the_prior_has_to_predict_true_tokens_and_sees_some_wrong_ones():
+    torch.manual_seed(0)
     draw = prior_batches(windows(), batch=32)
     batch = draw(seeded(1))
-    assert torch.equal(batch, draw(seeded(1))) and batch.shape == (32, 4 * 6 + 1)
+    assert torch.equal(batch, draw(seeded(1))) and batch.shape == (32, 4 * 6 + 4)
     prior = Watched(labels=True)
     prior_loss(token_noise=0.3, drop_label=0.5)(prior, batch)
     indices, scene, given = prior.seen
-    assert torch.equal(indices.flatten(1), batch[:, :-1])
+    tokens, shots, backwards = unpacked(batch)
+    assert torch.equal(indices, tokens) and backwards == 0
     assert torch.equal(indices.flatten(1), indices[:, :1, 0, 0] + torch.arange(24)), "a stretch of the film"
-    assert torch.equal(batch[:, -1], indices[:, 0, 0, 0] // 6 // 10), "the shot's number is the window's own"
+    assert torch.equal(shots, indices[:, 0, 0, 0] // 6 // 10), "the shot's number is the window's own"
     wrong = (given != indices).flatten(1).float().mean(1)  # (B,), from 0 to 0.3, about
     assert 0.1 < wrong.mean() < 0.2 and wrong.min() < 0.06 and wrong.max() < 0.6
     known = scene >= 0
-    assert 0.2 < known.float().mean() < 0.8 and torch.equal(scene[known], batch[known, -1])
+    assert 0.2 < known.float().mean() < 0.8 and torch.equal(scene[known], shots[known])
     prior_loss(token_noise=0.0, drop_label=0.0)(prior, batch)
-    assert torch.equal(prior.seen[2], indices) and torch.equal(prior.seen[1], batch[:, -1])
-    unlabelled = prior_batches(windows(), batch=32, labelled=False)(seeded(1))
-    assert torch.equal(unlabelled[:, :-1], batch[:, :-1]) and bool((unlabelled[:, -1] == -1).all())
+    assert torch.equal(prior.seen[2], indices) and torch.equal(prior.seen[1], shots)
+    same, unknown, _ = unpacked(prior_batches(windows(), batch=32, labelled=False)(seeded(1)))
+    assert torch.equal(same, tokens) and bool((unknown == -1).all())
     plain = Watched(labels=False)
     prior_loss()(plain, batch)
     assert plain.seen[1] is None

@@ -16,7 +16,8 @@ from vg.evaluation import prior as measuring
 from vg.evaluation.prior import prior_facts
 from vg.evaluation.reels import some_labels
 from vg.evaluation.tokenizer import tokenizer_facts
-from vg.experiments.batches import mixed_batches, prior_batches
+from vg.experiments.batches import mixed_batches, prior_batches, unpacked
+from vg.experiments.config import PriorPart
 from vg.experiments.prior import film_batches, fresh_views, learn_layouts
 from vg.latents import open_cache
 from vg.models import Prior, PriorConfig, TubeletConfig, TubeletTokenizer
@@ -52,17 +53,17 @@ def test_labels_are_of_the_film_as_it_is_and_views_of_it_come_without(cache):
     views = prior_batches(cache.windows(WINDOW, shots=train), 3, labelled=False)
     draw = mixed_batches(film_batches(cache, train, 3, WINDOW), [views])
     plain = [view for view in cache.views if not view[1]]
-    frame, kinds = cache.grid[0] * cache.grid[1], set()
+    kinds = set()
     for seed in range(40):
-        batch = draw(torch.Generator().manual_seed(seed))
-        tokens, labels = batch[:, :-1], batch[:, -1]
-        kinds.add((len(batch), tokens.shape[1] // frame, bool((labels >= 0).all())))
+        tokens, labels, backwards = unpacked(draw(torch.Generator().manual_seed(seed)))
+        kinds.add((len(tokens), tokens.shape[1], bool((labels >= 0).all())))
+        assert backwards == 0
         assert (labels >= 0).all() or (labels == -1).all()
         for row, label in zip(tokens, labels.tolist()):
             if label >= 0:
                 assert cache.shots[label] in train
-                known = cache.windows(len(row) // frame, shots=[label], views=plain)
-                assert (known.take(torch.arange(len(known))).flatten(1) == row).all(1).any(), "mirrored, or another's"
+                known = cache.windows(len(row), shots=[label], views=plain)
+                assert (known.take(torch.arange(len(known))) == row).flatten(1).all(1).any(), "mirrored, or another's"
     assert kinds == {(3, WINDOW, True), (6, WINDOW // 2, True), (3, WINDOW, False)}
 
 
@@ -87,13 +88,14 @@ def test_fresh_views_are_of_training_shots_alone_encoded_and_without_a_label(tmp
 
     weights = [torch.zeros(1)]
     tokenizer = SimpleNamespace(tubelet=(2, 8, 8), encode=encode, parameters=lambda: iter(weights))
-    for draw, frames, batch in zip(
-        fresh_views(replace(store, frames=white), train, tokenizer, (16, 16), 3, WINDOW), (WINDOW, WINDOW // 2), (3, 6)
-    ):
-        rows = draw(torch.Generator().manual_seed(0))
-        assert rows.shape == (batch, frames * 2 * 2 + 1) and rows.dtype == torch.int64
-        assert (rows[:, :-1] == 8).all() and (rows[:, -1] == -1).all()
-    draw = fresh_views(store, train, tokenizer, (16, 16), 3, WINDOW)[0]
+    part = PriorPart(batch=3)
+    draws = fresh_views(replace(store, frames=white), train, tokenizer, (16, 16), part, WINDOW)
+    assert len(draws) == 2
+    for draw, frames, batch in zip(draws, (WINDOW, WINDOW // 2), (3, 6)):
+        tokens, labels, backwards = unpacked(draw(torch.Generator().manual_seed(0)))
+        assert tokens.shape == (batch, frames, 2, 2) and tokens.dtype == torch.int64
+        assert (tokens == 8).all() and (labels == -1).all() and backwards == -1
+    draw = fresh_views(store, train, tokenizer, (16, 16), part, WINDOW)[0]
     first, again, other = (draw(torch.Generator().manual_seed(seed)) for seed in (0, 0, 1))
     assert torch.equal(first, again) and not torch.equal(first, other)
 

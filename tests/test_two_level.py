@@ -20,7 +20,7 @@ from vg.models import (
     VQVAE2Config,
     VQVAEConfig,
 )
-from vg.models.transformer import DecodeState
+from vg.models.kv_cache import DecodeState
 from vg.sampling import generate_tokens, sample_images
 
 SHAPE = dict(levels=(24,), grid=(4, 6), width=32, depth=2, heads=4, context=0, num_labels=3)
@@ -84,7 +84,7 @@ def test_cached_and_full_forward_agree_with_a_guide(changes, window):
     model, known = prior(**changes), guide()
     digits, label = model.digits(tokens()), torch.tensor([2, -1])
     full = model.hidden(digits, label, known, window=window)
-    state = DecodeState()
+    state, known = DecodeState(), model.conditioning(known)
     outs = [model.advance(state, None, label, window, known)]
     for k in range(digits.shape[1] - 1):
         outs.append(model.advance(state, digits[:, k : k + 1], label, window, known))

@@ -27,8 +27,9 @@ from vg.hashing import own_copies
 from vg.models.features import ClipFeatures, FeaturesConfig
 from vg.models.fitting import Misfit, fitted
 from vg.models.frozen import Freezable
+from vg.models.prior_config import PriorConfig
 from vg.models.quantizers import QuantizerConfig
-from vg.models.transformer import Prior, PriorConfig
+from vg.models.transformer import Prior
 from vg.models.tubelet import TubeletConfig, TubeletTokenizer
 from vg.models.two_level import TwoLevelConfig, TwoLevelPrior
 from vg.models.vae import VAE, VAEConfig

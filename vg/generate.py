@@ -2,7 +2,8 @@
 
 Writes GIF and MP4 under ``out/``. As it comes: some from nothing but a scene's label, drawn at random, some that go on
 from the beginning of a shot (of the film, or of the drawn cartoon where there is no film), some from a still. With
---prompt, --still or --scene: that alone.
+--prompt, --still, --scene, --loop, --join or --before: that alone. Loops and joins, and shapes other than the film's,
+take a prior that was taught them (--prior.goals, --prior.shapes of ``vg.train``).
 """
 
 import argparse
@@ -18,7 +19,7 @@ from vg import atomic, paths
 from vg.data import save
 from vg.evaluation.pair import open_pair
 from vg.evaluation.reels import beginnings, some_labels
-from vg.sampling import generate_each
+from vg.sampling import before, generate_each, join, loop
 
 GIVEN = 16  # frames of a prompt
 MOST_FRAMES = 43_200  # an hour
@@ -36,9 +37,27 @@ def between(least: int, most: int) -> Callable[[str], int]:
     return number
 
 
+def size(text: str) -> int | tuple[int, int]:
+    """``64`` or ``128``, or height and width as ``128x224``, for ``argparse``."""
+    numbers = text.lower().split("x")
+    if not all(number.isdecimal() and len(number) < 6 and int(number) for number in numbers) or len(numbers) > 2:
+        raise argparse.ArgumentTypeError(f"{text[:30]!r} is no size: 64, 128, or height and width as in 128x224")
+    if len(numbers) == 2:
+        return int(numbers[0]), int(numbers[1])
+    if int(text) not in (64, 128):
+        raise argparse.ArgumentTypeError(f"there is no pair of {text} pixels: 64, 128, or a shape as in 128x224")
+    return int(text)
+
+
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--size", type=int, choices=(64, 128), default=128, help="pixels of a side (128)")
+    parser.add_argument(
+        "--size",
+        type=size,
+        default=128,
+        metavar="N or HxW",
+        help="64 or 128 pixels a side (128), or another shape: 128x224",
+    )
     parser.add_argument("--model", metavar="FOLDER", help="a generator of your own: what `python -m vg.train` made")
     parser.add_argument(
         "--frames",
@@ -54,6 +73,17 @@ def main(arguments: list[str] | None = None) -> int:
         metavar="NAME",
         help="in this scene, from its label alone if that knows the place, else from a still; a wrong name lists all",
     )
+    parser.add_argument(
+        "--loop",
+        nargs="?",
+        const="",
+        metavar="FILE",
+        help="clips that end where they begin; of FILE's beginning, if given",
+    )
+    parser.add_argument(
+        "--join", nargs=2, type=Path, metavar="FILE", help="from the first video or picture to the second"
+    )
+    parser.add_argument("--before", type=Path, metavar="FILE", help="what may have come before this video")
     parser.add_argument("--seed", type=between(0, 2**62), default=0)
     parser.add_argument("--temperature", type=float, help="below 1 is safer, above 1 wilder")
     parser.add_argument("--top-p", type=float, help="how much of the probability is drawn from")
@@ -78,18 +108,26 @@ def make(options: argparse.Namespace) -> None:
         OSError, ValueError: if something that was asked for cannot be had; the message says what.
     """
     begin = time.monotonic()
-    pair = open_pair(options.model or f"prior-{options.size}")
+    shape = None if isinstance(options.size, int) else options.size
+    side = options.size if shape is None else 64 if min(shape) < 96 else 128
+    pair = open_pair(options.model or f"prior-{side}").at(shape)
     how = {"frames": options.frames, "seed": options.seed, **pair.options}
     how |= {option: value for option in how if (value := getattr(options, option)) is not None}
-    kept = pair.name if options.model else options.size
+    kept = pair.name if options.model else side if shape is None else f"{shape[0]}x{shape[1]}"
     scale = max(1, SHOWN // min(pair.size))
+
+    def keep(kind: str, k: int, clip: Tensor) -> None:
+        for suffix in (".gif", ".mp4"):
+            path = save(options.to / f"{kind}-{kept}-{options.seed + k}{suffix}", clip.cpu(), fps=pair.fps, scale=scale)
+            print(f"{time.monotonic() - begin:5.1f} s  {path}")
 
     def write(kind: str, prompt: Tensor | None = None, batch: int = options.count, **more: Any) -> None:
         for k, clip in generate_each(pair.prior, pair.tokenizer, prompt, batch, **how, **more):
-            for suffix in (".gif", ".mp4"):
-                name = f"{kind}-{kept}-{options.seed + k}{suffix}"
-                path = save(options.to / name, clip.cpu(), fps=pair.fps, scale=scale)
-                print(f"{time.monotonic() - begin:5.1f} s  {path}")
+            keep(kind, k, clip)
+
+    def write_task(kind: str, task: Callable[..., Tensor], *clips: Tensor | None, **more: Any) -> None:
+        for k in range(options.count):
+            keep(kind, k, task(pair.prior, pair.tokenizer, *clips, **how | more | {"seed": options.seed + k})[0])
 
     if options.prompt:
         write("continued", pair.first_frames(options.prompt, GIVEN))
@@ -99,7 +137,17 @@ def make(options: argparse.Namespace) -> None:
         label = pair.label(options.scene)
         known = label in pair.prior.labels_with_layouts()  # otherwise a label alone makes textures, no place
         write(options.scene, None if known else pair.still(label), label=label, guidance=pair.guidance)
-    if not (options.prompt or options.still or options.scene):
+    if options.loop is not None:
+        write_task("loop", loop, pair.first_frames(Path(options.loop), GIVEN) if options.loop else None, size=shape)
+    if options.join:
+        first, second = options.join
+        span = pair.tokenizer.tubelet[0]
+        ends = pair.first_frames(first, GIVEN, end=True), pair.first_frames(second, GIVEN)
+        write_task("join", join, *ends, frames=max(1, (options.frames - 2 * GIVEN) // span) * span)
+    if options.before:
+        write_task("before", before, pair.first_frames(options.before, GIVEN))
+    asked = (options.prompt, options.still, options.scene, options.join, options.before)
+    if not any(asked) and options.loop is None:
         labels = some_labels(pair.prior, options.count, options.seed)
         write("from-nothing", label=labels, guidance=pair.guidance if labels else 1.0)
         store = pair.store()

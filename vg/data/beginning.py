@@ -10,10 +10,13 @@ from vg.data.sources import video
 from vg.data.store import open_store
 
 
-def first_frames(path: Path, size: int | tuple[int, int], count: int, fps: float = 12.0, grey: bool = True) -> Tensor:
+def first_frames(
+    path: Path, size: int | tuple[int, int], count: int, fps: float = 12.0, grey: bool = True, end: bool = False
+) -> Tensor:
     """The first frames of a video, or a picture, squeezed to ``size``: (1, C, up to ``count``, H, W) in [-1, 1].
 
-    Of a picture that moves, as a GIF may, the first one counts if ``count`` is 1; else it is a video.
+    With ``end`` the last frames, for which all of the video is read. Of a picture that moves, as a GIF may, the first
+    one counts if ``count`` is 1; else it is a video.
 
     Raises:
         BadVideo, BadImages: if it is neither.
@@ -21,5 +24,6 @@ def first_frames(path: Path, size: int | tuple[int, int], count: int, fps: float
     pictures = stills.pictures_in(path)
     if pictures and 1 in (pictures, count):
         return to_unit(stills.squeezed(path, size, grey))[None]
-    store = open_store(video(path), size=size, fps=fps, grey=grey, frames=count)
-    return store.clip(0, len(store.frames))
+    store = open_store(video(path), size=size, fps=fps, grey=grey, frames=None if end else count)
+    frames = len(store.frames)
+    return store.clip(max(0, frames - count), frames)

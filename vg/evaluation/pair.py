@@ -1,6 +1,6 @@
 """A finished pair, tokenizer and prior, with all that their cards say of making clips."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ from vg.data.beginning import first_frames
 from vg.models import Prior, TubeletTokenizer
 from vg.profiles import device
 from vg.sampling import sampling_defaults
+from vg.sampling.video import fitted
 
 GUIDANCE = 2.0  # towards a label
 FPS = 12.0
@@ -80,9 +81,21 @@ class Pair:
         middle = sum(store.shots[label]) // 2
         return store.clip(middle, middle + 1)
 
-    def first_frames(self, path: Path, count: int) -> Tensor:
-        """The first frames of a video, or a picture, squeezed to the pair's size: (1, C, up to ``count``, H, W)."""
-        return first_frames(path, self.size, count, self.fps, self.grey)
+    def first_frames(self, path: Path, count: int, end: bool = False) -> Tensor:
+        """The first or the last frames of a video, or a picture, squeezed to the pair's size.
+
+        Returns:
+            (1, C, up to ``count``, H, W).
+        """
+        return first_frames(path, self.size, count, self.fps, self.grey, end)
+
+    def at(self, size: tuple[int, int] | None) -> "Pair":
+        """The pair for clips of another height and width; itself without one.
+
+        Raises:
+            ValueError: if its prior makes one shape only, or the size is not whole tubelets.
+        """
+        return replace(self, prior=fitted(self.prior, self.tokenizer, size, None))
 
 
 def open_pair(name: str) -> Pair:

@@ -1,5 +1,7 @@
 """What training sees: batch samplers over clips, images and tokens. Each gives a batch from a generator."""
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -39,22 +41,25 @@ def random_views(
     most: float = 1.0,
     whole: float = 1 / 3,
     gain: float = 0.15,
+    backwards: float = 0.5,
 ) -> BatchSampler:
     """Random clips at random places and scales: a few shots look like many. Float (B, C, T, H, W), within [-1, 1].
 
-    Each clip is a part of a larger picture, of the picture's own aspect, brought to ``size``, sharp, as if the camera
-    had stood closer: a third of the time the whole picture. Mirrored half of the time, run backwards half of the
-    time, and with a little more or less contrast. With ``least`` and ``most`` both ``size / H`` and ``whole`` 0 the
-    parts are as sharp as the pictures: crops.
+    Each clip is a part of a larger picture, of the aspect of ``size`` and brought to it, sharp, as if the camera had
+    stood closer: a third of the time the largest there is, which is the whole picture where the aspect is the picture's
+    own. Mirrored half of the time, run backwards half of the time, and with a little more or less contrast. With
+    ``least`` and ``most`` both ``size / H`` and ``whole`` 0 the parts are as sharp as the pictures: crops.
 
     Args:
         clips: of frames larger than ``size``, at best twice as large.
         batch: B.
         size: (H, W) of the result, or one number for both.
-        least: the smallest part that is cut out, as a share of each side; below ``size / H`` it would be blurred.
+        least: the smallest part that is cut out, as a share of the largest's sides; below ``size / H`` it would be
+            blurred.
         most: the largest.
         whole: how often it is the whole picture.
         gain: contrast and brightness change by up to this share of the range.
+        backwards: share of the clips that run backwards.
     """
     size = (size, size) if isinstance(size, int) else (size[0], size[1])
 
@@ -65,20 +70,26 @@ def random_views(
                 8, generator=generator
             ).tolist()
             share = 1.0 if all_of_it < whole else least + (most - least) * scale
-            H, W = (round(side * share) for side in clip.shape[-2:])
+            H, W = (round(side * share) for side in largest_part(clip.shape[-2:], size))
             y, x = (int(place * (side - cut + 1)) for place, side, cut in zip((down, right), clip.shape[-2:], (H, W)))
             part = clip[..., y : y + H, x : x + W].transpose(0, 1)  # (T, C, H, W)
             part = F.interpolate(part, size=size, mode="bilinear", antialias=True, align_corners=False)
             part = part * (1 + gain * (2 * contrast - 1)) + gain * (2 * light - 1)
             part = part.flip(-1) if mirrored < 0.5 else part
-            made.append((part.flip(0) if reversed_ < 0.5 else part).transpose(0, 1))
+            made.append((part.flip(0) if reversed_ < backwards else part).transpose(0, 1))
         return torch.stack(made).clamp(-1, 1)
 
     return sample
 
 
-def fresh_tokens(views: BatchSampler, tokenizer: TubeletTokenizer) -> BatchSampler:
-    """Clips that no cache holds, as batches for ``prior_loss`` without a label: int64 (B, t * h * w + 1), -1 last.
+def largest_part(picture: Sequence[int], size: tuple[int, int]) -> tuple[float, float]:
+    """Height and width of the largest part of a picture (H, W) that has the aspect of ``size``."""
+    H, W = picture
+    return min(H, W * size[0] / size[1]), min(W, H * size[1] / size[0])
+
+
+def fresh_tokens(views: BatchSampler, tokenizer: TubeletTokenizer, backwards: int = -1) -> BatchSampler:
+    """Clips that no cache holds, as batches for ``prior_loss`` without a label: ``packed``.
 
     A few pixels to the side are other tokens, and so are other sizes: to a prior, which has to foretell tokens, a
     short film is longer if every batch is seen from somewhere else. Encoding takes a fraction of a step of the prior.
@@ -86,18 +97,19 @@ def fresh_tokens(views: BatchSampler, tokenizer: TubeletTokenizer) -> BatchSampl
     Args:
         views: clips (B, C, T, H, W), such as ``random_views``; T whole tubelets.
         tokenizer: on the device that is to encode them; it learns nothing here.
+        backwards: 1 if they run backwards, 0 if forwards, -1 if some do.
     """
     where = next(tokenizer.parameters()).device
 
     def sample(generator: torch.Generator) -> Tensor:
-        indices = tokenizer.encode(views(generator).to(where)).flatten(1)
-        return torch.cat([indices, torch.full_like(indices[:, :1], -1)], dim=1)
+        indices = tokenizer.encode(views(generator).to(where))
+        return packed(indices, torch.full_like(indices[:, 0, 0, 0], -1), backwards)
 
     return sample
 
 
 def prior_batches(windows: Windows, batch: int, labelled: bool = True) -> BatchSampler:
-    """Random windows of the latent cache with their shots' numbers: int64 (B, t * h * w + 1), the number last.
+    """Random windows of the latent cache with their shots' numbers, ``packed``; they run forwards.
 
     Without ``labelled`` the number is -1, unknown: for pictures that are not what a label stands for, such as parts of
     the scene seen from nearer.
@@ -106,9 +118,30 @@ def prior_batches(windows: Windows, batch: int, labelled: bool = True) -> BatchS
     def sample(generator: torch.Generator) -> Tensor:
         numbers = windows.draw(batch, generator)
         shots = windows.shots[numbers] if labelled else torch.full((batch,), -1)
-        return torch.cat([windows.take(numbers).flatten(1), shots[:, None]], dim=1)
+        return packed(windows.take(numbers), shots, backwards=0)
 
     return sample
+
+
+def packed(indices: Tensor, label: Tensor, backwards: int) -> Tensor:
+    """Clips of tokens and what is known of them, in one tensor, as the training loop takes a batch.
+
+    Args:
+        indices: (B, t, h, w) int64.
+        label: (B,) int64, -1 for none.
+        backwards: of all: 1 if they run backwards, 0 if forwards, -1 if some do.
+
+    Returns:
+        (B, t * h * w + 4) int64: tokens, label, backwards, h, w.
+    """
+    known = torch.tensor([backwards, *indices.shape[2:]]).to(indices).expand(len(indices), -1)
+    return torch.cat([indices.flatten(1), label[:, None].to(indices), known], dim=1)
+
+
+def unpacked(batch: Tensor) -> tuple[Tensor, Tensor, int]:
+    """What ``packed`` was given: indices (B, t, h, w), label (B,), backwards."""
+    backwards, h, w = batch[0, -3:].tolist()
+    return batch[:, :-4].view(len(batch), -1, h, w), batch[:, -4], backwards
 
 
 def mixed_batches(labelled: list[BatchSampler], fresh: list[BatchSampler], share: float = 2 / 3) -> BatchSampler:

@@ -83,6 +83,10 @@ class PriorPart:
         fresh: share of the batches that are fresh views; the rest is the film as it is, with labels.
         label_share: share of the labelled windows whose label it is given.
         token_noise: up to this share of the tokens that it is shown are wrong ones.
+        shapes: heights and widths in pixels of the fresh views, for a prior that makes clips of any shape; empty for
+            one that knows the film's only.
+        directions: whether it is told that a clip runs backwards.
+        goals: latent frames that a goal may lie ahead; 0 for none.
     """
 
     width: int = 192
@@ -96,6 +100,9 @@ class PriorPart:
     fresh: float = 2 / 3
     label_share: float = 0.8
     token_noise: float = 0.1
+    shapes: tuple[tuple[int, int], ...] = ()
+    directions: bool = False
+    goals: int = 0
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,8 @@
 import torch
 from torch import Tensor
 
+from vg.experiments.batches import unpacked
+from vg.models.goals import Goal
 from vg.models.transformer import Prior
 from vg.models.tubelet import TubeletTokenizer
 from vg.models.two_level import TwoLevelPrior
@@ -72,25 +74,39 @@ def image_tokenizer_loss(model: VQVAE | VQVAE2, images: Tensor) -> Tensor:
     return (error + 2e-4).log().mean() / 2 + quantized.loss
 
 
-def prior_loss(token_noise: float = 0.1, drop_label: float = 0.5) -> Loss:
+def prior_loss(token_noise: float = 0.1, drop_label: float = 0.5, drop_direction: float = 0.2) -> Loss:
     """Bits a token, for batches of ``prior_batches``.
+
+    A prior that takes goals is told one of half of the clips: one of the clip's own latent frames after the first.
 
     Args:
         token_noise: of each window up to this share of the tokens that the prior sees, not of those that it
             has to predict, is replaced by tokens of other windows. When it generates it sees its own mistakes; so it
             learns that what it sees may be wrong (exposure bias: Ranzato et al., 2015, arXiv:1511.06732).
         drop_label: share of the windows whose label it is not given.
+        drop_direction: share of the batches of which it is not told whether they run backwards.
     """
 
     def loss(prior: Prior, batch: Tensor) -> Tensor:
-        B = len(batch)
-        indices, scene = batch[:, :-1].view(B, -1, *prior.grid), batch[:, -1]
+        indices, scene, backwards = unpacked(batch)
+        B, t = indices.shape[:2]
         share = token_noise * torch.rand(B, 1, 1, 1, device=batch.device)
         wrong = torch.rand(indices.shape, device=batch.device) < share
         others = indices.flatten()[torch.randint(indices.numel(), indices.shape, device=batch.device)]
         dropped = torch.rand(B, device=batch.device) < drop_label
         scene = torch.where(dropped, -1, scene) if prior.label_embedding is not None else None
-        return prior.nll_bits(indices, scene, given=torch.where(wrong, others, indices)).mean()
+        shown, goal = torch.where(wrong, others, indices), None
+        if prior.goal is not None:
+            at = torch.randint(1, max(2, t), (B,), device=batch.device).clamp(max=t - 1)
+            tokens = shown[torch.arange(B, device=batch.device), at]
+            dropped_goal = (at > prior.goal.longest) | (at == 0) | (torch.rand(B, device=batch.device) < 0.5)
+            goal = Goal(tokens, torch.where(dropped_goal, -1, at))
+        if prior.grid != tuple(indices.shape[2:]):
+            prior = prior.at((indices.shape[2], indices.shape[3]))
+        if prior.config.directions:
+            known = backwards >= 0 and torch.rand(()) >= drop_direction
+            prior = prior.running(bool(backwards) if known else None)
+        return prior.nll_bits(indices, scene, given=shown, goal=goal).mean()
 
     return loss
 

@@ -10,7 +10,7 @@ from torch import Tensor
 from vg.data import Clips, FrameStore, Shot
 from vg.evaluation.generated import generated_facts
 from vg.evaluation.prior import prior_facts, validation_windows
-from vg.experiments.batches import fresh_tokens, mixed_batches, prior_batches, random_views
+from vg.experiments.batches import fresh_tokens, largest_part, mixed_batches, prior_batches, random_views
 from vg.experiments.config import PriorPart
 from vg.experiments.losses import prior_loss
 from vg.experiments.run import Part, Run
@@ -46,15 +46,28 @@ def film_batches(cache: LatentCache, train: list[Shot], batch: int, window: int)
 
 
 def fresh_views(
-    large: FrameStore, train: list[Shot], tokenizer: TubeletTokenizer, size: tuple[int, int], batch: int, window: int
+    large: FrameStore,
+    train: list[Shot],
+    tokenizer: TubeletTokenizer,
+    size: tuple[int, int],
+    part: PriorPart,
+    window: int,
 ) -> list[BatchSampler]:
     """Parts of a ``large`` store's frames at any place and scale, encoded as they are sampled: long windows, and short.
 
-    Mirrored half of the time and run backwards half of the time; a third are whole pictures.
+    Mirrored half of the time; a third are the largest parts there are. Of every shape there are as many: windows that
+    run forwards and backwards, half as long ones, and pictures, where the prior is to know more shapes than its own.
     """
-    least, span = min(1.0, size[0] / large.frames.shape[-2]), tokenizer.tubelet[0]
-    clips = [(Clips(large, train, max(1, window // n) * span), batch * n) for n in (1, 2)]
-    return [fresh_tokens(random_views(each, many, size, least, gain=0.05), tokenizer) for each, many in clips]
+    span, found = tokenizer.tubelet[0], []
+    for shape in part.shapes or (size,):
+        least = min(1.0, shape[0] / largest_part(large.frames.shape[-2:], shape)[0])
+        for n in (1, 2, window) if part.shapes else (1, 2):
+            clips = Clips(large, train, max(1, window // n) * span)
+            for backwards in (0, 1) if part.directions and n < window else (-1,):
+                share = 0.5 if backwards < 0 else float(backwards)
+                views = random_views(clips, part.batch * n, shape, least, gain=0.05, backwards=share)
+                found.append(fresh_tokens(views, tokenizer, backwards))
+    return found
 
 
 def learn_layouts(prior: Prior, cache: LatentCache, shots: list[Shot]) -> None:
@@ -68,7 +81,9 @@ def learn_layouts(prior: Prior, cache: LatentCache, shots: list[Shot]) -> None:
 
 def new_prior(part: PriorPart, cache: LatentCache) -> Prior:
     """With random weights, for the cache's tokens; a label for each shot."""
-    shape = {name: getattr(part, name) for name in ("width", "depth", "heads", "context", "dropout")}
+    names = "width", "depth", "heads", "context", "dropout", "directions", "goals"
+    shape: dict[str, Any] = {name: getattr(part, name) for name in names}
+    shape["places"] = "coordinates" if part.shapes else "table"
     return Prior(PriorConfig(cache.levels, cache.grid, num_labels=len(cache.shots), layouts=True, **shape))
 
 
@@ -85,8 +100,9 @@ def adapted(prior: Prior, cache: LatentCache) -> Prior:
         )
     old, weights = prior.config, prior.state_dict()
     made = Prior(replace(old, grid=cache.grid, num_labels=len(cache.shots), layouts=True))
-    place = weights["place"].view(1, *old.grid, old.width).movedim(-1, 1)  # 1 D h w
-    weights["place"] = F.interpolate(place, size=cache.grid, mode="bilinear").flatten(2)[0].T.contiguous()
+    if old.places == "table":
+        place = weights["place"].view(1, *old.grid, old.width).movedim(-1, 1)  # 1 D h w
+        weights["place"] = F.interpolate(place, size=cache.grid, mode="bilinear").flatten(2)[0].T.contiguous()
     with torch.no_grad():  # the row of an unknown label; the others are as new
         assert made.label_embedding is not None  # there are shots
         made.label_embedding.weight[:1] = weights["label_embedding.weight"][:1] if old.num_labels else 0
@@ -116,7 +132,7 @@ def train_prior(run: Run) -> Part:
             bits = [model.nll_bits(some.to(device())) for some in held.split(4)]
         return {"validation bits a token": float(torch.cat(bits).mean())}
 
-    fresh = fresh_views(footage.large, footage.train, tokenizer, footage.size, part.batch, window)
+    fresh = fresh_views(footage.large, footage.train, tokenizer, footage.size, part, window)
     batches = mixed_batches(film_batches(cache, footage.train, part.batch, window), fresh, part.fresh)
     loss = prior_loss(part.token_noise, drop_label=1 - part.label_share)
     trained = run.fit(prior, loss, batches, recipe, evaluate)

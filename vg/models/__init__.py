@@ -3,9 +3,10 @@
 from vg.models.alibi import alibi_bias, alibi_slopes, two_scale_slopes
 from vg.models.attention_backends import attention, available_backends
 from vg.models.features import ClipFeatures, FeaturesConfig
+from vg.models.prior_config import PriorConfig
 from vg.models.quantizers import FSQ, FSQ_LEVELS, VQ, QuantizerConfig
 from vg.models.tokenizer import Quantized, Tokenizer
-from vg.models.transformer import Prior, PriorConfig
+from vg.models.transformer import Prior
 from vg.models.tubelet import TubeletConfig, TubeletTokenizer
 from vg.models.two_level import TwoLevelConfig, TwoLevelPrior
 from vg.models.vae import VAE, VAEConfig

@@ -1,7 +1,11 @@
-"""The KV cache: what an attention layer keeps of the positions so far."""
+"""What generation keeps of the positions so far: keys and values of each layer, and the state of a whole prior."""
+
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
+
+from vg.models.blocks import Past
 
 
 class KVCache:
@@ -30,3 +34,20 @@ class KVCache:
         first = 0 if self.window is None else max(0, self.length - self.window - added + 1)
         keys, values = self.room[:, :, :, first : self.length].transpose(2, 3)
         return keys, values
+
+
+@dataclass
+class DecodeState:
+    """What generation keeps from one call to the next. Made empty, filled by ``Prior.forward``.
+
+    Attributes:
+        digits: (B, L, digits), the tokens so far.
+        kv_caches: what each layer keeps of the positions so far.
+        past: what the context network remembers.
+        seen: (B, L, D), the context of every token so far and of the latent frame that is being made.
+    """
+
+    digits: Tensor | None = None
+    kv_caches: dict[int, KVCache] = field(default_factory=dict)
+    past: Past = field(default_factory=dict)
+    seen: Tensor | None = None

@@ -7,14 +7,16 @@ The order is (t, h, w): frame by frame, row by row. Input ``k`` predicts token `
     a small causal network over the       what stood here, and around, one latent frame ago and earlier:
     latent frames before                  most of the next latent frame is the last one
     a condition, where there is one       tokens of a coarser grid, all known beforehand: the top level of a VQ-VAE-2
+    a goal, where there is one            the tokens of a latent frame to come, and how far ahead it lies
+    a direction                           whether time runs forwards or backwards
     a label, where there is one           the shot of a clip, the class of an image
 
 A *latent frame* is one step of the token grid in time, h * w tokens. An image is a video of one latent frame.
 """
 
+import copy
 import math
-from dataclasses import dataclass, field
-from typing import Any, cast
+from typing import Any, Self, cast
 
 import torch
 import torch.nn as nn
@@ -22,99 +24,16 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from vg.models.alibi import alibi_slopes, two_scale_slopes
-from vg.models.attention_backends import attention
 from vg.models.blocks import Block, Past
 from vg.models.conditioner import Conditioner
 from vg.models.digits import DigitEmbedding, DigitHead
 from vg.models.frozen import Freezable
-from vg.models.kv_cache import KVCache
+from vg.models.goals import Goal, GoalNetwork
+from vg.models.kv_cache import DecodeState, KVCache
+from vg.models.places import Coordinates
+from vg.models.prior_config import PriorConfig
 from vg.models.quantizers import FSQ
-
-
-@dataclass(frozen=True)
-class PriorConfig:
-    """Shape of a ``Prior``.
-
-    Attributes:
-        levels: of the tokenizer; digit i of a token is one of ``levels[i]``.
-        grid: (h, w), tokens in a latent frame.
-        width: D of the transformer, a multiple of ``heads``.
-        depth: layers.
-        heads: N, even for two-scale slopes.
-        context: blocks of the network over the latent frames before; 0 leaves it out.
-        positions: ``two_scale`` ALiBi (half of the heads fade with distance along the sequence, half with time),
-            ``plain`` ALiBi, or ``learned`` (an embedding of each position, no ALiBi).
-        alibi_multiplier: of ``two_scale``, by how much faster than ``1 / (h * w)`` of the first half the second half of
-            the heads fades with time (``two_scale_slopes``).
-        reach: latent frames that attention looks back at most, the current one included; None for all.
-        longest: positions that ``learned`` has, in latent frames.
-        num_labels: how many labels there are (shots of a film, classes of images); 0 for none.
-        layouts: whether a label has a layout: the mean code of each place (``Prior.learn_layouts``). Without it a label
-            is one vector, the same at every place.
-        condition_levels: of the tokenizer whose tokens condition these (the level above); empty for no conditioning.
-        condition_grid: (h', w') of those tokens; ``grid`` is a multiple of it.
-        condition_depth: blocks of the network over those tokens.
-        dropout: share of the numbers that each layer adds that are left out in training (Srivastava et al., 2014).
-    """
-
-    levels: tuple[int, ...] = (7, 5, 5, 5, 5)
-    grid: tuple[int, int] = (8, 8)
-    width: int = 256
-    depth: int = 6
-    heads: int = 4
-    context: int = 2
-    positions: str = "two_scale"
-    alibi_multiplier: float = 4.0
-    reach: int | None = None
-    longest: int = 32
-    num_labels: int = 0
-    layouts: bool = False
-    condition_levels: tuple[int, ...] = ()
-    condition_grid: tuple[int, int] = (4, 4)
-    condition_depth: int = 2
-    dropout: float = 0.0
-
-
-@dataclass
-class DecodeState:
-    """What generation keeps from one call to the next. Made empty, filled by ``Prior.forward``.
-
-    Attributes:
-        digits: (B, L, digits), the tokens so far.
-        kv_caches: what each layer keeps of the positions so far.
-        past: what the context network remembers.
-        seen: (B, L, D), the context of every token so far and of the latent frame that is being made.
-        conditioning: features of the condition at every place, computed at the first call.
-    """
-
-    digits: Tensor | None = None
-    kv_caches: dict[int, KVCache] = field(default_factory=dict)
-    past: Past = field(default_factory=dict)
-    seen: Tensor | None = None
-    conditioning: Tensor | None = None
-
-
-class TransformerBlock(nn.Module):
-    """One layer of the transformer, norms first: attention with ALiBi, then an MLP."""
-
-    def __init__(self, d: int, heads: int, dropout: float = 0.0):
-        super().__init__()
-        self.heads = heads
-        self.norm = nn.LayerNorm(d)
-        self.qkv = nn.Linear(d, 3 * d)
-        self.out = nn.Linear(d, d)
-        self.mlp = nn.Sequential(nn.LayerNorm(d), nn.Linear(d, 4 * d), nn.GELU(), nn.Linear(4 * d, d))
-        self.dropout = nn.Dropout(dropout)
-
-    def forward(self, x: Tensor, slopes: Tensor, cached: KVCache | None = None, **options: Any) -> Tensor:
-        """``(B, L, D)`` -> ``(B, L, D)``; the positions follow those in ``cached``, and are added to it."""
-        B, L, D = x.shape
-        q, k, v = self.qkv(self.norm(x)).view(B, L, 3, self.heads, D // self.heads).unbind(2)  # (B, L, N, D / N)
-        if cached is not None:
-            k, v = cached.append(k, v)
-        y = attention(q, k, v, slopes, **options)
-        x = x + self.dropout(self.out(y.reshape(B, L, D)))
-        return x + self.dropout(self.mlp(x))
+from vg.models.transformer_block import TransformerBlock
 
 
 class Prior(Freezable):
@@ -137,7 +56,13 @@ class Prior(Freezable):
         self.quantizer = FSQ(config.levels)
         self.left, self.above, self.corner, self.before = (DigitEmbedding(self.levels, d) for _ in range(4))
         self.start = nn.Parameter(torch.zeros(d))
-        self.place = nn.Parameter(torch.zeros(self.tokens_per_frame, d))
+        table = config.places == "table"
+        self.place: nn.Parameter | Coordinates = (
+            nn.Parameter(torch.zeros(self.tokens_per_frame, d)) if table else Coordinates(d)
+        )
+        self.direction = nn.Parameter(torch.zeros(3, d)) if config.directions else None  # unknown, forwards, backwards
+        self.backwards: bool | None = False
+        self.goal = GoalNetwork(self.levels, config.goals, config.context, d) if config.goals else None
         self.nothing = nn.Parameter(torch.zeros(d))  # the context of the first latent frame
         self.context = nn.ModuleList(Block(d) for _ in range(config.context))
         self.label_embedding = nn.Embedding(config.num_labels + 1, d) if config.num_labels else None
@@ -154,7 +79,8 @@ class Prior(Freezable):
         if config.condition_levels:
             levels, coarse = tuple(config.condition_levels), cast(tuple[int, int], tuple(config.condition_grid))
             self.conditioner = Conditioner(levels, coarse, self.grid, config.condition_depth, d)
-        self.inner = ("layers", "context") + (("conditioner.blocks",) if self.conditioner else ())  # for Recipe.muon
+        parts = {"conditioner.blocks": self.conditioner, "goal.blocks": self.goal}
+        self.inner = ("layers", "context", *(name for name, part in parts.items() if part is not None))  # Recipe.muon
         self.register_buffer("slopes", _slopes(config, self.tokens_per_frame), persistent=False)
         self.to(memory_format=torch.channels_last_3d)
         self._initialise()
@@ -166,12 +92,47 @@ class Prior(Freezable):
             if name.endswith(("out.weight", "mlp.3.weight")):  # residual branches start small (GPT-2)
                 nn.init.normal_(weight, std=0.02 / math.sqrt(2 * self.config.depth))
 
+    def at(self, grid: tuple[int, int]) -> Self:
+        """The same prior for clips of another shape: it shares the weights, and learns with them.
+
+        Args:
+            grid: (h, w), tokens in a latent frame.
+
+        Raises:
+            ValueError: if the grid is another than this prior's, and it knows its places or its positions by a table or
+                is conditioned on another grid.
+        """
+        h, w = grid
+        free = isinstance(self.place, Coordinates) and self.position is None and self.conditioner is None
+        if ((h, w) != self.grid and not free) or min(h, w) < 1:
+            raise ValueError(
+                f"Prior: it was made for {self.grid[0]}x{self.grid[1]} tokens and knows no other places, so there is "
+                f"no {h}x{w}. One with places='coordinates', ALiBi and no condition makes any shape."
+            )
+        other = copy.copy(self)
+        other.grid, other.tokens_per_frame = (h, w), h * w
+        other._buffers = {**self._buffers, "slopes": _slopes(self.config, h * w).to(self.slopes)}
+        return other
+
+    def running(self, backwards: bool | None) -> Self:
+        """The same prior, sharing its weights, told which way time runs: backwards or not, or None to leave it open.
+
+        Raises:
+            ValueError: if this prior was not taught directions.
+        """
+        if not self.config.directions:
+            raise ValueError("Prior: it was not taught which way time runs (directions is False).")
+        other = copy.copy(self)
+        other.backwards = backwards
+        return other
+
     def nll_bits(
         self,
         indices: Tensor,
         label: Tensor | None = None,
         given: Tensor | None = None,
         condition: Tensor | None = None,
+        goal: Goal | None = None,
     ) -> Tensor:
         """What every token costs, in bits: the loss, and the measure.
 
@@ -181,13 +142,14 @@ class Prior(Freezable):
             given: (B, t, h, w) int64, the tokens that the network is shown, where these are not to be the
                 true ones (training with some of them corrupted); default ``indices``.
             condition: (B, t, h', w') int64, the tokens of the level above, for a prior with ``condition_levels``.
+            goal: a latent frame to come, for a prior with ``goals``.
 
         Returns:
             (B, t, h, w) float, bits.
         """
         digits = self.digits(indices)
         shown = digits if given is None else self.digits(given)
-        hidden = self.hidden(shown, label, condition)
+        hidden = self.hidden(shown, label, condition, goal)
         return self.head.nll_bits(hidden, digits).view(indices.shape)
 
     def digits(self, indices: Tensor) -> Tensor:
@@ -199,16 +161,22 @@ class Prior(Freezable):
         return self.quantizer.digits(indices.flatten(1))
 
     def hidden(
-        self, digits: Tensor, label: Tensor | None = None, condition: Tensor | None = None, **options: Any
+        self,
+        digits: Tensor,
+        label: Tensor | None = None,
+        condition: Tensor | None = None,
+        goal: Goal | None = None,
+        **options: Any,
     ) -> Tensor:
         """States that predict the tokens ``digits`` (B, L, digits) -> (B, L, D); state k has seen tokens below k.
 
         Args:
             digits: whole latent frames.
-            label, condition: as in ``nll_bits``.
+            label, condition, goal: as in ``nll_bits``.
             options: ``backend`` and ``window`` of ``attention``; the window is no longer than ``reach`` of the config.
         """
-        x = self.inputs(digits, self.contexts(digits), 0, digits.shape[1], label, self.conditioning(condition))
+        conditioning = self.conditioning(condition, goal, digits.shape[1] // self.tokens_per_frame)
+        x = self.inputs(digits, self.contexts(digits), 0, digits.shape[1], label, conditioning)
         options["window"] = self.window(options.get("window"))
         for layer in self.layers:
             x = layer(x, self.slopes, **options)
@@ -230,7 +198,7 @@ class Prior(Freezable):
             indices: (B, t, h, w) int64, clips with that label.
 
         Raises:
-            ValueError: if the prior has no layouts or no such label, or the grid is another.
+            ValueError: if the prior has no layouts or no such label, or the grid is another than its config's.
         """
         if not (self.config.layouts and 0 <= label < self.config.num_labels):
             raise ValueError(
@@ -238,8 +206,16 @@ class Prior(Freezable):
                 f"{self.config.num_labels} labels."
             )
         width = self.quantizer.width
-        codes = (self.digits(indices) - width) / width  # (B, t * h * w, digits), in [-1, 1]
-        self.layouts[label + 1] = codes.view(-1, self.tokens_per_frame, len(self.levels)).mean(0)
+        codes = (self.at(self.config.grid).digits(indices) - width) / width  # (B, t * h * w, digits), in [-1, 1]
+        self.layouts[label + 1] = codes.view(-1, *self.layouts.shape[1:]).mean(0)
+
+    def layouts_of(self, label: Tensor) -> Tensor:
+        """The layouts of labels (B,), -1 where it is unknown, on the grid of this prior: (B, h * w, digits)."""
+        layouts, grid = self.layouts[label + 1], self.config.grid
+        if self.grid == tuple(grid):
+            return layouts
+        layouts = layouts.view(-1, *grid, len(self.levels)).movedim(-1, 1)
+        return F.interpolate(layouts, self.grid, mode="bilinear").flatten(2).movedim(1, -1)
 
     def labels_with_layouts(self) -> list[int]:
         """The labels that have a layout: those that ``learn_layouts`` was called with."""
@@ -255,16 +231,32 @@ class Prior(Freezable):
             x = block(x, past)
         return x.view(B, L, self.config.width)
 
-    def conditioning(self, condition: Tensor | None) -> Tensor | None:
-        """Features of a condition (B, t, h', w') at every place: (B, t * h * w, D); None for a prior without one.
+    def conditioning(
+        self, condition: Tensor | None, goal: Goal | None = None, latent_frames: int | None = None
+    ) -> Tensor | None:
+        """Features of a condition (B, t, h', w') and of a goal at every place: (B, t * h * w, D); None without both.
+
+        Args:
+            condition, goal: as of ``nll_bits``.
+            latent_frames: t, for a goal where there is no condition; as far as the farthest goal without it.
 
         Raises:
-            ValueError: if there is a condition and the prior takes none, or the other way round, or its shape is wrong.
+            ValueError: if there is a condition or a goal and the prior takes none, if it needs a condition, or if a
+                shape is wrong.
         """
         if (condition is None) != (self.conditioner is None):
             wants = "needs a condition: the tokens of the level above" if condition is None else "takes no condition"
             raise ValueError(f"Prior: condition_levels is {list(self.config.condition_levels)}, so this prior {wants}.")
-        return None if condition is None or self.conditioner is None else self.conditioner(condition)
+        features = None if condition is None or self.conditioner is None else self.conditioner(condition)
+        if goal is None:
+            return features
+        if self.goal is None:
+            raise ValueError("Prior: it was trained without goals (goals is 0), so it cannot be told of one.")
+        digits = self.digits(goal.tokens[:, None]).view(len(goal.at), *self.grid, -1)
+        if features is not None:
+            latent_frames = features.shape[1] // self.tokens_per_frame
+        towards = self.goal(digits, goal.at, latent_frames or max(1, int(goal.at.max()) + 1)).flatten(1, 3)
+        return towards if features is None else features + towards
 
     def inputs(
         self,
@@ -313,7 +305,10 @@ class Prior(Freezable):
         B, L, _ = before.shape
         positions = torch.arange(first, first + L, device=before.device)
         places = positions % self.tokens_per_frame
-        x = F.embedding(places, self.place) + torch.where(positions[:, None] == 0, self.start, 0.0)  # (L, D)
+        table = self.place(self.grid) if isinstance(self.place, Coordinates) else self.place
+        x = F.embedding(places, table) + torch.where(positions[:, None] == 0, self.start, 0.0)  # (L, D)
+        if self.direction is not None:
+            x = x + self.direction[0 if self.backwards is None else 1 + self.backwards]
         if self.position is not None:
             if first + L > self.position.num_embeddings:
                 raise ValueError(
@@ -331,7 +326,7 @@ class Prior(Freezable):
             label = torch.full((B,), -1, device=before.device) if label is None else label
             conditioned = self.label_embedding(label + 1)[:, None]
             if self.config.layouts:
-                conditioned = (conditioned + self.layout_embedding(self.layouts[label + 1])).index_select(1, places)
+                conditioned = (conditioned + self.layout_embedding(self.layouts_of(label))).index_select(1, places)
             x = x + conditioned
         return x
 
@@ -341,7 +336,7 @@ class Prior(Freezable):
         digits: Tensor | None,
         label: Tensor | None = None,
         window: int | None = None,
-        condition: Tensor | None = None,
+        conditioning: Tensor | None = None,
     ) -> Tensor:
         """Take in some tokens after those of ``state``, and give the hidden state (B, D) that predicts the next.
 
@@ -352,10 +347,9 @@ class Prior(Freezable):
             digits: (B, L, digits), the tokens to take in; None at the very beginning of an empty video.
             label: as in ``nll_bits``, the same at every call; its length is the batch if ``digits`` is None.
             window: attend to so many positions at most; older keys and values are dropped.
-            condition: as in ``nll_bits``, of all that is going to be generated, the same at every call.
+            conditioning: ``Prior.conditioning`` of all that is going to be generated, the same at every call.
         """
         if state.digits is None or state.seen is None:
-            state.conditioning = self.conditioning(condition)
             batch = len(digits) if digits is not None else (1 if label is None else len(label))
             state.digits = torch.zeros(batch, 0, len(self.levels), dtype=torch.long, device=self.start.device)
             state.seen = self.start.new_zeros(batch, 0, self.config.width)
@@ -369,7 +363,7 @@ class Prior(Freezable):
             fresh = self.contexts(state.digits[:, state.seen.shape[1] : whole], state.past)
             state.seen = torch.cat([state.seen, fresh], dim=1)
         window = self.window(window)
-        x = self.inputs(state.digits, state.seen, first, state.digits.shape[1] + 1, label, state.conditioning)
+        x = self.inputs(state.digits, state.seen, first, state.digits.shape[1] + 1, label, conditioning)
         for i, layer in enumerate(self.layers):
             x = layer(x, self.slopes, state.kv_caches.setdefault(i, KVCache(window)), window=window)
         return self.norm(x[:, -1])

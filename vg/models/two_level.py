@@ -6,7 +6,8 @@ from typing import Any
 from torch import Tensor
 
 from vg.models.frozen import Freezable
-from vg.models.transformer import Prior, PriorConfig
+from vg.models.prior_config import PriorConfig
+from vg.models.transformer import Prior
 
 
 @dataclass(frozen=True)

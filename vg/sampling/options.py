@@ -8,6 +8,7 @@ from numbers import Integral
 import torch
 from torch import Tensor
 
+from vg.models.goals import Goal
 from vg.models.transformer import Prior
 
 # What the shipped priors are shown and measured with, settled by measurement (benchmarks/LOG.md).
@@ -38,7 +39,7 @@ class Options:
     history: float = 1.0
     window: int | None = None
 
-    def check(self, prior: Prior, batch: int) -> None:
+    def check(self, prior: Prior, batch: int, goal: Goal | None = None) -> None:
         """Raise ValueError, which names it, where a number is out of its range or unfit for ``prior``."""
         given = as_labels(self.label)
         if batch < 1 or len(given) not in (1, batch):
@@ -59,8 +60,8 @@ class Options:
             if label is not None and not 0 <= label < known:
                 what = f"has the labels 0 to {known - 1}" if known else "has no labels"
                 raise ValueError(f"generate: label is {label}, but this prior {what}.")
-            if self.guidance != 1.0 and label is None:
-                raise ValueError(f"generate: guidance is {self.guidance}, which needs a label to go towards.")
+            if self.guidance != 1.0 and label is None and goal is None:
+                raise ValueError(f"generate: guidance is {self.guidance}, which needs a label or a goal to go towards.")
         for name in ("guidance", "history"):
             if abs(getattr(self, name)) > MOST_GUIDANCE:
                 raise ValueError(f"generate: {name} is {getattr(self, name)}, expected at most {MOST_GUIDANCE:g}.")
@@ -101,6 +102,49 @@ def given_digits(prior: Prior, tokens: Tensor | None, latent_frames: int, batch:
     if len(digits) != batch:
         raise ValueError(f"generate: {len(digits)} prompts for a batch of {batch}. Give one, or as many.")
     return digits
+
+
+def kept_digits(prior: Prior, kept: Tensor | None, latent_frames: int, batch: int) -> Tensor:
+    """The digits of the tokens that are not to be drawn: (B, L, digits) int64 on the prior's device, -1 elsewhere.
+
+    Args:
+        prior, latent_frames, batch: as in ``generate_tokens``.
+        kept: (1 or B, t, h, w) int64, t at most ``latent_frames``, -1 where tokens are to be drawn; None for
+            all of them.
+
+    Raises:
+        ValueError: if its shape is another.
+    """
+    L, device = latent_frames * prior.tokens_per_frame, prior.start.device
+    out = torch.full((batch, L, len(prior.levels)), -1, dtype=torch.long, device=device)
+    if kept is None:
+        return out
+    if kept.ndim != 4 or len(kept) not in (1, batch) or kept.shape[1] > latent_frames or kept.shape[2:] != prior.grid:
+        raise ValueError(
+            f"generate: kept tokens are {tuple(kept.shape)}, expected (1 or {batch}, up to {latent_frames}, "
+            f"{prior.grid[0]}, {prior.grid[1]})."
+        )
+    kept = kept.to(device)
+    known = (kept >= 0).flatten(1)[..., None]
+    out[:, : known.shape[1]] = torch.where(known, prior.digits(kept.clamp(min=0)), -1)
+    return out
+
+
+def on_device(
+    prior: Prior, batch: int, condition: Tensor | None, goal: Goal | None
+) -> tuple[Tensor | None, Goal | None]:
+    """Condition and goal on the prior's device, for each of the batch.
+
+    Raises:
+        ValueError: if there are neither one nor as many.
+    """
+    device = prior.start.device
+    for name, many in (("conditions", condition), ("goals", None if goal is None else goal.tokens)):
+        if many is not None and len(many) not in (1, batch):
+            raise ValueError(f"generate: {len(many)} {name} for a batch of {batch}. Give one, or as many.")
+    if goal is not None:
+        goal = Goal(*(x.to(device).expand(batch, *x.shape[1:]) for x in (goal.tokens, goal.at)))
+    return None if condition is None else condition.to(device).expand(batch, -1, -1, -1), goal
 
 
 def check_levels(ours: Sequence, theirs: Sequence) -> None:

@@ -19,8 +19,10 @@ from torch import Tensor
 
 from vg.interrupts import Stop
 from vg.models.blocks import Past
+from vg.models.goals import Goal
 from vg.models.transformer import Prior
 from vg.sampling.filters import gumbel
+from vg.sampling.guidance import conditionings
 from vg.sampling.options import Options
 from vg.sampling.packed import ROWS, Bias, Cache, Packed, Span
 from vg.sampling.windows import Windows
@@ -33,12 +35,14 @@ class CachedBranch:
     Attributes:
         weight: of its logits in the sum that is drawn from.
         label: (B,) int64, each sample's label, -1 for none.
+        conditioning: ``Prior.conditioning`` of all latent frames to come, (B, t * h * w, D), or None.
         drops_history: whether it begins anew with every latent frame.
         cache: its keys and values.
     """
 
     weight: float
     label: Tensor
+    conditioning: Tensor | None
     drops_history: bool
     cache: Cache
 
@@ -78,7 +82,8 @@ class Sampler:
         seeds: of each sample.
         how: the options, checked.
         given: (B, L, digits), the digits of whole latent frames to go on from.
-        condition: as in ``generate_tokens``.
+        condition, goal: as in ``generate_tokens``, one for each sample.
+        kept: (B, L, digits), ``kept_digits``: of tokens that are not to be drawn; None for none.
         latent_frames: how many there will be, if that is known: room is made for as many.
 
     Attributes:
@@ -92,6 +97,8 @@ class Sampler:
         how: Options,
         given: Tensor,
         condition: Tensor | None = None,
+        goal: Goal | None = None,
+        kept: Tensor | None = None,
         latent_frames: int | None = None,
     ):
         self.prior, self.how, self.packed = prior, how, Packed(prior)
@@ -99,22 +106,25 @@ class Sampler:
         self.windows = Windows(min(ROWS, prior.tokens_per_frame), len(seeds), right=8.0 if given.shape[1] else 0.0)
         batch, device = len(seeds), prior.start.device
         self.samples = [Sample(b, torch.Generator().manual_seed(seed)) for b, seed in enumerate(seeds)]
-        self.conditioning = prior.conditioning(condition)
+        self.conditioning, unconditioned = conditionings(prior, condition, goal, latent_frames)
+        self.kept = None if kept is None else kept.cpu().reshape(batch, -1, prior.tokens_per_frame, len(prior.levels))
         label, reach = how.label_tensor(batch, device), how.reach(prior)
         room = (latent_frames or given.shape[1] // prior.tokens_per_frame + 2) * prior.tokens_per_frame
-        self.branches = [self._branch(label, room, reach)]
+        self.branches = [self._branch(label, self.conditioning, room, reach)]
         if how.guidance != 1.0:
-            self.branches.append(self._branch(torch.full_like(label, -1), room, reach))
+            self.branches.append(self._branch(torch.full_like(label, -1), unconditioned, room, reach))
         self.bias = Bias(prior.slopes, reach, self.packed.like)
         self.change(how)
         for sample in self.samples:
             self._take(sample, given[sample.row])
 
-    def _branch(self, label: Tensor, room: int, reach: int | None, drops_history: bool = False) -> CachedBranch:
+    def _branch(
+        self, label: Tensor, conditioning: Tensor | None, room: int, reach: int | None, drops_history: bool = False
+    ) -> CachedBranch:
         config = self.prior.config
         head = config.width // config.heads
         cache = Cache(config.depth, len(label), config.heads, head, room, reach, self.packed.like)
-        return CachedBranch(0.0, label, drops_history, cache)
+        return CachedBranch(0.0, label, conditioning, drops_history, cache)
 
     def change(self, how: Options) -> None:
         """Draw all that comes with other options. Every sample must be between two latent frames.
@@ -133,7 +143,9 @@ class Sampler:
         for branch, weight in zip(branches, (how.guidance + how.history - 1, 1 - how.guidance)):
             branch.weight = weight
         if how.history != 1.0:  # it remembers nothing, so it may begin at any time
-            without = self._branch(branches[0].label, self.prior.tokens_per_frame, None, drops_history=True)
+            without = self._branch(
+                branches[0].label, self.conditioning, self.prior.tokens_per_frame, None, drops_history=True
+            )
             without.weight = 1 - how.history
             branches.append(without)
         self.branches = branches
@@ -167,6 +179,9 @@ class Sampler:
             row = self.packed.embed(before[-columns:])
         else:
             sample.tokens = torch.zeros(prior.tokens_per_frame, len(prior.levels), dtype=torch.long)
+        if self.kept is not None and sample.latent_frames < self.kept.shape[1]:
+            kept = self.kept[sample.row, sample.latent_frames]
+            sample.tokens = torch.where(kept >= 0, kept, sample.tokens)
         sample.embedded = []
         for branch in self.branches:
             first = branch.drops_history or before is None
@@ -182,8 +197,8 @@ class Sampler:
         before = self.prior.nothing.expand(1, self.prior.tokens_per_frame, -1) if seen is None else seen
         conditioning = (
             None
-            if self.conditioning is None
-            else self.conditioning[row : row + 1, begin : begin + self.prior.tokens_per_frame]
+            if branch.conditioning is None
+            else branch.conditioning[row : row + 1, begin : begin + self.prior.tokens_per_frame]
         )
         first = 0 if branch.drops_history else begin
         return self.prior.known(before, first, branch.label[row : row + 1], conditioning)[0]
@@ -203,7 +218,7 @@ class Sampler:
         hidden = self._read(samples, counts)
         drawn = self.packed.draw(hidden, self.weights, noise[0] if len(noise) == 1 else torch.cat(noise), self.how)
         for sample, tokens in zip(samples, drawn.cpu().split(counts)):
-            self._keep(sample, tokens)
+            self._keep(sample, self._forced(sample, tokens))
         self.passes += 1
 
     def _embed(self, sample: Sample, first: int, stop: int) -> None:
@@ -226,6 +241,13 @@ class Sampler:
                 begin = 0 if branch.drops_history else sample.latent_frames * self.prior.tokens_per_frame
                 spans.append(Span(branch.cache, sample.row, begin + sample.place, count))
         return self.packed.hidden(x[0] if len(x) == 1 else torch.cat(x), spans, self.bias)
+
+    def _forced(self, sample: Sample, drawn: Tensor) -> Tensor:
+        """The tokens drawn from ``sample.place`` on, with those that are kept in their places."""
+        if self.kept is None:
+            return drawn
+        kept = self.kept[sample.row, sample.latent_frames, sample.place : sample.place + len(drawn)]
+        return torch.where(kept >= 0, kept, drawn)
 
     def _keep(self, sample: Sample, drawn: Tensor) -> None:
         """Keep what was drawn up to the first token that differs from its guess; the rest are guesses."""

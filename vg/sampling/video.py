@@ -11,11 +11,12 @@ from torch import Tensor
 
 from vg.interrupts import Stop, without_gradients
 from vg.models.frozen import evaluating
+from vg.models.goals import Goal
 from vg.models.transformer import Prior
 from vg.models.tubelet import TubeletTokenizer
 from vg.precision import autocast, full_precision
 from vg.progress import tqdm
-from vg.sampling.options import Labels, Options, as_labels, check_levels, given_digits
+from vg.sampling.options import Labels, Options, as_labels, check_levels, given_digits, kept_digits, on_device
 from vg.sampling.parallel import Sampler
 from vg.threads import as_they_come, side_by_side
 
@@ -30,6 +31,7 @@ def generate(
     frames: int = 32,
     seed: int = 0,
     *,
+    size: tuple[int, int] | None = None,
     batch: int | None = None,
     temperature: float = 1.0,
     top_k: int | None = None,
@@ -50,6 +52,8 @@ def generate(
         frames: T of the result, the prompt's frames included.
         seed: the same arguments and seed give the same video. Sample ``b`` of a batch is seeded with
             ``seed + b``, whatever the others are.
+        size: H and W in pixels, whole tubelets, for a prior that makes clips of any shape; default the prompt's, or the
+            prior's own.
         batch: how many to make; default as many as there are prompts or labels, or one.
         temperature: the logits are divided by it, above 0: below 1 is safer, above 1 wilder.
         top_k: draw each digit from its so many most probable values.
@@ -75,7 +79,7 @@ def generate(
         ValueError: if the models do not fit each other or the prompt, or a number is out of its range.
     """
     check_levels([prior.levels], [tokenizer.levels])
-    t = tokenizer.tubelet[0]
+    t, prior = tokenizer.tubelet[0], fitted(prior, tokenizer, size, prompt)
     tokens = None if prompt is None else prompt_tokens(prior, tokenizer, prompt)
     if batch is None:
         batch = max(len(as_labels(label)), 1 if tokens is None else len(tokens))
@@ -125,6 +129,8 @@ def generate_tokens(
     *,
     batch: int = 1,
     condition: Tensor | None = None,
+    goal: Goal | None = None,
+    kept: Tensor | None = None,
     progress: bool = True,
     **options: Any,
 ) -> Tensor:
@@ -137,6 +143,9 @@ def generate_tokens(
         tokens: the prompt's.
         latent_frames: of the result, the prompt's included.
         condition: (B, ``latent_frames``, h', w') int64, for a prior that takes one.
+        goal: of each sample, or one for all, for a prior that takes goals.
+        kept: (1 or B, up to ``latent_frames``, h, w) int64, tokens that are not to be drawn, -1 where they are. Every
+            token is drawn from the prior given those before it, kept ones too; of kept ones to come it knows nothing.
         options: those of ``Options``: ``temperature`` and so on, as in ``generate``.
 
     Returns:
@@ -147,24 +156,27 @@ def generate_tokens(
         KeyboardInterrupt: at an interrupt before the first latent frame is done.
     """
     how = Options(**options)
-    how.check(prior, batch)
+    how.check(prior, batch, goal)
     if not -(2**63) <= seed <= 2**63 - batch:
         raise ValueError(f"generate: seed is {seed}, expected a number of 63 bits.")
     given = given_digits(prior, tokens, latent_frames, batch)
     out = given.new_empty(batch, latent_frames, prior.tokens_per_frame, len(prior.levels))
     begun = given.shape[1] // prior.tokens_per_frame
     out[:, :begun] = given.view(batch, begun, *out.shape[2:])
-    condition = None if condition is None else condition.to(given.device)
+    condition, goal = on_device(prior, batch, condition, goal)
+    forced = None if kept is None else kept_digits(prior, kept, latent_frames, batch)
     labels = how.label_tensor(batch)
     total = (latent_frames - begun) * prior.tokens_per_frame * batch
     bar = tqdm(total=total, unit="token", desc="generating", disable=not progress, mininterval=0.5)
 
     @torch.no_grad()  # a thread has a mode of its own
     def draw(rows: list[int], stop: Stop) -> None:
-        theirs = None if condition is None else condition.expand(batch, -1, -1, -1)[rows]
+        conditions = {"condition": condition, "goal": goal, "kept": forced}
+        theirs: dict[str, Any] = {name: None if x is None else x[rows] for name, x in conditions.items()}
         alike = replace(how, label=None if how.label is None else labels[rows].tolist())
+        seeds = [seed + b for b in rows]
         with autocast(given.device):
-            sampler = Sampler(prior, [seed + b for b in rows], alike, given[rows], theirs, latent_frames)
+            sampler = Sampler(prior, seeds, alike, given[rows], latent_frames=latent_frames, **theirs)
             for b, tokens in sampler.run(latent_frames, bar.update, stop):
                 out[rows[b], done[rows[b]]] = tokens.to(out.device)
                 done[rows[b]] += 1
@@ -204,6 +216,26 @@ def as_video(prompt: Tensor | np.ndarray) -> Tensor:
             "Divide 0..255 by 127.5 and take 1 away, or give uint8."
         )
     return prompt
+
+
+def fitted(prior: Prior, tokenizer: TubeletTokenizer, size: tuple[int, int] | None, prompt: Tensor | None) -> Prior:
+    """The prior for clips of a size, or of the prompt's if it can make them; as it is without either.
+
+    Raises:
+        ValueError: if the size is no whole tubelets, or the prior makes one shape only and this is another.
+    """
+    if size is None:
+        if prompt is None or prior.config.places == "table":
+            return prior
+        size = (prompt.shape[-2], prompt.shape[-1])
+    _, tall, wide = tokenizer.tubelet
+    if size[0] % tall or size[1] % wide or min(size) < 1:
+        raise ValueError(
+            f"generate: size is {tuple(size)}, expected multiples of {tall} and {wide}, such as "
+            f"({max(1, round(size[0] / tall)) * tall}, {max(1, round(size[1] / wide)) * wide})."
+        )
+    grid = (size[0] // tall, size[1] // wide)
+    return prior if grid == tuple(prior.grid) else prior.at(grid)
 
 
 def prompt_tokens(prior: Prior, tokenizer: TubeletTokenizer, prompt: Tensor) -> Tensor:
