@@ -101,13 +101,13 @@ draw_map(
 # | **00 Start here** | the film on disk, its shots, a fair split, baselines | 2 | 3 |
 # | [01 VAE](01_vae.ipynb) | a variational autoencoder of small images | 3 | 3 |
 # | [02 VQ-VAE](02_vq_vae.ipynb) | discrete codes, a codebook, two levels | 3 | 7 |
-# | [03 Conv3D VQ-VAE](03_video_vq_vae.ipynb) | the same for clips of 16 frames | 3 | 3 |
-# | [04 Conv3D FSQ-VAE](04_video_fsq_vae.ipynb) | rounding in place of a codebook | 3 | 4 |
-# | [05 Tubelet FSQ-VAE](05_tubelet_fsq_vae.ipynb) | one integer for a block of space and time | 3 | 6 |
-# | [06 Latent cache](06_latent_cache.ipynb) | the whole film as integers on disk | 2 | 5 |
+# | [03 Conv3D VQ-VAE](03_video_vq_vae.ipynb) | the same for clips of 16 frames | 2 | 3 |
+# | [04 Conv3D FSQ-VAE](04_video_fsq_vae.ipynb) | rounding in place of a codebook | 2 | 4 |
+# | [05 Tubelet FSQ-VAE](05_tubelet_fsq_vae.ipynb) | one integer for a block of space and time | 3 | 7 |
+# | [06 Latent cache](06_latent_cache.ipynb) | the whole film as integers on disk | 2 | 6 |
 # | [07 Transformer](07_transformer.ipynb) | a decoder-only transformer over these integers | 4 | 8 |
-# | [08 Generation](08_generation.ipynb) | new video: from nothing, a still, a clip | 3 | 1 |
-# | [10 Is it any good?](10_is_it_any_good.ipynb) | scores of new film, with intervals | 3 | 6 |
+# | [08 Generation](08_generation.ipynb) | new video: from nothing, a still, a clip | 3 | 2 |
+# | [10 Is it any good?](10_is_it_any_good.ipynb) | scores of new film, with intervals | 3 | 5 |
 # | [11 Your own film](11_your_own_film.ipynb) | all of it, on a film of yours | 2 | 9 |
 #
 # Each notebook runs alone: what an earlier one made is used if it is there; otherwise the
