@@ -141,21 +141,13 @@ def fill(
     progress: bool = True,
     **options: Any,
 ) -> Tensor:
-    """Parts of a clip drawn anew: those where ``keep`` is False, in whole tubelets.
-
-    A token is drawn from what comes before it in the order (t, h, w), kept ones included: exact for all kept tokens
-    that come before. Of those that come after it knows nothing. Against that ``candidates`` are drawn side by side, and
-    after each latent frame drawn from, by how probable each makes the kept tokens (importance resampling: a particle
-    filter with latent frames as its steps). The more candidates, the nearer to drawing with both in view; never quite
-    there.
+    """Parts of a clip drawn anew, as ``fill_tokens`` draws them: those where ``keep`` is False, in whole tubelets.
 
     Args:
         prior, tokenizer: as in ``generate``.
         clip: (C, T, H, W) or (1, C, T, H, W) in [-1, 1].
         keep: bool (H, W) or (T, H, W); a token is kept if all pixels of its tubelet are.
-        seed, options: as in ``generate``; the weights are the prior's own, given the label, whatever the temperature.
-        candidates: how many; 1 is no resampling.
-        progress: show a bar.
+        seed, candidates, progress, options: as in ``fill_tokens``.
 
     Returns:
         (1, C, T, H, W), T whole tubelets.
@@ -165,15 +157,45 @@ def fill(
     """
     check_levels([prior.levels], [tokenizer.levels])
     prior = fitted(prior, tokenizer, None, clip)
-    tokens = prompt_tokens(prior, tokenizer, clip).to(prior.start.device)
+    tokens = prompt_tokens(prior, tokenizer, clip)
     if len(tokens) != 1:
         raise ValueError(f"fill: {len(tokens)} clips came; give one.")
-    kept = torch.where(whole_tubelets(tokenizer, keep, tuple(as_video(clip).shape[2:])).to(tokens.device), tokens, -1)
-    made = tokens[:, :0].expand(candidates, -1, -1, -1)
+    kept = whole_tubelets(tokenizer, keep, tuple(as_video(clip).shape[2:])).to(tokens.device)
+    kept = torch.where(kept, tokens, -1)
+    return decoded(tokenizer, fill_tokens(prior, kept, seed, candidates=candidates, progress=progress, **options))
+
+
+@without_gradients
+def fill_tokens(
+    prior: Prior, kept: Tensor, seed: int = 0, *, candidates: int = 8, progress: bool = True, **options: Any
+) -> Tensor:
+    """The tokens of a clip of which some are given.
+
+    A token is drawn from what comes before it in the order (t, h, w), kept ones included: exact for all kept tokens
+    that come before. Of those that come after it knows nothing. Against that ``candidates`` are drawn side by side, and
+    after each latent frame drawn from, by how probable each makes the kept tokens (importance resampling: a particle
+    filter with latent frames as its steps). The more candidates, the nearer to drawing with both in view; in the limit
+    it is that, if temperature, top-k, top-p and guidance leave the draws as the prior has them.
+
+    Args:
+        prior: for the grid of ``kept``.
+        kept: (1, t, h, w) int64, the tokens that are given, -1 where they are to be drawn.
+        seed, options: as in ``generate``; the weights are the prior's own, given the label, whatever the temperature.
+        candidates: how many; 1 is no resampling.
+        progress: show a bar.
+
+    Returns:
+        (1, t, h, w) int64.
+
+    Raises:
+        ValueError: as in ``generate``.
+    """
+    kept = kept.to(prior.start.device)
+    made = kept[:, :0].expand(candidates, -1, -1, -1)
     dice = torch.Generator().manual_seed(seed)
     options["batch"], options["progress"] = candidates, False
     label = Options(label=options.get("label")).label_tensor(candidates, prior.start.device)
-    bar = tqdm(range(tokens.shape[1]), desc="filling", unit="latent frame", disable=not progress)
+    bar = tqdm(range(kept.shape[1]), desc="filling", unit="latent frame", disable=not progress)
     with heeded() as stop, evaluating(prior):
         for t in bar:
             if stop.asked:
@@ -185,7 +207,7 @@ def fill(
                 with autocast(prior.start.device):
                     bits = (prior.nll_bits(made, label)[:, -1] * known).sum((1, 2))
                 made = made[resampled(bits.cpu(), dice).to(made.device)]
-    return decoded(tokenizer, made[:1])
+    return made[:1]
 
 
 def resampled(bits: Tensor, dice: torch.Generator) -> Tensor:
