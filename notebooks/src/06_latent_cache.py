@@ -43,7 +43,7 @@ from torch import nn
 
 from vg import checkpoints, evaluation, latents, show
 from vg.data import Clips, film, open_store, split_shots
-from vg.experiments.batches import random_views
+from vg.experiments.batches import pack_batch, random_views
 from vg.experiments.losses import prior_loss
 from vg.latents import LatentCache, open_cache
 from vg.models import FSQ
@@ -109,7 +109,7 @@ def encode_some():
 
 
 def learn_from(some):
-    batch = F.pad(some.flatten(1), (0, 1), value=-1)  # -1: the shot's number stays unknown
+    batch = pack_batch(some, torch.full((len(some),), -1), backwards=0)  # -1: the shot is unknown
     prior_loss()(prior, batch.to(device())).backward()
     return float(prior.start.grad.sum())  # a number: so a GPU is waited for
 

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from vg.experiments.batches import unpacked
+from vg.experiments.batches import unpack_batch
 from vg.models.goals import Goal
 from vg.models.transformer import Prior
 from vg.models.tubelet import TubeletTokenizer
@@ -88,7 +88,7 @@ def prior_loss(token_noise: float = 0.1, drop_label: float = 0.5, drop_direction
     """
 
     def loss(prior: Prior, batch: Tensor) -> Tensor:
-        indices, scene, backwards = unpacked(batch)
+        indices, scene, backwards = unpack_batch(batch)
         B, t = indices.shape[:2]
         share = token_noise * torch.rand(B, 1, 1, 1, device=batch.device)
         wrong = torch.rand(indices.shape, device=batch.device) < share
