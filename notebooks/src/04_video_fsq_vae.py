@@ -616,9 +616,8 @@ show.curves({name: run.history["usage"] for name, run in small.items()}, "codes 
 #
 # </details>
 #
-# The paper (Mentzer et al., 2023, figure 3) goes up to $2^{16}$ codes on ImageNet: FSQ's reconstructions keep getting better,
-# a VQ's get worse beyond some $2^{10}$ or $2^{11}$, and it uses ever fewer of its codes. The comparison below is at the small
-# end of that range, and its VQ has restarts.
+# The paper (Mentzer et al., 2023, figure 3) compares the two at more and more codes, on ImageNet: FSQ makes use of large
+# codebooks, a VQ less and less. The comparison below is at a small one, and its VQ has restarts.
 #
 # ## Three tokenizers that had more time
 #
