@@ -123,8 +123,8 @@ draw_map(
 # | **token** | an integer of a fixed vocabulary that stands for a piece of data |
 # | **codebook** | the vectors that the tokens of a tokenizer stand for |
 # | **quantize** | replace a vector by one of finitely many |
-# | **tubelet** | a block of pixels in space and time, here of 8 frames, 4 rows, 4 columns |
-# | **latent frame** | all tokens of the same eight frames |
+# | **tubelet** | a block of pixels in space and time, from notebook 05 on of 8 frames, 4 rows, 4 columns |
+# | **latent frame** | all tokens of the same few frames |
 # | **autoregressive** | predicting one token at a time, from those before |
 # | **conditioning** | what a model is given besides: a still, a clip, a class |
 # | **logits** | a model's scores of all tokens, before they become probabilities |
@@ -145,12 +145,12 @@ draw_map(
 #   be derived, but is not what one usually trains or reports.
 # - **Length.** A next token can always follow. Film can go on without end, and begin from any clip. Diffusion of clips
 #   has a fixed length, and needs extra devices to go on.
-# - **Small.** A film of eight minutes as integers fits into a few hundred kilobytes, and a small transformer learns from it on a laptop.
+# - **Small.** As integers a film of seven minutes fits into a few hundred kilobytes, and a small transformer learns from it on a laptop.
 #
 # What speaks for diffusion: no tokenizer's rounding lies between model and picture, errors of one step can be mended in the next,
-# and the best-looking video of the day is made by it. A token that was sampled wrongly stays, and what follows builds on it.
-# Notebook 10 measures how such errors grow. Both need an autoencoder first, because pixels are
-# too many. So notebooks 01 to 05 serve either way.
+# and much of the best-looking video of the day is made by it. A token that was sampled wrongly stays, and what follows builds on it.
+# Notebook 10 measures how such errors grow. Both mostly stand on an autoencoder, because
+# pixels are too many. So notebooks 01 to 05 serve either way.
 #
 # ## Does everything work?
 #
@@ -411,13 +411,14 @@ show.bars(
 # %% [markdown]
 # <details><summary>What the stored run shows</summary>
 #
-# The shots differ: some are much nearer to training than others, most often because the set is the same. So a validation
+# The shots differ: some are nearer to training than others. The wall of shot 19, the nearest, is also that of shots 18
+# and 23, which train. So a validation
 # score is a mean over easier and harder shots, and is best read by shot.
 #
 # </details>
 #
-# So the whole course splits by shot: `split_shots` draws validation shots from all over the film and leaves the titles in
-# training. `Clips(store, val, 16)` are windows of the validation shots alone.
+# So the whole course splits by shot: `split_shots` draws a shot in each tenth of the film until enough is held out, and leaves the
+# titles in training. `Clips(store, val, 16)` are windows of the validation shots alone.
 #
 # ## Old film: flicker and sway
 #
@@ -756,7 +757,7 @@ except data.BadVideo as problem:
 # ahead = [(k + 1, decibels(made[:, :, k : k + 1], future[:, :, k : k + 1])) for k in range(8)]
 # ```
 #
-# Moving edges are added twice and thrice, so the error grows with every frame. Pixels do not move by adding; that is
+# Moving edges are added twice and thrice, so the changes grow with every frame. Pixels do not move by adding; that is
 # one reason why the course predicts tokens.
 #
 # </details>
