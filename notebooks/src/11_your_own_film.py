@@ -597,9 +597,9 @@ print(f"more of them: python -m vg.generate --model runs/{folder.name}")
 #
 # <details><summary>What to expect</summary>
 #
-# It depends on the film. Where much stands still, the mean frame is hard to beat, and it may take the twenty minutes. Where the camera
-# moves it is beaten early. `psnr_where_it_moves`, among the same measures, looks at moving pixels alone. There the model passes
-# the mean frame earlier.
+# It depends on the film. Where much stands still, the mean frame is hard to beat, and it may take the twenty minutes or more. Where
+# the camera moves it should be beaten earlier. `psnr_where_it_moves`, among the same measures, looks at moving pixels alone. There
+# the shipped tokenizer is far ahead of the mean frame (`RESULTS.md`).
 #
 # </details>
 #
@@ -608,8 +608,8 @@ print(f"more of them: python -m vg.generate --model runs/{folder.name}")
 #
 # <details><summary>What to expect</summary>
 #
-# The lead of the shipped weights shrinks with time, for training from random weights has more to gain. The more your
-# film differs from theirs, the sooner it is gone.
+# The lead of the shipped weights should shrink with time, for training from random weights has more to gain. The more
+# your film differs from theirs, the sooner it may be gone.
 #
 # </details>
 #
@@ -618,7 +618,7 @@ print(f"more of them: python -m vg.generate --model runs/{folder.name}")
 #
 # <details><summary>What to expect</summary>
 #
-# They will know the place at once, and wonder at what the figures do. Places are in many frames and take few bits;
+# Most likely they know the place, and wonder at what the figures do. Places are in many frames and take few bits;
 # actions are rare.
 #
 # </details>
