@@ -499,7 +499,7 @@ print(f"validation: {len(held_out)} windows; shots on both sides: {len(both)}")
 # %% [markdown]
 # ## The key: whose integers are these?
 #
-# The mistake that costs a week: the tokenizer is trained a little more, the old cache stays, and the transformer
+# A costly mistake: the tokenizer is trained a little more, the old cache stays, and the transformer
 # learns a language that its decoder no longer speaks. Nothing crashes, for every index is valid. The cell decodes the
 # cache with the right tokenizer, with one whose decoder's first weights were moved a little, and with an untrained
 # one.
@@ -764,7 +764,7 @@ show.bars(gains, "what fresh views save against 16 cached ones", unit="bits a to
 #
 # ## Appendix: kill -9, and races
 #
-# Encoding takes a while, and things that take a while get killed. Another Python writes half of a file over a good one
+# Encoding takes a while, and things that take a while get killed. Another Python writes a part of a file over a good one
 # and dies. Then it does what `vg` does: write under another name, and rename when all bytes are on the disk. A rename
 # (`os.replace`) is *atomic*: whoever looks sees the old file or the new one.
 

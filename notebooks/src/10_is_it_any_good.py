@@ -2,8 +2,8 @@
 # # 10 Is it any good?
 #
 # [08 Generation](08_generation.ipynb) made video. Single clips persuade too easily, so here they are measured: many
-# clips, none chosen, each number beside the least and the most it could be, and with an interval that says how much
-# of it is luck.
+# clips, none chosen, the numbers beside others to compare them with, many with an interval that says how much
+# of them is luck.
 #
 # **After this notebook you will be able to**
 # - show a sheet of clips that nobody chose;

@@ -161,8 +161,8 @@ show.curves(
 # <details><summary>What the stored run shows</summary>
 #
 # The curve rises steeply in the first half second and slowly from then on: waiting longer adds less and less. So the gap
-# is one second. (The dips come from the cartoon: its figures repeat their movements every second. Real film
-# has no such dips.) The curve stays well below the dotted line, since the place is the same all along. A split within
+# is one second. (The dips come from the cartoon: its figures repeat their movements every second. Real film seldom
+# has such dips.) The curve stays well below the dotted line, since the place is the same all along. A split within
 # a shot is therefore an easier test than a shot never seen, however wide the gap is. Say so beside your numbers.
 #
 # </details>
