@@ -120,7 +120,7 @@ show.player(store.clip(0, min(96, len(store.frames)))[0], fps=store.fps)
 # `open_footage` is what the command does first. It looks at the film: its shape, whether it has colours, whether it flickers as
 # old film does. It decodes the film at 12 frames a second, twice: once with a short side of `size` pixels, in the
 # film's own aspect, and once larger. Training cuts *fresh views* out of the larger one: parts at random places and scales, so
-# that no clip is seen twice.
+# that hardly any clip is seen twice.
 #
 # It also finds the cuts. Below is the first frame of each shot (of 24 at most). Look at them before anything else: a missed cut
 # gives clips that jump in the middle, and a false one makes shots that are too short to use.
