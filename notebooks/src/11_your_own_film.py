@@ -120,7 +120,7 @@ show.player(store.clip(0, min(96, len(store.frames)))[0], fps=store.fps)
 # `open_footage` is what the command does first. It looks at the film: its shape, whether it has colours, whether it flickers as
 # old film does. It decodes the film at 12 frames a second, twice: once with a short side of `size` pixels, in the
 # film's own aspect, and once larger. Training cuts *fresh views* out of the larger one: parts at random places and scales, so
-# that no clip is seen twice.
+# that hardly any clip is seen twice.
 #
 # It also finds the cuts. Below is the first frame of each shot (of 24 at most). Look at them before anything else: a missed cut
 # gives clips that jump in the middle, and a false one makes shots that are too short to use.
@@ -161,8 +161,8 @@ show.curves(
 # <details><summary>What the stored run shows</summary>
 #
 # The curve rises steeply in the first half second and slowly from then on: waiting longer adds less and less. So the gap
-# is one second. (The dips come from the cartoon: its figures repeat their movements every second. Real film
-# has no such dips.) The curve stays well below the dotted line, since the place is the same all along. A split within
+# is one second. (The dips come from the cartoon: its figures repeat their movements every second. Real film seldom
+# has such dips.) The curve stays well below the dotted line, since the place is the same all along. A split within
 # a shot is therefore an easier test than a shot never seen, however wide the gap is. Say so beside your numbers.
 #
 # </details>
@@ -597,9 +597,9 @@ print(f"more of them: python -m vg.generate --model runs/{folder.name}")
 #
 # <details><summary>What to expect</summary>
 #
-# It depends on the film. Where much stands still, the mean frame is hard to beat, and it may take the twenty minutes. Where the camera
-# moves it is beaten early. `psnr_where_it_moves`, among the same measures, looks at moving pixels alone. There the model passes
-# the mean frame earlier.
+# It depends on the film. Where much stands still, the mean frame is hard to beat, and it may take the twenty minutes or more. Where
+# the camera moves it should be beaten earlier. `psnr_where_it_moves`, among the same measures, looks at moving pixels alone. There
+# the shipped tokenizer is far ahead of the mean frame (`RESULTS.md`).
 #
 # </details>
 #
@@ -608,8 +608,8 @@ print(f"more of them: python -m vg.generate --model runs/{folder.name}")
 #
 # <details><summary>What to expect</summary>
 #
-# The lead of the shipped weights shrinks with time, for training from random weights has more to gain. The more your
-# film differs from theirs, the sooner it is gone.
+# The lead of the shipped weights should shrink with time, for training from random weights has more to gain. The more
+# your film differs from theirs, the sooner it may be gone.
 #
 # </details>
 #
@@ -618,7 +618,7 @@ print(f"more of them: python -m vg.generate --model runs/{folder.name}")
 #
 # <details><summary>What to expect</summary>
 #
-# They will know the place at once, and wonder at what the figures do. Places are in many frames and take few bits;
+# Most likely they know the place, and wonder at what the figures do. Places are in many frames and take few bits;
 # actions are rare.
 #
 # </details>
