@@ -9,11 +9,11 @@
 # - derive the ELBO, and check every line of it with numbers;
 # - say why sampling stops gradients, and write the sample that lets them through;
 # - write a likelihood for 8-bit pixels, and a VAE with its training loop;
-# - judge a VAE: bits per dimension, PSNR, active latents, each beside its baseline;
+# - judge a VAE: bits per dimension, PSNR (the squared error in decibels), active latents, each beside its baseline;
 # - make a VAE ignore its latents, see it in the numbers, and undo it;
 # - say why its reconstructions are blurred, and what is wrong with its samples.
 #
-# **You need** Python and a little PyTorch. The notebook runs alone.
+# **You need** Python, a little PyTorch, probability densities and Bayes' rule. The notebook runs alone.
 #
 # **Time:** about 3 hours of study; about 3 minutes of computing on a two-core laptop, less with a GPU.
 #
@@ -96,8 +96,9 @@ show.grid(test[:16], columns=8, scale=2, labels=names)
 #
 # $$p(x) = \int p(z)\, p(x \mid z)\, dz .$$
 #
-# For images nobody can compute this integral. So take an image of one pixel, one latent, and a decoder written by
-# hand: $x = 2 \tanh(2z)$ plus noise. Then the integral is a sum over a grid.
+# What $z$ may have been once $x$ is seen is the *posterior* $p(z \mid x)$. For images nobody can compute this integral. So take an image of one pixel, one latent, and a decoder written by
+# hand: $x = 2 \tanh(2z)$ plus noise. Then the integral is a sum over a grid. Logarithms are natural, so
+# their unit is the *nat*: 1 nat is 1.44 bits.
 
 
 # %%
@@ -139,9 +140,11 @@ plt.show()
 # = \underbrace{\mathbb{E}_q[\log p(x|z)]}_{\text{samples explain } x} -
 # \underbrace{\mathrm{KL}(q \,\|\, p(z))}_{\text{distance from the prior}} .$$
 #
-# The right side is the *evidence lower bound*, the ELBO. What the inequality loses is exactly
-# $\mathrm{KL}(q \,\|\, p(z|x))$: put $p(z)\,p(x|z) = p(x)\,p(z|x)$ into the middle. Check both statements with normal
-# distributions $q = N(m, s^2)$.
+# The right side is the *evidence lower bound*, the ELBO. The *Kullback-Leibler divergence*
+# $\mathrm{KL}(q \,\|\, p) = \mathbb{E}_q[\log q - \log p]$ is 0 if $q = p$, else positive. With
+# $p(z)\,p(x|z) = p(x)\,p(z|x)$ the middle is
+# $\mathbb{E}_q[\log p(x) + \log p(z|x) - \log q] = \log p(x) - \mathrm{KL}(q \,\|\, p(z|x))$: this KL is what the inequality
+# loses. Check both statements with normal distributions $q = N(m, s^2)$.
 
 
 # %%
@@ -170,7 +173,7 @@ figure.axes[0].set_ylim(-12, 0.5)
 figure
 
 # %% [markdown]
-# The best $q$ is the one most like the posterior. It never touches the bound, since this posterior is no normal
+# The best $q$ is the one most like the posterior. It never reaches $\log p(x)$, since this posterior is no normal
 # distribution. To raise the ELBO does two things at once: it makes $q$ more like the posterior and, once the decoder learns
 # too, $p(x)$ larger. In a VAE a second network, the *encoder*, looks at $x$ and gives $m$ and $s$.
 #
@@ -348,7 +351,8 @@ plt.show()
 # ## A likelihood for 8-bit pixels
 #
 # The decoder must spread a probability of one over 256 values. The *discretized logistic* (Kingma et al., 2016) takes a
-# logistic distribution with mean $\mu$ and scale $\sigma$. Every value gets the area over its bin, a difference of two sigmoids:
+# logistic distribution with mean $\mu$ and scale $\sigma$, whose cumulative probability is a sigmoid. Every value gets the area
+# over its bin, $1/255$ to each side, a difference of two sigmoids:
 #
 # $$p(v) = \mathrm{sigmoid}\!\left(\tfrac{v + 1/255 - \mu}{\sigma}\right) -
 # \mathrm{sigmoid}\!\left(\tfrac{v - 1/255 - \mu}{\sigma}\right) .$$
@@ -620,8 +624,8 @@ show.grid(torch.cat([eight, learned.clamp(-1, 1)]), columns=8, scale=3)
 # </details>
 #
 # `vg.training.fit` is this loop plus what long runs need: a progress bar, resuming, a running average of the weights, and
-# *Muon*, an optimizer for inner matrices which makes all directions of a step equally long. With both off it takes the
-# same steps:
+# *Muon*, an optimizer for inner matrices which makes all directions of a step equally long. Without Muon and averaging it takes
+# the same steps:
 
 # %%
 # NBVAL_IGNORE_OUTPUT
@@ -701,7 +705,7 @@ rows({"original": test, "trained here": mine(ten), "shipped": shipped(ten), "PCA
 #
 # <details><summary>What the stored run shows</summary>
 #
-# Colours, large shapes and light come back. Fur, spokes and letters do not. By eye PCA's row is hard to tell from the
+# Colours, large shapes and light come back. Fur and other fine texture do not. By eye PCA's row is hard to tell from the
 # VAE's.
 #
 # </details>
@@ -714,8 +718,9 @@ rows({"original": test, "trained here": mine(ten), "shipped": shipped(ten), "PCA
 # $$\mathbb{E}_x\, \mathrm{KL}(q(z|x) \,\|\, p) = \underbrace{I(x; z)}_{\text{information}} +
 # \underbrace{\mathrm{KL}(q(z) \,\|\, p)}_{\text{gap}} .$$
 #
-# The gap is no information: it is what the encodings *as a whole* differ from the prior. It is itself at least the KL
-# of a normal distribution with the same mean and covariance as $q(z)$, which has a formula. So the information can be
+# The gap is no information: it is what the encodings *as a whole* differ from the prior. It is at least the KL
+# of a normal distribution with the same mean and covariance as $q(z)$, since of all such distributions the normal has the
+# largest entropy; and that KL has a formula. So the information can be
 # bounded more tightly.
 
 
@@ -800,9 +805,9 @@ interactive.variations(
 # more than 1 makes each bit cost more. A large $\beta$ often comes in by accident: the *mean* over pixels of $-\log p$, plus
 # the *sum* of the KL, is the ELBO with $\beta = D = 3072$, up to a factor.
 #
-# With a mean squared error in place of $-\log p$ it depends on the variance. A normal likelihood with a fixed
+# With a mean squared error in place of $-\log p$ the $\beta$ that you have depends on the $\sigma$ you did not write. A normal likelihood with a fixed
 # $\sigma$ has $-\log p = \sum_i (x_i - \mu_i)^2 / 2\sigma^2 + \text{const}$. So "mean squared error plus KL" has
-# $\beta = D / 2\sigma^2$, which is 3072 for $\sigma^2 = 1/2$ alone:
+# $\beta = D / 2\sigma^2$, which is 3072 only for $\sigma^2 = 1/2$:
 
 # %%
 for sigma in (math.sqrt(0.5), 0.2, 0.1):
@@ -852,7 +857,7 @@ rows({"original": test[:5]} | sheets)
 # <details><summary>What the stored run shows</summary>
 #
 # With $\beta = 3072$ no latent is active, and every picture is the same grey mean. $\beta = 1$ has the fewest bits, as it
-# should, since it is trained on them. $\beta = 0$ spends far more KL for a small gain. With $\beta = 10$ most latents are
+# should, since it is trained on them. $\beta = 0$ spends far more KL for a small gain. With $\beta = 10$ all latents are
 # still active but hold fewer bits: to be active is not to tell much.
 #
 # </details>

@@ -95,7 +95,8 @@ print(f"a window: {window} latent frames = {window * span} frames = {window * fr
 print(f"{len(windows)} training windows, {len(held)} for validation")
 
 # %% [markdown]
-# This is all that the transformer sees. A colour is a token; neighbouring codes have similar colours.
+# This is all that the transformer sees. A token is three digits of 8, 6 and 5 levels (FSQ,
+# notebook 04), shown as a colour; neighbouring codes have similar ones.
 
 # %% tags=["hide-input"]
 # NBVAL_IGNORE_OUTPUT
@@ -116,17 +117,15 @@ show.player({"a validation shot": clip, "its tokens": token_colours}, fps=store.
 #
 # ### Why tokens, and not diffusion?
 #
-# Many large video models *denoise*: they start from noise and refine a whole clip in some dozens of steps. All
-# places are made in parallel, and an early error can still be mended. Here one token follows another, and a sampled token
-# stays. The price is as many steps as tokens, and an order within a frame that nothing in the picture asks for. What one
-# gets is an exact probability for every clip: two models are compared on held-out film without sampling anything, and
-# a video may go on for as long as one likes.
+# Many large video models *denoise*: they refine a whole clip from noise in some dozens of steps, and an early error can be
+# mended. Here one token follows another, and stays. The price is as many steps as tokens, and an arbitrary order within a
+# frame. What one gets is an exact probability for every clip, to compare models by, and videos of any length.
 #
 # ## Attention by hand
 #
-# Each position $i$ has a *query* $q_i$; each position $j$ a *key* $k_j$ and a *value* $v_j$. The scalar product of query
-# and key is a *score*: how well they fit. Position $i$ gets the average of the values, weighted by the softmax of the
-# scores. *Causal* means that $j$ never lies after $i$. Several *heads* do this side by side, each with its own part of the
+# A *query* $q_i$, a *key* $k_i$ and a *value* $v_i$ are three linear maps of the vector at position $i$. The scalar product of
+# query and key is a *score*: how well they fit. It is divided by the root of the width $D$, so as not to grow with it.
+# Position $i$ gets the average of the values, weighted by the softmax of the scores (exponentials, divided by their sum). *Causal* means that $j$ never lies after $i$. Several *heads* do this side by side, each with its own part of the
 # width. First in loops:
 
 
@@ -147,7 +146,8 @@ generator = torch.Generator().manual_seed(0)
 q, k, v = torch.randn(3, 1, 6, 4, 8, generator=generator).unbind(0)  # each (B, L, N, D)
 
 # %% [markdown]
-# The same with two `einsum`s: `b` batch, `i` who asks, `j` who answers, `n` head, `d` width. A *bias* $b_{ij}$, zero for
+# The same with two `einsum`s: `b` batch, `i` who asks, `j` who answers, `n` head, `d` width; an index
+# missing on the right is summed over. A *bias* $b_{ij}$, zero for
 # now, may be added to the scores:
 #
 # $$o_i = \sum_{j \le i} a_{ij} v_j, \qquad a_{ij} = \operatorname{softmax}_{j \le i}\left(\frac{q_i \cdot k_j}{\sqrt{D}} + b_{ij}\right).$$
@@ -248,7 +248,7 @@ for way in (right, wrong):
 
 # %% [markdown]
 # What does it do to training? Take a sequence that nobody can predict: throws of an eight-sided die. An honest model
-# pays 3 bits per throw, whatever it learns. A very small transformer is trained with each of the two functions.
+# pays at least 3 bits per throw on average, whatever it learns. A very small transformer is trained with each of the two functions.
 
 
 # %%
@@ -284,7 +284,7 @@ show.curves(curves, "predicting dice", y="bits per throw", baselines={"3 bits": 
 # %% [markdown]
 # A curve below 3 bits is a model that foresees dice. On real data there is no such line: a loss that is too good
 # looks like a good loss. So one does not trust the loss but tests: **change token $k$, and see whether anything before it
-# moves.** That takes a second, no training and no data.
+# moves.**
 
 
 # %%
@@ -515,8 +515,8 @@ plt.show()
 # %% [markdown]
 # <details><summary>What the stored run shows</summary>
 #
-# The time of both grows about with the square of $L$. Blocks are faster in long streams: they skip the future, and what they hold
-# fits into the processor's cache. The memory of all weights grows with the square too, that of the blocks only with $L$.
+# Eight times the length costs more than the square, 64 times, where all weights are held, and less in blocks. Blocks are
+# faster in long streams: they skip the future, and probably because what they hold fits into the processor's cache. The memory of all weights grows with the square, that of the blocks only with $L$.
 #
 # </details>
 #
@@ -526,7 +526,7 @@ plt.show()
 # that a head sees as far as its bias is above $-3$, where a key counts a twentieth of what it would count next door.
 #
 # `two_scale_slopes` gives half of the heads the plain slopes of $N / 2$ heads, and the other half the same slopes divided by $h \cdot w$: a
-# latent frame is to them what a token is to the others. The prior multiplies these by four, so that they fade faster.
+# latent frame is to them what a token is to the others. The prior multiplies the latter by four: they fade faster.
 
 # %%
 # NBVAL_IGNORE_OUTPUT
@@ -554,7 +554,7 @@ interactive.slopes(heads, (h, w), span=4, start="two scales, head 2")
 # frames and test on 8, 16 and 32; what is older than the picture is empty. Three small priors:
 #
 # - *two scales*, as above;
-# - *plain, large grid*: plain ALiBi as steep per latent frame as where a latent frame has 256 tokens;
+# - *plain, large grid*: slopes 64 times steeper, so that a latent frame of 4 tokens fades as one of 256;
 # - *learned positions*: a vector for each position; those beyond eight latent frames exist and are never trained.
 
 
@@ -655,17 +655,17 @@ plt.show()
 # %% [markdown]
 # <details><summary>Is a digit a scale? What the stored run shows</summary>
 #
-# Mostly. Neighbouring levels have similar vectors (warm beside the diagonal), most levels farther apart have opposite ones. So
+# Mostly. Neighbouring levels have similar vectors (warm beside the diagonal), most levels farther apart have vectors that point apart. So
 # training has found the order of the levels. They do not lie on a straight line: the two ends are not the most opposed.
 #
 # </details>
 #
-# **Writing.** Digits are predicted one after another, each from the hidden state $s$ and the digits before it. This is the chain rule,
+# **Writing.** Digits are predicted one after another, each from the hidden state $s$ (the last layer's vector at a place) and the digits before it. This is the chain rule,
 #
 # $$p(a, b, c \mid s) = p(a \mid s)\, p(b \mid s, a)\, p(c \mid s, a, b).$$
 #
-# It is exact, though no part ever has an output for each code. In `DigitHead`, `head.logits[i]` maps states `(B, D)` to the logits of digit `i`; then the embedding of the true digit,
-# `head.known.tables[i](digit)`, is added to the state.
+# It is exact. In `DigitHead`, `head.logits[i]` maps states `(B, D)` to the logits of digit `i`; then the embedding of the true digit,
+# `head.known.tables[i](digit)`, is added to the state and stays there: digit 2 is predicted from $s$ plus both embeddings.
 
 # %% [markdown] tags=["student"]
 # **Your part: the loss, digit by digit** (medium, 15 minutes). Write `digit_bits(head, states, digits)`: `states` are `(B, D)`, `digits`
@@ -799,12 +799,11 @@ print("the whole prior by hand as vg's:", torch.allclose(ours, theirs, atol=1e-4
 # ## What it costs to know nothing
 #
 # Three baselines: all codes equally likely (*uniform*); codes as often as they occur in the training shots (*unigram*);
-# and *copy*: with the probability counted in the training shots the token of one latent frame back again, else any code as often
-# as it occurs. A model that does not beat copying has learnt that the film stands still.
+# and *copy*: the token of one latent frame back again, as often as in the training shots; otherwise as unigram. A model that does not beat copying has learnt that the film stands still.
 #
 # Bits have a second reading. The *perplexity* $2^{\text{bits}}$ is the number of equally likely codes that would be as
 # hard to guess. Neither can be compared between tokenizers: another tokenizer makes other tokens, easier or harder to
-# guess. Nor are they the bits per dimension of published models of pixels: tokens do not hold all that is in the pixels.
+# guess.
 
 
 # %%
@@ -898,7 +897,7 @@ for name, bits in everyone.items():
 # <details><summary>What the stored run shows</summary>
 #
 # Both priors are far below copying, the one trained above after a few minutes; the much longer training of the shipped one is
-# worth a little more. Most is paid for the first latent frame, where there is nothing to copy.
+# worth a little more. A token of the first latent frame costs most, where there is nothing to copy.
 #
 # </details>
 
@@ -946,10 +945,10 @@ plt.show()
 # %% [markdown]
 # <details><summary>What the stored run shows</summary>
 #
-# ALiBi alone would spread the attention; trained heads concentrate it. In the first layer three of four put nearly all on the first
+# ALiBi alone would spread that of all but the steepest head; trained heads concentrate it. In the first layer three of four put nearly all on the first
 # latent frame of the window. Later the steep heads stay in their own latent frame, and the flat ones go back. The maps below
-# show that all tokens of a frame attend to much the same few places. No head fetches the token one latent frame back: the
-# context has brought it.
+# show that all tokens of a frame attend to much the same few places. Heads that look one latent frame back (layer 2,
+# head 2: 98 %) look at a few fixed places, not at the query's own: the context has brought that.
 #
 # </details>
 #
@@ -989,8 +988,6 @@ interactive.attention_maps(
 # print(seen(lambda x: x + x.roll(-1, 1), x).triu(1).any())  # True: it peeks
 # ```
 #
-# Rounding has no gradient, so the test by change is the stricter one.
-#
 # </details>
 #
 # ## Summary
@@ -1000,7 +997,7 @@ interactive.attention_maps(
 # - A test shows whether a model reads the future, the loss does not: change token $k$, nothing before it may move.
 # - ALiBi takes slope times distance off a score. In a flattened video one latent frame back is $h \cdot w$ positions away, so
 #   half of the heads count in latent frames.
-# - A layer is attention and an MLP, each added to what came in. The prior is inputs, layers, a last norm and a head.
+# - A layer is attention and an MLP, each added to what came in.
 # - Digits predicted one after another give every code an exact probability, with a few outputs.
 # - A prior is judged in bits per token on shots that it has not seen, beside uniform, unigram and copying.
 #
