@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vg import checkpoints
-from vg.experiments.batches import packed
+from vg.experiments.batches import pack_batch
 from vg.experiments.config import PRIOR_RECIPE, TOKENIZER_RECIPE, PriorPart
 from vg.experiments.losses import prior_loss, tubelet_loss
 from vg.models import Prior, TubeletConfig, TubeletTokenizer
@@ -156,7 +156,7 @@ def measure_prior(name: str, where: torch.device) -> None:
 
     def draw(generator: torch.Generator) -> Tensor:
         indices = torch.randint(codes, (BATCH, WINDOW, *prior.grid), generator=generator)
-        return packed(indices, torch.randint(config.num_labels, (BATCH,), generator=generator), backwards=0)
+        return pack_batch(indices, torch.randint(config.num_labels, (BATCH,), generator=generator), backwards=0)
 
     loss, rates, steps = prior_loss(drop_label=1 - LABEL_SHARE), [], []
     for _ in range(TURNS + 1):

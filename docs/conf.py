@@ -6,10 +6,12 @@ The sources are the repository's own files, so Sphinx runs in its root: ``sphinx
 
 import html
 import re
+import shutil
 from importlib.metadata import version as version_of
 from pathlib import Path
 
 from docutils import nodes
+from sphinx import addnodes
 
 project, author, copyright = "vg", "the authors of vg", "the authors of vg"
 release = version = version_of("vg")
@@ -71,5 +73,19 @@ def setup(app) -> None:
             elif last is not None and (found := re.search(r'data-alt="(.*?)"', node.astext(), re.DOTALL)):
                 last["alt"] = last["alt"] or html.unescape(found[1])
 
+    def offer(app, doctree: nodes.document) -> None:
+        """Links to the student's editions lead to files to download: they are no pages."""
+        for node in list(doctree.findall(addnodes.pending_xref)):
+            if found := re.search(r"\bstudent/\w+", str(node["reftarget"])):
+                file = f"{found[0]}.ipynb"
+                node.replace_self(nodes.reference("", node.astext(), refuri=file, internal=True, classes=["download"]))
+
+    def carry(app, problem: Exception | None) -> None:
+        """The student's editions stand beside the pages that lead to them."""
+        if problem is None and app.builder.format == "html":
+            shutil.copytree(app.srcdir / "notebooks/student", app.outdir / "notebooks/student", dirs_exist_ok=True)
+
+    app.connect("build-finished", carry)
+    app.connect("doctree-read", offer)
     app.connect("source-read", append)
     app.connect("doctree-read", describe)

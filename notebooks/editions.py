@@ -11,15 +11,18 @@
 
 The solved edition has the lines between the marks; in the student's each such block is an error that says what to do,
 and the solution stands in a fold after the grader. (The marks are nbgrader's.)
+A link to a notebook that has no student's edition leads there to the solved one.
 """
 
 import copy
 import re
+from pathlib import Path
 
 import nbformat
 from nbformat import NotebookNode
 
 BLOCK = re.compile(r"^( *)### BEGIN SOLUTION\n(.*?)^ *### END SOLUTION(?:\n|\Z)", re.MULTILINE | re.DOTALL)
+NOTEBOOK = re.compile(r"\]\((\d\d_\w+)\.ipynb")
 LINK = """\
 **To write it yourself:** in the [student's edition](student/{stem}.ipynb) the core of this notebook is {count} blanks,
 with hints, checks that say what is wrong, and the solutions in folds."""
@@ -86,8 +89,17 @@ def student(notebook: NotebookNode, stem: str) -> NotebookNode:
         if fold and _is(cell, "grader"):
             cells.append(fold)
             fold = None
+    for cell in cells[:1] + cells[2:]:  # the second is HEAD, whose link is meant
+        if cell.cell_type == "markdown":
+            cell.source = NOTEBOOK.sub(_from_student, cell.source)
     made.cells = cells
     return made
+
+
+def _from_student(link: re.Match) -> str:
+    """A link between texts as it reads in ``notebooks/student/``: up, where that notebook has no blanks."""
+    text = Path(__file__).resolve().parent / "src" / f"{link[1]}.py"
+    return f"]({link[1]}.ipynb" if BLOCK.search(text.read_text(encoding="utf-8")) else f"](../{link[1]}.ipynb"
 
 
 def name_of(source: str) -> str:

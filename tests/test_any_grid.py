@@ -12,18 +12,18 @@ from vg.sampling import generate_tokens, one_by_one
 GRIDS = [(2, 3), (1, 1), (1, 5), (5, 1), (4, 3)]
 
 
-@pytest.mark.parametrize("told", [False, True], ids=["alone", "towards a goal"])
+@pytest.mark.parametrize("conditioned", [False, True], ids=["alone", "towards a goal"])
 @pytest.mark.parametrize("backwards", [None, False, True])
 @pytest.mark.parametrize("grid", GRIDS, ids=str)
 @torch.no_grad()
-def test_no_state_up_to_token_k_moves_when_token_k_does_and_the_next_one_does(grid, backwards, told):
+def test_no_state_up_to_token_k_moves_when_token_k_does_and_the_next_one_does(grid, backwards, conditioned):
     prior = tiny_prior().at(grid).running(backwards)
     digits = prior.digits(some_tokens(grid, batch=1, t=3))
     L = digits.shape[1]
     changed = digits.repeat(L + 1, 1, 1)  # the last stays as it is
     k = torch.arange(L)
     changed[k, k] = (changed[k, k] + 1) % torch.tensor(LEVELS)
-    goal = some_goal([2], grid) if told else None
+    goal = some_goal([2], grid) if conditioned else None
     goal = goal and goal[[0] * (L + 1)]
     states = prior.hidden(changed, goal=goal)
     found = moved(states[:-1], states[-1])  # (token, state)
@@ -38,10 +38,10 @@ def test_the_cache_gives_the_numbers_of_the_whole_on_every_grid_and_towards_goal
     digits, goal = prior.digits(some_tokens(grid)), some_goal([3, 1], grid)
     full = prior.hidden(digits, label, goal=goal)
     for size in (1, 4):
-        state, told = DecodeState(), prior.conditioning(None, goal, 4)
-        same(prior.advance(state, None, label, conditioning=told), full[:, 0])
+        state, conditioned = DecodeState(), prior.conditioning(None, goal, 4)
+        same(prior.advance(state, None, label, conditioning=conditioned), full[:, 0])
         for k in range(0, digits.shape[1] - size, size):
-            made = prior.advance(state, digits[:, k : k + size], label, conditioning=told)
+            made = prior.advance(state, digits[:, k : k + size], label, conditioning=conditioned)
             same(made, full[:, k + size])
 
 
@@ -63,9 +63,27 @@ def test_a_prior_on_another_grid_has_the_same_weights_and_learns_with_it():
 def test_on_its_own_grid_the_numbers_are_the_same():
     prior, tokens, label = tiny_prior(layouts=True), some_tokens(), torch.tensor([1, 2])
     prior.learn_layouts(1, tokens)
-    for same_one in (prior.at((2, 3)), prior.at((4, 5)).at((2, 3)).at((2, 3)), tiny_prior(places="table").at((2, 3))):
-        assert same_one.grid == (2, 3)
-    assert torch.equal(prior.at((2, 3)).nll_bits(tokens, label), prior.nll_bits(tokens, label))
+    bits = prior.nll_bits(tokens, label)
+    for same_one in (
+        prior.at((2, 3)),
+        prior.at((4, 5)).at((2, 3)),
+        prior.at((1, 1)).running(True).at((2, 3)).running(False),
+    ):
+        assert torch.equal(same_one.nll_bits(tokens, label), bits)
+    table = tiny_prior(places="table")
+    assert torch.equal(table.at((2, 3)).nll_bits(tokens, label), table.nll_bits(tokens, label))
+
+
+@torch.no_grad()
+def test_what_is_saved_of_it_and_learned_on_another_grid_is_of_its_own():
+    prior, tokens = tiny_prior(layouts=True), some_tokens()
+    other = prior.at((4, 5))
+    other.learn_layouts(1, tokens)
+    assert prior.labels_with_layouts() == other.labels_with_layouts() == [1]
+    ours, theirs = prior.state_dict(), other.state_dict()
+    assert ours.keys() == theirs.keys() and all(torch.equal(ours[name], theirs[name]) for name in ours)
+    with pytest.raises(ValueError, match=r"expected \(B, t, 2, 3\)"):
+        other.learn_layouts(1, some_tokens((4, 5)))
 
 
 def test_slopes_follow_the_tokens_in_a_latent_frame():
@@ -75,13 +93,13 @@ def test_slopes_follow_the_tokens_in_a_latent_frame():
     assert prior.at((4, 5)).window(None) is None and tiny_prior(reach=2).at((4, 5)).window() == 40
 
 
-def test_layouts_are_interpolated_and_those_of_the_first_are_as_they_were():
+def test_layouts_are_interpolated():
     prior = tiny_prior(grid=(2, 4), layouts=True)
     ramp = ((torch.arange(4) + 0.5) / 4).expand(2, 4)  # brighter to the right, by the share of the width
     prior.layouts[2] = ramp.reshape(8, 1).expand(8, 3)
     prior.layouts[3] = torch.tensor([1.0, 2.0, 3.0]).double()
-    before, finer = prior.layouts.clone(), prior.at((6, 12)).layouts
-    assert finer.shape == (4, 72, 3) and torch.equal(prior.layouts, before)
+    finer = prior.at((6, 12)).layouts_of(torch.arange(-1, 3))
+    assert finer.shape == (4, 72, 3) and torch.equal(prior.layouts_of(torch.arange(-1, 3)), prior.layouts)
     wide = finer[2].view(6, 12, 3)
     due = ((torch.arange(12).double() + 0.5) / 12)[None, :, None].expand(6, 12, 3)
     torch.testing.assert_close(wide[:, 1:-1], due[:, 1:-1])
@@ -90,8 +108,10 @@ def test_layouts_are_interpolated_and_those_of_the_first_are_as_they_were():
 
 
 def test_a_prior_of_one_grid_and_a_grid_of_nothing_are_refused_with_a_sentence():
-    with pytest.raises(ValueError, match=r"2x3 tokens and knows no other places .*no 4x3.*places='coordinates'"):
-        tiny_prior(places="table").at((4, 3))
+    condition = {"condition_levels": (3, 4), "condition_grid": (1, 1), "grid": (1, 1)}
+    for bound in ({"places": "table"}, {"positions": "learned"}, condition):
+        with pytest.raises(ValueError, match=r"tokens and knows no other places, so there is no 4x3.*'coordinates'"):
+            tiny_prior(**bound).at((4, 3))
     for nothing in ((0, 3), (2, 0), (-1, 3)):
         with pytest.raises(ValueError, match="so there is no"):
             tiny_prior().at(nothing)

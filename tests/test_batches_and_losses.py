@@ -11,7 +11,7 @@ from torchvision.utils import save_image
 from vg import checkpoints
 from vg.data import Clips, drawn_cartoon, open_store, save, to_unit
 from vg.evaluation import psnr
-from vg.experiments.batches import prior_batches, random_views, tokenizer_batches, unpacked
+from vg.experiments.batches import prior_batches, random_views, tokenizer_batches, unpack_batch
 from vg.experiments.losses import prior_loss, squared_error, tokenizer_loss, tubelet_loss
 from vg.generate import main as generate_clips
 from vg.latents import Windows
@@ -109,7 +109,7 @@ def test_the_prior_has_to_predict_true_tokens_and_sees_some_wrong_ones():
     prior = Watched(labels=True)
     prior_loss(token_noise=0.3, drop_label=0.5)(prior, batch)
     indices, scene, given = prior.seen
-    tokens, shots, backwards = unpacked(batch)
+    tokens, shots, backwards = unpack_batch(batch)
     assert torch.equal(indices, tokens) and backwards == 0
     assert torch.equal(indices.flatten(1), indices[:, :1, 0, 0] + torch.arange(24)), "a stretch of the film"
     assert torch.equal(shots, indices[:, 0, 0, 0] // 6 // 10), "the shot's number is the window's own"
@@ -119,7 +119,7 @@ def test_the_prior_has_to_predict_true_tokens_and_sees_some_wrong_ones():
     assert 0.2 < known.float().mean() < 0.8 and torch.equal(scene[known], shots[known])
     prior_loss(token_noise=0.0, drop_label=0.0)(prior, batch)
     assert torch.equal(prior.seen[2], indices) and torch.equal(prior.seen[1], shots)
-    same, unknown, _ = unpacked(prior_batches(windows(), batch=32, labelled=False)(seeded(1)))
+    same, unknown, _ = unpack_batch(prior_batches(windows(), batch=32, labelled=False)(seeded(1)))
     assert torch.equal(same, tokens) and bool((unknown == -1).all())
     plain = Watched(labels=False)
     prior_loss()(plain, batch)

@@ -6,6 +6,7 @@ of the sentence that its reader should get.
 
 import contextlib
 import io
+import re
 from pathlib import Path
 
 import jupytext
@@ -72,6 +73,15 @@ def test_the_solutions_of_a_students_edition_make_the_solved_one(stem):
     assert [cell.source for cell in stored.cells] == [cell.source for cell in student.cells], "run notebooks/build.py"
     assert not any(cell.get("outputs") for cell in stored.cells)
     assert editions.answered(stored) == code(solved)
+
+
+@pytest.mark.parametrize("stem", sorted({stem for stem, _ in TASKS}))
+def test_relative_links_of_a_students_edition_lead_to_files(stem):
+    cells = editions.student(SOURCES[stem], stem).cells
+    text = "\n".join(cell.source for cell in cells if cell.cell_type == "markdown")
+    links = re.findall(r"\]\((?!\w+:)([^)#\s]+\.\w{2,5})[#)]", text)
+    assert f"../{stem}.ipynb" in links
+    assert [link for link in links if not (NOTEBOOKS / "student" / link).exists()] == []
 
 
 @pytest.mark.parametrize("stem", sorted({stem for stem, _ in TASKS}))

@@ -28,11 +28,11 @@ def test_a_goal_is_told_to_the_latent_frames_up_to_it_and_no_farther_back_than_t
     prior, tokens = tiny_prior(goals=2), some_tokens(batch=6, t=5)
     at = [0, 1, 2, 4, 6, 7]
     ours, nowhere = some_goal(at), Goal(some_goal(at).tokens, torch.full((6,), -1))
-    told = [[0], [0, 1], [0, 1, 2], [2, 3, 4], [4], []]
+    conditioned = [[0], [0, 1], [0, 1, 2], [2, 3, 4], [4], []]
     for theirs in (some_goal(at, seed=3), nowhere):
-        assert frames_told(prior, ours, theirs) == told
+        assert frames_told(prior, ours, theirs) == conditioned
         states = frames_moved(prior, tokens, ours, theirs)  # what comes later may remember what was told
-        assert states == [list(range(frames[0], 5)) if frames else [] for frames in told]
+        assert states == [list(range(frames[0], 5)) if frames else [] for frames in conditioned]
 
 
 @torch.no_grad()
@@ -63,12 +63,12 @@ def test_a_clip_without_a_goal_is_not_moved_by_the_others():
 def test_how_far_ahead_a_goal_lies_is_told_too():
     prior = tiny_prior(goals=4)
     goal = some_goal([4])
-    told = prior.conditioning(None, goal, 6).view(6, 6, -1)
-    apart = [(told[a] - told[b]).abs().amax() for a in range(5) for b in range(a)]
-    assert min(apart) > 1e-3 and not told[5].any()
+    conditioned = prior.conditioning(None, goal, 6).view(6, 6, -1)
+    apart = [(conditioned[a] - conditioned[b]).abs().amax() for a in range(5) for b in range(a)]
+    assert min(apart) > 1e-3 and not conditioned[5].any()
     same(prior.conditioning(None, goal), prior.conditioning(None, goal, 5))
     later = prior.conditioning(None, Goal(goal.tokens, goal.at + 1), 6).view(6, 6, -1)
-    same(later[1:], told[:5])
+    same(later[1:], conditioned[:5])
 
 
 @torch.no_grad()
@@ -77,8 +77,8 @@ def test_a_goal_adds_to_a_condition_and_either_may_be_left_out():
     condition, goal = torch.arange(8).view(2, 4, 1, 1), some_goal([2, -1], (2, 2))
     both, alone = prior.conditioning(condition, goal), prior.conditioning(condition)
     assert both.shape == (2, 16, 16)
-    told = moved(both, alone).view(2, 4, 4)
-    assert told[0].all(1).tolist() == [True, True, True, False] and not told[1].any()
+    conditioned = moved(both, alone).view(2, 4, 4)
+    assert conditioned[0].all(1).tolist() == [True, True, True, False] and not conditioned[1].any()
     settings = {"latent_frames": 4, "batch": 2, "condition": condition, "goal": goal, "progress": False}
     guided = settings | {"guidance": 2.0, "history": 1.5}
     for each in (settings, guided):
@@ -110,7 +110,7 @@ def test_what_is_no_goal_or_not_for_this_prior_is_refused():
 
 def tokens_drawn(prior, prompt=None, **options):
     """What both loops draw, once it is seen to be the same."""
-    settings = {"latent_frames": 5, "seed": 5, "progress": False} | options
+    settings = {"latent_frames": 4, "seed": 5, "progress": False} | options
     made = generate_tokens(prior, prompt, **settings)
     assert torch.equal(made, one_by_one(prior, prompt, **settings))
     return made
@@ -130,9 +130,9 @@ OPTIONS = [
 @pytest.mark.parametrize("options", OPTIONS, ids=str)
 def test_parallel_sampling_draws_towards_goals_what_the_plain_loop_draws(options, batch, grid):
     prior = tiny_prior().at(grid)
-    goal = some_goal([3, -1, 6][:batch], grid)
+    goal = some_goal([3, -1, 5][:batch], grid)
     made = tokens_drawn(prior, goal=goal, batch=batch, **options)
-    other = some_goal([3, -1, 6][:batch], grid, seed=3)
+    other = some_goal([3, -1, 5][:batch], grid, seed=3)
     differ = (made != tokens_drawn(prior, goal=other, batch=batch, **options)).flatten(1).any(1)
     assert differ[0] and not differ[1:2].any(), "the second has no goal"
     if batch == 3:
@@ -150,20 +150,31 @@ def test_goals_go_with_prompts_and_with_kept_tokens_and_one_serves_a_batch(optio
     assert torch.equal(made, tokens_drawn(prior, prompt, goal=goal[[0, 0, 0]], kept=kept, batch=3, **options))
 
 
+@pytest.mark.parametrize("guided", [False, True])
 @torch.no_grad()
-def test_guidance_goes_from_what_is_said_without_the_goal_to_what_is_said_with_it_and_beyond():
-    prior, goal, label, guidance, history = tiny_prior(), some_goal([3]), torch.tensor([1]), 2.5, 1.7
-    made = tokens_drawn(prior, goal=goal, label=1, guidance=guidance, history=history, top_k=1)
+def test_guidance_goes_from_what_is_said_without_the_goal_to_what_is_said_with_it_and_beyond(guided):
+    prior, grid, condition = tiny_prior(), (2, 3), None
+    if guided:  # by the tokens of a coarser grid, which stay known
+        grid, condition = (2, 2), torch.tensor([3, 11, 7, 0, 5]).view(1, 5, 1, 1)
+        prior = tiny_prior(grid=grid, condition_levels=(3, 4), condition_grid=(1, 1))
+    goal, label, guidance, history = some_goal([3], grid), torch.tensor([1]), 2.5, 1.7
+    options = {"latent_frames": 5, "condition": condition, "label": 1, "history": history, "top_k": 1}
+    made = tokens_drawn(prior, goal=goal, guidance=guidance, **options)
     digits = prior.digits(made)
-    told, untold = prior.hidden(digits, label, goal=goal), prior.hidden(digits)
-    frames = digits.split(prior.tokens_per_frame, dim=1)
-    left = [Goal(goal.tokens, (goal.at - k).clamp(min=-1)) for k in range(len(frames))]  # how far each frame has to go
-    anew = torch.cat([prior.hidden(d, label, goal=g) for d, g in zip(frames, left)], dim=1)
+    conditioned, unconditioned = prior.hidden(digits, label, condition, goal), prior.hidden(digits, condition=condition)
+    anew = []
+    for k, frame in enumerate(digits.split(prior.tokens_per_frame, dim=1)):
+        left = Goal(goal.tokens, (goal.at - k).clamp(min=-1))  # how far this one has to go
+        anew.append(prior.hidden(frame, label, None if condition is None else condition[:, k : k + 1], left)[0])
 
     def beyond(logits):
-        told, untold, anew = logits.chunk(3)
-        return (told + (guidance - 1) * (told - untold) + (history - 1) * (told - anew)).argmax(-1).repeat(3)
+        conditioned, unconditioned, anew = logits.chunk(3)
+        return (
+            (conditioned + (guidance - 1) * (conditioned - unconditioned) + (history - 1) * (conditioned - anew))
+            .argmax(-1)
+            .repeat(3)
+        )
 
-    best = prior.head.sample(torch.cat([told[0], untold[0], anew[0]]), beyond)[: digits.shape[1]]
+    best = prior.head.sample(torch.cat([conditioned[0], unconditioned[0], *anew]), beyond)[: digits.shape[1]]
     assert torch.equal(best, digits[0])
-    assert not torch.equal(made, tokens_drawn(prior, goal=goal, label=1, history=history, top_k=1))
+    assert not torch.equal(made, tokens_drawn(prior, goal=goal, **options))

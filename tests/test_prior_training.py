@@ -16,7 +16,7 @@ from vg.evaluation import prior as measuring
 from vg.evaluation.prior import prior_facts
 from vg.evaluation.reels import some_labels
 from vg.evaluation.tokenizer import tokenizer_facts
-from vg.experiments.batches import mixed_batches, prior_batches, unpacked
+from vg.experiments.batches import mixed_batches, prior_batches, unpack_batch
 from vg.experiments.config import PriorPart
 from vg.experiments.prior import film_batches, fresh_views, learn_layouts
 from vg.latents import open_cache
@@ -55,7 +55,7 @@ def test_labels_are_of_the_film_as_it_is_and_views_of_it_come_without(cache):
     plain = [view for view in cache.views if not view[1]]
     kinds = set()
     for seed in range(40):
-        tokens, labels, backwards = unpacked(draw(torch.Generator().manual_seed(seed)))
+        tokens, labels, backwards = unpack_batch(draw(torch.Generator().manual_seed(seed)))
         kinds.add((len(tokens), tokens.shape[1], bool((labels >= 0).all())))
         assert backwards == 0
         assert (labels >= 0).all() or (labels == -1).all()
@@ -92,7 +92,7 @@ def test_fresh_views_are_of_training_shots_alone_encoded_and_without_a_label(tmp
     draws = fresh_views(replace(store, frames=white), train, tokenizer, (16, 16), part, WINDOW)
     assert len(draws) == 2
     for draw, frames, batch in zip(draws, (WINDOW, WINDOW // 2), (3, 6)):
-        tokens, labels, backwards = unpacked(draw(torch.Generator().manual_seed(0)))
+        tokens, labels, backwards = unpack_batch(draw(torch.Generator().manual_seed(0)))
         assert tokens.shape == (batch, frames, 2, 2) and tokens.dtype == torch.int64
         assert (tokens == 8).all() and (labels == -1).all() and backwards == -1
     draw = fresh_views(store, train, tokenizer, (16, 16), part, WINDOW)[0]

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from vg.experiments.batches import packed
+from vg.experiments.batches import pack_batch
 from vg.experiments.losses import prior_loss, tubelet_loss
 from vg.models import Prior, PriorConfig, TubeletConfig, TubeletTokenizer
 from vg.models.blocks import CausalTimeConv
@@ -79,7 +79,7 @@ PLAIN = {
 def tokens(generator):
     indices = torch.randint(math.prod(LEVELS), (2, 6 * math.prod(GRID)), generator=generator)
     clips = indices.sort(dim=1).values.view(2, 6, *GRID)  # something to learn
-    return packed(clips, torch.tensor([0, 2]), backwards=0)
+    return pack_batch(clips, torch.tensor([0, 2]), backwards=0)
 
 
 def clips(generator):

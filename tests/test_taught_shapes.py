@@ -10,7 +10,7 @@ import torch
 from tiny_priors import LEVELS, some_tokens, tiny_prior
 
 from vg.data import Clips
-from vg.experiments.batches import largest_part, packed, random_views, unpacked
+from vg.experiments.batches import largest_part, pack_batch, random_views, unpack_batch
 from vg.experiments.config import PriorPart
 from vg.experiments.losses import prior_loss
 from vg.experiments.prior import adapted, fresh_views, new_prior
@@ -88,34 +88,36 @@ def test_so_many_clips_run_backwards_as_were_asked_for(store, share):
 def test_what_is_packed_is_unpacked():
     clips, label = some_tokens((4, 3)), torch.tensor([2, -1])
     for backwards in (-1, 0, 1):
-        batch = packed(clips, label, backwards)
+        batch = pack_batch(clips, label, backwards)
         assert batch.shape == (2, 4 * 12 + 4) and batch.dtype == torch.int64
         assert batch[:, -4:].tolist() == [[2, backwards, 4, 3], [-1, backwards, 4, 3]]
-        tokens, labels, way = unpacked(batch)
+        tokens, labels, way = unpack_batch(batch)
         assert torch.equal(tokens, clips) and torch.equal(labels, label) and way == backwards
 
 
 def test_fresh_views_are_of_every_shape_and_run_as_their_batch_says(store):
-    weights, window = [torch.zeros(1)], 4
-    tokenizer = SimpleNamespace(
-        tubelet=(2, 8, 8),
-        encode=lambda video: video[:, 2, ::2, ::8, ::8].add(1).mul(127.5).round().long(),  # the time
-        parameters=lambda: iter(weights),
-    )
+    weights, window, sharp = [torch.zeros(1)], 4, []
+
+    def encode(video):
+        sharp.append(cut(video)[0].min() / video.shape[3])
+        return video[:, 2, ::2, ::8, ::8].add(1).mul(127.5).round().long()  # the time
+
+    tokenizer = SimpleNamespace(tubelet=(2, 8, 8), encode=encode, parameters=lambda: iter(weights))
     shapes = ((24, 32), (16, 32), (16, 16))
     part = PriorPart(batch=3, shapes=shapes, directions=True)
     kinds = []
     for draw in fresh_views(store, store.shots, tokenizer, (24, 32), part, window):
-        tokens, labels, backwards = unpacked(draw(seeded()))
+        tokens, labels, backwards = unpack_batch(draw(seeded()))
         kinds.append((tuple(8 * n for n in tokens.shape[2:]), len(tokens), tokens.shape[1], backwards))
         assert (labels == -1).all()
         steps = tokens.diff(dim=1)
         assert backwards < 0 or ((steps < 0) if backwards else (steps > 0)).all()
     runs = [(3, 4, 0), (3, 4, 1), (6, 2, 0), (6, 2, 1), (12, 1, -1)]
     assert sorted(kinds) == sorted((shape, *run) for shape in shapes for run in runs)
+    assert 0.9 < min(sharp) < 1.2, "a pixel of the picture or more for each of the view, but for contrast"
     plain = fresh_views(store, store.shots, tokenizer, (24, 32), replace(part, shapes=(), directions=False), window)
-    assert [unpacked(draw(seeded()))[0].shape for draw in plain] == [(3, 4, 3, 4), (6, 2, 3, 4)]
-    assert [unpacked(draw(seeded()))[2] for draw in plain] == [-1, -1]
+    assert [unpack_batch(draw(seeded()))[0].shape for draw in plain] == [(3, 4, 3, 4), (6, 2, 3, 4)]
+    assert [unpack_batch(draw(seeded()))[2] for draw in plain] == [-1, -1]
 
 
 def test_the_experiment_says_what_a_new_prior_can_and_its_places_go_on_to_another_film():
@@ -157,7 +159,7 @@ def notes_of(batches, token_noise=0.3, **config):
 
 
 def clips(t, batch=100, grid=(2, 3), backwards=0):
-    return packed(some_tokens(grid, batch, t), torch.full((batch,), -1), backwards)
+    return pack_batch(some_tokens(grid, batch, t), torch.full((batch,), -1), backwards)
 
 
 @pytest.mark.parametrize("t", [2, 3, 4])
@@ -165,9 +167,11 @@ def test_half_of_the_clips_are_told_a_latent_frame_of_their_own_after_the_first(
     found = []
     for note in notes_of([clips(t)] * 10):
         goal = note.goal
-        told = goal.at >= 0
+        conditioned = goal.at >= 0
         assert ((goal.at == -1) | ((goal.at >= 1) & (goal.at < t))).all()
-        assert torch.equal(goal.tokens[told], note.given[torch.arange(100), goal.at][told]), "as the prior sees it"
+        assert torch.equal(goal.tokens[conditioned], note.given[torch.arange(100), goal.at][conditioned]), (
+            "as the prior sees it"
+        )
         found.append(goal.at)
     at = torch.cat(found)
     assert float((at >= 0).float().mean()) == pytest.approx(0.5, abs=0.06)
@@ -208,7 +212,7 @@ def test_gradients_reach_every_weight_of_a_prior_of_many_shapes_directions_and_g
     torch.manual_seed(0)
     for k, shape in enumerate([(2, 3), (4, 3), (1, 5)] * 4):
         label = torch.arange(8) % 4 - 1
-        loss(prior, packed(some_tokens(shape, 8, 6, seed=k), label, backwards=k % 3 - 1)).backward()
+        loss(prior, pack_batch(some_tokens(shape, 8, 6, seed=k), label, backwards=k % 3 - 1)).backward()
     loss(prior, clips(1, 8, (3, 3))).backward()
     for name, weight in prior.named_parameters():
         assert weight.grad is not None and weight.grad.any(), name
@@ -220,14 +224,14 @@ def test_gradients_reach_every_weight_of_a_prior_of_many_shapes_directions_and_g
 
 def test_it_learns_from_batches_of_all_kinds_at_once():
     prior = tiny_prior(goals=2).float().train()
-    kinds = [packed(torch.full((4, t, *shape), 7), torch.full((4,), -1), way) for t, shape, way in KINDS]
+    kinds = [pack_batch(torch.full((4, t, *shape), 7), torch.full((4,), -1), way) for t, shape, way in KINDS]
     draw = lambda generator: kinds[int(torch.randint(len(kinds), (), generator=generator))]  # noqa: E731
-    recipe = Recipe(steps=40, lr=1e-2, muon=2e-2, warmup=2, ema=0.5)
+    recipe = Recipe(steps=30, lr=1e-2, muon=2e-2, warmup=2, ema=0.5)
     trained = fit(prior, prior_loss(token_noise=0), draw, recipe, progress=False)
     for (t, shape, way), batch in zip(KINDS, kinds):
         run = trained.model.at(shape).running(None if way < 0 else bool(way))
         with torch.no_grad():
-            assert float(run.nll_bits(unpacked(batch)[0]).mean()) < 1.5, (t, shape, way)
+            assert float(run.nll_bits(unpack_batch(batch)[0]).mean()) < 1.5, (t, shape, way)
 
 
 KINDS = [(4, (2, 3), 0), (4, (2, 3), 1), (2, (4, 3), 1), (2, (1, 5), 0), (1, (3, 3), -1)]

@@ -6,7 +6,7 @@ from functools import partial
 import pytest
 import torch
 
-from vg.models import FSQ, Prior, PriorConfig, available_backends, transformer
+from vg.models import FSQ, Prior, PriorConfig, available_backends, transformer_block
 from vg.models.kv_cache import DecodeState, KVCache
 
 LEVELS, FRAME = (5, 4, 3), 12
@@ -239,7 +239,7 @@ def test_the_configs_reach_is_a_mask_over_so_many_latent_frames_with_a_cache_too
         steps.append(model.advance(state, digits[:, k : k + 1]))
     whole = prior().hidden(digits)
     with monkeypatch.context() as patched:
-        patched.setattr(transformer, "attention", partial(masked, reach=reach * FRAME))
+        patched.setattr(transformer_block, "attention", partial(masked, reach=reach * FRAME))
         truth = model.hidden(digits)
     torch.testing.assert_close(ours, truth, atol=1e-5, rtol=1e-5)
     torch.testing.assert_close(torch.stack(steps, dim=1), truth, atol=1e-5, rtol=1e-5)

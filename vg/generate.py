@@ -2,7 +2,8 @@
 
 Writes GIF and MP4 under ``out/``. As it comes: some from nothing but a scene's label, drawn at random, some that go on
 from the beginning of a shot (of the film, or of the drawn cartoon where there is no film), some from a still. With
---prompt, --still, --scene, --loop, --join or --before: that alone.
+--prompt, --still, --scene, --loop, --join or --before: that alone. Loops and joins, and shapes other than the film's,
+take a prior that was taught them (--prior.goals, --prior.shapes of ``vg.train``).
 """
 
 import argparse

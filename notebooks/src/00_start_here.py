@@ -101,13 +101,13 @@ draw_map(
 # | **00 Start here** | the film on disk, its shots, a fair split, baselines | 2 | 3 |
 # | [01 VAE](01_vae.ipynb) | a variational autoencoder of small images | 3 | 3 |
 # | [02 VQ-VAE](02_vq_vae.ipynb) | discrete codes, a codebook, two levels | 3 | 7 |
-# | [03 Conv3D VQ-VAE](03_video_vq_vae.ipynb) | the same for clips of 16 frames | 3 | 3 |
-# | [04 Conv3D FSQ-VAE](04_video_fsq_vae.ipynb) | rounding in place of a codebook | 3 | 4 |
-# | [05 Tubelet FSQ-VAE](05_tubelet_fsq_vae.ipynb) | one integer for a block of space and time | 3 | 6 |
-# | [06 Latent cache](06_latent_cache.ipynb) | the whole film as integers on disk | 2 | 5 |
+# | [03 Conv3D VQ-VAE](03_video_vq_vae.ipynb) | the same for clips of 16 frames | 2 | 3 |
+# | [04 Conv3D FSQ-VAE](04_video_fsq_vae.ipynb) | rounding in place of a codebook | 2 | 4 |
+# | [05 Tubelet FSQ-VAE](05_tubelet_fsq_vae.ipynb) | one integer for a block of space and time | 3 | 7 |
+# | [06 Latent cache](06_latent_cache.ipynb) | the whole film as integers on disk | 2 | 6 |
 # | [07 Transformer](07_transformer.ipynb) | a decoder-only transformer over these integers | 4 | 8 |
-# | [08 Generation](08_generation.ipynb) | new video: from nothing, a still, a clip | 3 | 1 |
-# | [10 Is it any good?](10_is_it_any_good.ipynb) | scores of new film, with intervals | 3 | 6 |
+# | [08 Generation](08_generation.ipynb) | new video: from nothing, a still, a clip | 3 | 2 |
+# | [10 Is it any good?](10_is_it_any_good.ipynb) | scores of new film, with intervals | 3 | 5 |
 # | [11 Your own film](11_your_own_film.ipynb) | all of it, on a film of yours | 2 | 9 |
 #
 # Each notebook runs alone: what an earlier one made is used if it is there; otherwise the
@@ -123,8 +123,8 @@ draw_map(
 # | **token** | an integer of a fixed vocabulary that stands for a piece of data |
 # | **codebook** | the vectors that the tokens of a tokenizer stand for |
 # | **quantize** | replace a vector by one of finitely many |
-# | **tubelet** | a block of pixels in space and time, here of 8 frames, 4 rows, 4 columns |
-# | **latent frame** | all tokens of the same eight frames |
+# | **tubelet** | a block of pixels in space and time, from notebook 05 on of 8 frames, 4 rows, 4 columns |
+# | **latent frame** | all tokens of the same few frames |
 # | **autoregressive** | predicting one token at a time, from those before |
 # | **conditioning** | what a model is given besides: a still, a clip, a class |
 # | **logits** | a model's scores of all tokens, before they become probabilities |
@@ -145,12 +145,12 @@ draw_map(
 #   be derived, but is not what one usually trains or reports.
 # - **Length.** A next token can always follow. Film can go on without end, and begin from any clip. Diffusion of clips
 #   has a fixed length, and needs extra devices to go on.
-# - **Small.** A film of eight minutes as integers fits into a few hundred kilobytes, and a small transformer learns from it on a laptop.
+# - **Small.** As integers a film of seven minutes fits into a few hundred kilobytes, and a small transformer learns from it on a laptop.
 #
 # What speaks for diffusion: no tokenizer's rounding lies between model and picture, errors of one step can be mended in the next,
-# and the best-looking video of the day is made by it. A token that was sampled wrongly stays, and what follows builds on it.
-# Notebook 10 measures how such errors grow. Both need an autoencoder first, because pixels are
-# too many. So notebooks 01 to 05 serve either way.
+# and much of the best-looking video of the day is made by it. A token that was sampled wrongly stays, and what follows builds on it.
+# Notebook 10 measures how such errors grow. Both mostly stand on an autoencoder, because
+# pixels are too many. So notebooks 01 to 05 serve either way.
 #
 # ## Does everything work?
 #
@@ -411,13 +411,14 @@ show.bars(
 # %% [markdown]
 # <details><summary>What the stored run shows</summary>
 #
-# The shots differ: some are much nearer to training than others, most often because the set is the same. So a validation
+# The shots differ: some are nearer to training than others. The wall of shot 19, the nearest, is also that of shots 18
+# and 23, which train. So a validation
 # score is a mean over easier and harder shots, and is best read by shot.
 #
 # </details>
 #
-# So the whole course splits by shot: `split_shots` draws validation shots from all over the film and leaves the titles in
-# training. `Clips(store, val, 16)` are windows of the validation shots alone.
+# So the whole course splits by shot: `split_shots` draws a shot in each tenth of the film until enough is held out, and leaves the
+# titles in training. `Clips(store, val, 16)` are windows of the validation shots alone.
 #
 # ## Old film: flicker and sway
 #
@@ -756,7 +757,7 @@ except data.BadVideo as problem:
 # ahead = [(k + 1, decibels(made[:, :, k : k + 1], future[:, :, k : k + 1])) for k in range(8)]
 # ```
 #
-# Moving edges are added twice and thrice, so the error grows with every frame. Pixels do not move by adding; that is
+# Moving edges are added twice and thrice, so the changes grow with every frame. Pixels do not move by adding; that is
 # one reason why the course predicts tokens.
 #
 # </details>

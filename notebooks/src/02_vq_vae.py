@@ -14,7 +14,7 @@
 #
 # **You need** Python, a little PyTorch, and the autoencoder of notebook 01. The notebook runs alone.
 #
-# **Time:** about 3 hours of study; about 7 minutes of computing on a two-core laptop, fewer with a GPU.
+# **Time:** about 3 hours of study; about 7 minutes of computing on a two-core laptop.
 #
 # **Before:** [01 VAE](01_vae.ipynb). **Next:** [03 Conv3D VQ-VAE](03_video_vq_vae.ipynb).
 
@@ -718,7 +718,7 @@ plt.show()
 # %% [markdown]
 # <details><summary>What the stored run shows</summary>
 #
-# With a random start most codes never get a point. A start from data helps, but many codes are lost while the encoder
+# With a random start most codes stay unused. A start from data helps, but many codes are lost while the encoder
 # moves away from them. With restarts nearly all are in use, and the PSNR is best: unused codes are bits that are paid for
 # and say nothing. Perplexity stays below 512 because some codes are more frequent than others; a prior can win those bits
 # back. (Notebook 04 has a quantizer without a codebook, FSQ, which needs none of these cures.)
@@ -727,8 +727,8 @@ plt.show()
 #
 # ## Training on CIFAR-10
 #
-# Now the wide model, `vg`'s, with the same loss. The dotted line is the raw patches of above: also 576 bits an image. Harder
-# baselines at as many bits, principal components, are in the table of small images in `RESULTS.md`.
+# Now the wide model, `vg`'s, with the same loss. The dotted line is the raw patches of above: also 576 bits an image. A harder
+# baseline at as many bits, principal components that share them well, is in the table of small images in `RESULTS.md`.
 
 
 # %%
@@ -849,7 +849,7 @@ show.curves(both, "576 bits an image", y="PSNR, test (dB)", baselines=floor)
 #
 # <details><summary>What the stored run shows</summary>
 #
-# Two levels end a few tenths of a decibel higher, and each step takes longer. Hardly any bottom code outlives another
+# Two levels end a little higher, from one seed each, and each step has more layers to compute. Hardly any bottom code outlives another
 # image's top: a bottom code does not say what is in the image, but what the top has left out.
 #
 # </details>
@@ -922,7 +922,7 @@ show.strip({name: x.transpose(0, 1) for name, x in columns.items()}, every=1, sc
 # %% [markdown]
 # <details><summary>What the stored run shows</summary>
 #
-# Neighbours agree: grounds, skies, bodies and light, and many classes can be told apart by them. Details are often wrong.
+# Neighbours agree: grounds, skies, bodies and light, and some classes can be told apart by them. Details are often wrong.
 # The prior saves a small part of the raw bits: good codes are hard to predict.
 #
 # </details>

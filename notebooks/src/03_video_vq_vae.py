@@ -442,7 +442,7 @@ def small_loss(model, video):
 # + \beta\, \tfrac{1}{m} \lVert z - \mathrm{sg}(e) \rVert^2 .$$
 #
 # PSNR is minus the logarithm of this root, but for constants. Without the root the wild clips, whose errors are largest,
-# would take nearly all of the gradient. ($10^{-4}$: the root of zero has no slope. $\mathrm{sg}$: no gradient; $n$, $m$:
+# would take more of the gradient. ($10^{-4}$: the root of zero has no slope. $\mathrm{sg}$: no gradient; $n$, $m$:
 # numbers of pixels and of features.)
 #
 # Two checks that cost seconds and save hours. *What should the first loss be?* An untrained decoder draws nearly nothing,

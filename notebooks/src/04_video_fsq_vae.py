@@ -157,7 +157,7 @@ plt.show()
 # %% [markdown]
 # `vg`, like many versions in PyTorch, takes $h = 1.001 (L - 1) / 2$, so that rounding errors never cost the outermost
 # level. (The paper's listing has 0.999 and a shift by `tan`, which brings 0 only nearly back to 0.) Two levels are
-# refused: the shift would be nearly infinite, and one of the two levels out of reach.
+# refused: by the formula above the shift would be infinite, and one of the two levels out of reach.
 
 # %% [markdown] tags=["student"]
 # **Your part: `bound`** (easy, 10 minutes). Write the curve $y$ above for a whole vector of numbers at once. `z` is
@@ -552,7 +552,7 @@ for name, config in pair.items():
     print(f"     first loss {float(first):.3f}; of a plain grey picture {float(grey.mean()):.3f}")
 
 # %% [markdown]
-# An untrained decoder draws noise on grey, so the first loss lies above that of plain grey, here by about as much again.
+# An untrained decoder draws noise on grey, so the first loss lies above that of plain grey, in the stored run less than twice as high.
 # It is a check that costs nothing: a first loss of many times as much means pictures in another range, or a layer that
 # starts too large.
 #
@@ -610,15 +610,14 @@ show.curves({name: run.history["usage"] for name, run in small.items()}, "codes 
 #
 # The two start from opposite ends. A new encoder writes numbers near 0, so FSQ begins in the middle of its grid and
 # spreads as the encoder learns to use the rest. The codebook starts on k-means of the first batch, and loses most of
-# its codes in the first steps, as the encoder moves away from them. Then restarts put nearly all of them back to use. Of
+# its codes before the first point of the curve, as the encoder moves away from them. Then restarts put nearly all of them back to use. Of
 # 15,360 codes only a fraction occurs. Quality after so few steps, and from one seed, says nothing about which is better;
 # the shipped pair, below, had many times as many.
 #
 # </details>
 #
-# The paper (Mentzer et al., 2023, figure 3) goes from $2^8$ to $2^{16}$ codes on ImageNet: FSQ keeps getting better, a
-# VQ without restarts gets worse beyond about $2^{11}$ while most of its codes die. With restarts that is no longer so
-# clear, which is part of why the comparison below is close.
+# The paper (Mentzer et al., 2023, figure 3) compares the two at more and more codes, on ImageNet: FSQ makes use of large
+# codebooks, a VQ less and less. The comparison below is at a small one, and its VQ has restarts.
 #
 # ## Three tokenizers that had more time
 #

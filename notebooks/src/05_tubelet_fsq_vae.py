@@ -294,7 +294,7 @@ def check_to_digits(function):
 print(check_to_digits(to_digits))
 
 # %% [markdown]
-# The rest of FSQ in ten lines. An even number of levels has no middle, so the range is moved by a half, and the input by as
+# The rest of FSQ in a few lines. An even number of levels has no middle, so the range is moved by a half, and the input by as
 # much as puts 0 in the middle again. Rounding has no gradient, so it is given that of the identity (*straight
 # through*): `bounded + (rounded - bounded).detach()`.
 
@@ -479,8 +479,8 @@ with torch.no_grad():
 # $$\mathcal{L} = \frac{1}{B} \sum_b \tfrac12 \log\left(\mathrm{MSE}_b + \varepsilon\right)$$
 #
 # It is PSNR but for a factor and a constant, so a quiet clip weighs about as much as a wild one. What should the first
-# loss be? A new network puts out small random numbers around 0, which is mid-grey with noise. So the first loss should
-# lie above that of a plain grey picture, which can be computed without a network, and by less than 1. Then train on two
+# loss be? A new network puts out random numbers around 0, which is mid-grey with noise. So the first loss should
+# lie above that of a plain grey picture, which can be computed without a network, but not far: 1 more is $e$ times the error. Then train on two
 # clips, again and again. A network that cannot learn two clips by heart will not learn a film. "By heart" has a test:
 # the loss must end below that of the mean frame, which draws everything but motion.
 
@@ -786,7 +786,7 @@ print("frames in pieces equal the whole:", same)
 # ## More bits: levels
 #
 # More levels are more bits per token. Two of the sets that the FSQ paper lists, each with the same small network and
-# the same few steps. One seed each, so a difference of a tenth of a dB is noise.
+# the same few steps. One seed each, so a small difference may be noise.
 
 
 # %%
@@ -805,8 +805,8 @@ table(levels_table, ["PSNR dB", "usage %", "entropy bits", "bits a token"])
 # %% [markdown]
 # <details><summary>What the stored run shows</summary>
 #
-# PSNR rises with the bits, and usage falls: FSQ has no codebook to collapse, yet most of 2^14 codes are never used. Partly
-# for a plain reason: a short film has few tokens. What lies between bits and entropy is paid for and not used; the
+# PSNR rises with the bits, and usage falls: FSQ has no codebook to collapse, yet most of the 15,360 codes are never
+# used after so few steps. What lies between bits and entropy is paid for and not used; the
 # transformer of notebook 07 gets it back, by learning which codes are frequent.
 #
 # </details>

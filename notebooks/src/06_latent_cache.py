@@ -43,7 +43,7 @@ from torch import nn
 
 from vg import checkpoints, evaluation, latents, show
 from vg.data import Clips, film, open_store, split_shots
-from vg.experiments.batches import random_views
+from vg.experiments.batches import pack_batch, random_views
 from vg.experiments.losses import prior_loss
 from vg.latents import LatentCache, open_cache
 from vg.models import FSQ
@@ -109,7 +109,7 @@ def encode_some():
 
 
 def learn_from(some):
-    batch = F.pad(some.flatten(1), (0, 1), value=-1)  # -1: the shot's number stays unknown
+    batch = pack_batch(some, torch.full((len(some),), -1), backwards=0)  # -1: the shot is unknown
     prior_loss()(prior, batch.to(device())).backward()
     return float(prior.start.grad.sum())  # a number: so a GPU is waited for
 
@@ -178,8 +178,8 @@ plt.show()
 print(np.array([0, 239, 65535, 65536, 70000]).astype(np.uint16).tolist())
 
 # %% [markdown]
-# So the width follows from the levels. `vg` stores at least 16 bits, which hold 65,536 values: one format for nearly
-# all tokenizers. Where a byte would do, a compressor gets the empty one back.
+# So the width follows from the levels. `vg` stores at least 16 bits, which hold 65,536 values: enough for every shipped
+# tokenizer but `tubelet-fsq-128`. Where a byte would do, a compressor gets the empty one back.
 
 # %% [markdown] tags=["student"]
 # **Your part: `pack`** (medium, 15 minutes). `digits (..., n)` is a numpy array of integers, `levels` a tuple of n.
@@ -240,6 +240,7 @@ def check_pack(function):
 print(check_pack(pack))
 
 # %%
+# NBVAL_IGNORE_OUTPUT
 digits = tokenizer.quantizer.digits(tokens.to(device())).cpu().numpy()  # (t, h, w, n)
 packed = pack(digits, tokenizer.levels)
 print("the film, digit by digit:", digits.shape, "packed:", packed.shape, packed.dtype)
@@ -343,6 +344,7 @@ show.bars(shares | {"mirrored": common(0, True)}, "tokens as in phase 0", unit="
 # array whose bytes stay on disk until they are asked for. A film of any length then fits.
 
 # %%
+# NBVAL_IGNORE_OUTPUT
 scratch = tempfile.TemporaryDirectory()
 folder = Path(scratch.name)
 np.save(folder / "tokens.npy", packed)
@@ -497,7 +499,7 @@ print(f"validation: {len(held_out)} windows; shots on both sides: {len(both)}")
 # %% [markdown]
 # ## The key: whose integers are these?
 #
-# The mistake that costs a week: the tokenizer is trained a little more, the old cache stays, and the transformer
+# A costly mistake: the tokenizer is trained a little more, the old cache stays, and the transformer
 # learns a language that its decoder no longer speaks. Nothing crashes, for every index is valid. The cell decodes the
 # cache with the right tokenizer, with one whose decoder's first weights were moved a little, and with an untrained
 # one.
@@ -639,9 +641,9 @@ print("with the right one:", LatentCache.open(cache.folder, tokenizer=tokenizer,
 #
 # ```
 # latent frame t - 1        latent frame t
-#   .   .   .   .             .   .   .   .        n   one of the six
-#   .   n   n   .             .   n   n   .        ?   the token to predict
-#   .   n   .   .             n   ?   .   .
+#   .   .   .   .             .   n   n   .        n   one of the six
+#   .   n   n   .             n   ?   .   .        ?   the token to predict
+#   .   n   .   .             .   .   .   .
 # ```
 
 
@@ -748,22 +750,21 @@ show.bars(gains, "what fresh views save against 16 cached ones", unit="bits a to
 # %% [markdown]
 # <details><summary>What the stored run shows</summary>
 #
-# On one cached view, training bits go on falling while the validation curve turns up: the network learns the view by
-# heart. With 16 cached views the same gap opens later and less. On fresh views there is no such gap, and the validation
-# curve ends lowest, by more in some shots than in others. But nearly all of that network's time went into making the
-# batches.
+# On one cached view, the validation curve turns up, and training ends far below it: the network learns the view by
+# heart. With 16 cached views the gap is smaller, and the curve only goes flat. On fresh views there is no such gap, and
+# the validation curve ends lowest, by more in some shots than in others. But their batches took far longer to make.
 #
 # </details>
 #
 # So the trade is this. A cache costs its encoding once, and then next to nothing. Fresh views cost the encoder at every
-# step: for this small network that is most of the time, for the transformer it is the share that the first measurement
-# printed. `vg` takes both. Of the shipped prior's batches, one in three came from the cache, most of them with the
-# number of their shot as a label; two in three were fresh views, without a label. To validate, a cache is right: what
-# is measured has to stay the same.
+# step: for the transformer the share that the first measurement printed, for this small network a far larger one. `vg`
+# takes both. Of the batches of `prior-64`, one in three came from the cache, most of their windows with the number of
+# their shot as a label; two in three were fresh views, without a label. To validate, a cache is right: what is measured
+# has to stay the same.
 #
 # ## Appendix: kill -9, and races
 #
-# Encoding takes a while, and things that take a while get killed. Another Python writes half of a file over a good one
+# Encoding takes a while, and things that take a while get killed. Another Python writes a part of a file over a good one
 # and dies. Then it does what `vg` does: write under another name, and rename when all bytes are on the disk. A rename
 # (`os.replace`) is *atomic*: whoever looks sees the old file or the new one.
 
@@ -885,7 +886,7 @@ print(check_bytes(bytes_needed))
 # - A shot is one stream: encoded with its past, never across a cut. Phases and the mirror image make 16 views of it.
 # - The width of an integer follows from the levels. A memory map reads only the rows of a window.
 # - A cache's key is a hash of all that its integers depend on: film, tokenizer, cuts, views. A name is not enough.
-# - A cache repeats itself, and a model learns it by heart. Fresh views cost the encoder at every step, and teach more.
+# - A cache repeats itself, and a model can learn it by heart. Fresh views cost the encoder at every step.
 #
 # **Next:** [07 Transformer](07_transformer.ipynb) learns which token follows which.
 #

@@ -162,11 +162,11 @@ print("as the library's:", torch.equal(by_hand, prior.head.sample(hidden, likeli
 # %% [markdown]
 # ## Draw: temperature, top-k, top-p
 #
-# Taking the likeliest value every time gives a video that stands still. So values are drawn at random, and three knobs
-# shape what they are drawn from.
+# The likeliest value every time makes one video only, and tends to stand still (notebook 10 measures low temperatures).
+# So values are drawn at random, and three knobs shape what they are drawn from.
 #
 # - *Temperature* $T$ divides the logits: $p_i \propto e^{z_i / T}$, which is $p_i^{1/T}$ made to add up to one. Below 1
-#   the likely become likelier. Dividing *probabilities* instead is a mistake found in real code: normalised, it changes nothing.
+#   the likely become likelier. Dividing *probabilities* instead is a mistake: normalised, it changes nothing.
 # - *Top-k* keeps the $k$ largest logits.
 # - *Top-p* (nucleus sampling, arXiv:1904.09751) keeps the fewest values whose probabilities add up to at least $p$: many where the
 #   model hesitates, one where it is sure.
@@ -297,7 +297,7 @@ if math.prod(prior.levels) < 100_000:
 # <details><summary>What the stored run shows</summary>
 #
 # Cutting each digit at 0.9 keeps less than 0.9 of the token's probability, because each of several cuts takes its part; and the codes
-# it keeps are not the likeliest ones. So `top_p` of `generate` is a knob with a number of its own: compare it only with itself.
+# it keeps need not be the likeliest ones. So `top_p` of `generate` is a knob with a number of its own: compare it only with itself.
 #
 # </details>
 #
@@ -528,8 +528,8 @@ print(f"with a cache {1000 * with_cache:.1f} ms a token, without {1000 * without
 # %% [markdown]
 # ## Several tokens a pass
 #
-# A step with one row spends most of its time on fetching weights; with more rows it takes only a little longer. So most
-# steps can be saved, without changing one token.
+# A step with one row spends much of its time on what many rows would share, such as fetching weights: together they take
+# less time each. So most steps can be saved, without changing one token.
 #
 # The noise is fixed, so a token is a function of the tokens before it. **Guess** the next `width` tokens: at first those one
 # latent frame back. **Read** past and guesses in one pass, as in training. **Draw** each token with its own noise. The
@@ -578,7 +578,8 @@ plt.show()
 # The first pass over a part mostly misses, and the next one keeps nearly all of it. So once the earlier latent frames are known, the
 # tokens of this latent frame hardly depend on each other. This small prior takes what it knows from earlier frames and has
 # not learned to look at neighbours in the same frame. That is why it is so fast. It is also a weakness: nothing but the shared past makes
-# neighbours agree. The prior of 128 pixels does look at neighbours.
+# neighbours agree. The prior of 128
+# pixels does look at neighbours, and keeps fewer tokens a pass (`benchmarks/LOG.md`).
 #
 # </details>
 #
@@ -650,7 +651,7 @@ show.player(futures, fps=store.fps, given=PROMPT)
 # %% [markdown]
 # ## Classifier-free guidance
 #
-# In training the prior got the number of the shot as a *label*, in most windows but not in all. So it
+# In training the prior got the number of the shot as a *label*, in some windows and not in others. So it
 # knows two distributions: with the label and without. *Classifier-free guidance* (arXiv:2207.12598) goes from
 # the second towards the first, and beyond it. With logits $z$ and guidance $g$:
 #

@@ -2,8 +2,8 @@
 # # 10 Is it any good?
 #
 # [08 Generation](08_generation.ipynb) made video. Single clips persuade too easily, so here they are measured: many
-# clips, none chosen, each number beside the least and the most it could be, and with an interval that says how much
-# of it is luck.
+# clips, none chosen, the numbers beside others to compare them with, many with an interval that says how much
+# of them is luck.
 #
 # **After this notebook you will be able to**
 # - show a sheet of clips that nobody chose;
@@ -461,8 +461,8 @@ candidates = {
 
 # %% [markdown]
 # A single distance is a sample too, so each gets an interval: draw shots with replacement from the candidate set, and compute
-# it again. A bootstrap repeats clips, which pushes every distance up a little, so the intervals are there to compare bars with each
-# other: those that overlap cannot be told apart.
+# it again. A bootstrap repeats clips, which pushes distances up, small ones beyond their own value. So the intervals are there only
+# to compare bars with each other: those that overlap cannot be told apart.
 
 
 # %%
@@ -496,8 +496,8 @@ show.bars({name: value for name, (value, *_) in far.items()}, "Frechet distance 
 #
 # ## New, or remembered?
 #
-# A model that plays back its training film passes every test above. So look for the nearest training clip, by root mean squared
-# distance over all windows of all training shots. Two anchors stand beside it: how near real, unseen clips come, and
+# A model that plays back its training film could pass the tests above. So look for the nearest training clip, by root mean squared
+# distance, among windows of all training shots. Two anchors stand beside it: how near real, unseen clips come, and
 # how near a plain copy would come. Blurred clips are near to everything, so a small number alone is no proof: look at the picture.
 
 
@@ -566,8 +566,8 @@ for name in price:
 # %% [markdown]
 # <details><summary>What the stored run shows</summary>
 #
-# A low temperature, either cut and history all make this prompt's future cheaper and stiller than the film's. A higher temperature comes
-# nearer to both numbers; whether it looks better is for the eye to say.
+# As the prior is, this prompt's future is cheaper and stiller than the film's. A low temperature, either cut and history make it more
+# so. A higher temperature comes nearer to both numbers; whether it looks better is for the eye to say.
 #
 # </details>
 #
@@ -620,7 +620,7 @@ plt.show()
 #
 # <details><summary>What the stored run shows</summary>
 #
-# The marks lie above the lines of all three codecs. Searching for the picture costs a few bits and gives a better one; with a price, the same
+# The marks lie above the lines of all three codecs, or to the left of where they begin. Searching for the picture costs a few bits and gives a better one; with a price, the same
 # picture as at first costs fewer bits. But the tokenizer has seen other shots of this film, its weights and the prior's are not counted, and
 # its quality ends here, while a codec's goes on.
 #
@@ -712,8 +712,8 @@ show.strip(
 # %% [markdown]
 # <details><summary>What the stored run shows</summary>
 #
-# At their bits both VQ-VAEs are above JPEG and WebP, and PCA, which knows only correlations, is below both. The prior saves few bits. JPEG
-# and WebP go on improving with more bits.
+# At their bits both VQ-VAEs are above JPEG and WebP, and this PCA is below both (one with more numbers, each with the bits that it
+# deserves, is better: see `RESULTS.md`). The prior saves few bits. JPEG and WebP go on improving with more bits.
 #
 # </details>
 #

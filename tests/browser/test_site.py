@@ -18,7 +18,14 @@ import pytest
 
 from vg import paths
 
-SMALL = ["README.md", "RESULTS.md", "notebooks/00_start_here.ipynb", "CONTRIBUTING.md", "docs/*.md"]
+SMALL = [
+    "README.md",
+    "RESULTS.md",
+    "notebooks/00_start_here.ipynb",
+    "notebooks/01_vae.ipynb",
+    "CONTRIBUTING.md",
+    "docs/*.md",
+]
 WIDTHS = (1000, 400)
 
 
@@ -89,6 +96,12 @@ def test_every_link_leads_somewhere(site: Path):
             if not file.exists() or (anchor and file in pages and unquote(anchor) not in pages[file].anchors):
                 lost.append(f"{path.name}: {target}")
     assert not lost
+
+
+def test_a_page_offers_its_students_edition(site: Path):
+    edition = "student/01_vae.ipynb"
+    assert edition in Links((site / "notebooks/01_vae.html").read_text(encoding="utf-8")).targets
+    assert (site / "notebooks" / edition).read_bytes() == (paths.root() / "notebooks" / edition).read_bytes()
 
 
 def test_every_picture_says_what_it_shows(site: Path):

@@ -89,7 +89,7 @@ def largest_part(picture: Sequence[int], size: tuple[int, int]) -> tuple[float, 
 
 
 def fresh_tokens(views: BatchSampler, tokenizer: TubeletTokenizer, backwards: int = -1) -> BatchSampler:
-    """Clips that no cache holds, as batches for ``prior_loss`` without a label: ``packed``.
+    """Clips that no cache holds, as batches for ``prior_loss`` without a label: ``pack_batch``.
 
     A few pixels to the side are other tokens, and so are other sizes: to a prior, which has to foretell tokens, a
     short film is longer if every batch is seen from somewhere else. Encoding takes a fraction of a step of the prior.
@@ -103,13 +103,13 @@ def fresh_tokens(views: BatchSampler, tokenizer: TubeletTokenizer, backwards: in
 
     def sample(generator: torch.Generator) -> Tensor:
         indices = tokenizer.encode(views(generator).to(where))
-        return packed(indices, torch.full_like(indices[:, 0, 0, 0], -1), backwards)
+        return pack_batch(indices, torch.full_like(indices[:, 0, 0, 0], -1), backwards)
 
     return sample
 
 
 def prior_batches(windows: Windows, batch: int, labelled: bool = True) -> BatchSampler:
-    """Random windows of the latent cache with their shots' numbers, ``packed``; they run forwards.
+    """Random windows of the latent cache with their shots' numbers, ``pack_batch``; they run forwards.
 
     Without ``labelled`` the number is -1, unknown: for pictures that are not what a label stands for, such as parts of
     the scene seen from nearer.
@@ -118,12 +118,12 @@ def prior_batches(windows: Windows, batch: int, labelled: bool = True) -> BatchS
     def sample(generator: torch.Generator) -> Tensor:
         numbers = windows.draw(batch, generator)
         shots = windows.shots[numbers] if labelled else torch.full((batch,), -1)
-        return packed(windows.take(numbers), shots, backwards=0)
+        return pack_batch(windows.take(numbers), shots, backwards=0)
 
     return sample
 
 
-def packed(indices: Tensor, label: Tensor, backwards: int) -> Tensor:
+def pack_batch(indices: Tensor, label: Tensor, backwards: int) -> Tensor:
     """Clips of tokens and what is known of them, in one tensor, as the training loop takes a batch.
 
     Args:
@@ -138,8 +138,8 @@ def packed(indices: Tensor, label: Tensor, backwards: int) -> Tensor:
     return torch.cat([indices.flatten(1), label[:, None].to(indices), known], dim=1)
 
 
-def unpacked(batch: Tensor) -> tuple[Tensor, Tensor, int]:
-    """What ``packed`` was given: indices (B, t, h, w), label (B,), backwards."""
+def unpack_batch(batch: Tensor) -> tuple[Tensor, Tensor, int]:
+    """What ``pack_batch`` was given: indices (B, t, h, w), label (B,), backwards."""
     backwards, h, w = batch[0, -3:].tolist()
     return batch[:, :-4].view(len(batch), -1, h, w), batch[:, -4], backwards
 

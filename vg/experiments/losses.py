@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from vg.experiments.batches import unpacked
+from vg.experiments.batches import unpack_batch
 from vg.models.goals import Goal
 from vg.models.transformer import Prior
 from vg.models.tubelet import TubeletTokenizer
@@ -88,7 +88,7 @@ def prior_loss(token_noise: float = 0.1, drop_label: float = 0.5, drop_direction
     """
 
     def loss(prior: Prior, batch: Tensor) -> Tensor:
-        indices, scene, backwards = unpacked(batch)
+        indices, scene, backwards = unpack_batch(batch)
         B, t = indices.shape[:2]
         share = token_noise * torch.rand(B, 1, 1, 1, device=batch.device)
         wrong = torch.rand(indices.shape, device=batch.device) < share
@@ -99,8 +99,8 @@ def prior_loss(token_noise: float = 0.1, drop_label: float = 0.5, drop_direction
         if prior.goal is not None:
             at = torch.randint(1, max(2, t), (B,), device=batch.device).clamp(max=t - 1)
             tokens = shown[torch.arange(B, device=batch.device), at]
-            untold = (at > prior.goal.longest) | (at == 0) | (torch.rand(B, device=batch.device) < 0.5)
-            goal = Goal(tokens, torch.where(untold, -1, at))
+            dropped_goal = (at > prior.goal.longest) | (at == 0) | (torch.rand(B, device=batch.device) < 0.5)
+            goal = Goal(tokens, torch.where(dropped_goal, -1, at))
         if prior.grid != tuple(indices.shape[2:]):
             prior = prior.at((indices.shape[2], indices.shape[3]))
         if prior.config.directions:

@@ -58,9 +58,9 @@ class GoalNetwork(nn.Module):
     def forward(self, digits: Tensor, at: Tensor, frames: int) -> Tensor:
         """Digits ``(B, h, w, digits)`` and ``at`` as of ``Goal`` -> features ``(B, frames, h, w, D)``."""
         ahead = at[:, None] - torch.arange(frames, device=at.device)  # (B, frames)
-        told = (at[:, None] >= 0) & (ahead >= 0) & (ahead <= self.longest)
+        ahead_of_it = (ahead >= 0) & (ahead <= self.longest)  # never for an ``at`` of -1
         distance = self.ahead(ahead.clamp(0, self.longest))[:, :, None, None]
         x = self.tokens(digits)[:, None] + distance
         for block in self.blocks:
             x = block(x)
-        return x * told[:, :, None, None, None]
+        return x * ahead_of_it[:, :, None, None, None]

@@ -99,21 +99,19 @@ class Prior(Freezable):
             grid: (h, w), tokens in a latent frame.
 
         Raises:
-            ValueError: if this prior knows its places by a table, and the grid is another.
+            ValueError: if the grid is another than this prior's, and it knows its places or its positions by a table or
+                is conditioned on another grid.
         """
         h, w = grid
-        if ((h, w) != self.grid and not isinstance(self.place, Coordinates)) or min(h, w) < 1:
+        free = isinstance(self.place, Coordinates) and self.position is None and self.conditioner is None
+        if ((h, w) != self.grid and not free) or min(h, w) < 1:
             raise ValueError(
-                f"Prior: it was made for {self.grid[0]}x{self.grid[1]} tokens and knows no other places (places="
-                f"{self.config.places!r}), so there is no {h}x{w}. One with places='coordinates' makes any shape."
+                f"Prior: it was made for {self.grid[0]}x{self.grid[1]} tokens and knows no other places, so there is "
+                f"no {h}x{w}. One with places='coordinates', ALiBi and no condition makes any shape."
             )
         other = copy.copy(self)
         other.grid, other.tokens_per_frame = (h, w), h * w
         other._buffers = {**self._buffers, "slopes": _slopes(self.config, h * w).to(self.slopes)}
-        if self.config.layouts and (h, w) != self.grid:
-            layouts = self.layouts.view(-1, *self.grid, len(self.levels)).movedim(-1, 1)
-            layouts = F.interpolate(layouts, (h, w), mode="bilinear").flatten(2).movedim(1, -1)
-            other._buffers["layouts"] = layouts.contiguous()
         return other
 
     def running(self, backwards: bool | None) -> Self:
@@ -200,7 +198,7 @@ class Prior(Freezable):
             indices: (B, t, h, w) int64, clips with that label.
 
         Raises:
-            ValueError: if the prior has no layouts or no such label, or the grid is another.
+            ValueError: if the prior has no layouts or no such label, or the grid is another than its config's.
         """
         if not (self.config.layouts and 0 <= label < self.config.num_labels):
             raise ValueError(
@@ -208,8 +206,16 @@ class Prior(Freezable):
                 f"{self.config.num_labels} labels."
             )
         width = self.quantizer.width
-        codes = (self.digits(indices) - width) / width  # (B, t * h * w, digits), in [-1, 1]
-        self.layouts[label + 1] = codes.view(-1, self.tokens_per_frame, len(self.levels)).mean(0)
+        codes = (self.at(self.config.grid).digits(indices) - width) / width  # (B, t * h * w, digits), in [-1, 1]
+        self.layouts[label + 1] = codes.view(-1, *self.layouts.shape[1:]).mean(0)
+
+    def layouts_of(self, label: Tensor) -> Tensor:
+        """The layouts of labels (B,), -1 where it is unknown, on the grid of this prior: (B, h * w, digits)."""
+        layouts, grid = self.layouts[label + 1], self.config.grid
+        if self.grid == tuple(grid):
+            return layouts
+        layouts = layouts.view(-1, *grid, len(self.levels)).movedim(-1, 1)
+        return F.interpolate(layouts, self.grid, mode="bilinear").flatten(2).movedim(1, -1)
 
     def labels_with_layouts(self) -> list[int]:
         """The labels that have a layout: those that ``learn_layouts`` was called with."""
@@ -320,7 +326,7 @@ class Prior(Freezable):
             label = torch.full((B,), -1, device=before.device) if label is None else label
             conditioned = self.label_embedding(label + 1)[:, None]
             if self.config.layouts:
-                conditioned = (conditioned + self.layout_embedding(self.layouts[label + 1])).index_select(1, places)
+                conditioned = (conditioned + self.layout_embedding(self.layouts_of(label))).index_select(1, places)
             x = x + conditioned
         return x
 

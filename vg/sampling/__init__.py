@@ -13,7 +13,7 @@ from vg.sampling.options import SAMPLING, Options, sampling_defaults
 from vg.sampling.parallel import Sampler
 from vg.sampling.plain_loop import one_by_one
 from vg.sampling.stream import Stream
-from vg.sampling.tasks import before, fill, join, loop
+from vg.sampling.tasks import before, fill, fill_tokens, join, loop
 from vg.sampling.video import generate, generate_each, generate_tokens
 
 __all__ = [
@@ -25,6 +25,7 @@ __all__ = [
     "before",
     "branches",
     "fill",
+    "fill_tokens",
     "filter_logits",
     "generate",
     "generate_each",

@@ -56,16 +56,20 @@ def branches(
         guidance, history: as in ``generate``.
         conditioning: ``conditionings``.
     """
-    told, untold = conditioning
+    conditioned, unconditioned = conditioning
     weights, labels = [guidance + history - 1], [label]
-    both = told
+    both = conditioned
     if guidance != 1.0:
         weights.append(1 - guidance)
         labels.append(torch.full_like(label, -1))
-        both = None if told is None else torch.cat([told, torch.zeros_like(told) if untold is None else untold])
+        both = (
+            None
+            if conditioned is None
+            else torch.cat([conditioned, torch.zeros_like(conditioned) if unconditioned is None else unconditioned])
+        )
     found = [Branch(tuple(weights), torch.stack(labels), conditioning=both)]
     if history != 1.0:
-        found.append(Branch((1 - history,), label[None], drops_history=True, conditioning=told))
+        found.append(Branch((1 - history,), label[None], drops_history=True, conditioning=conditioned))
     return found
 
 
@@ -79,5 +83,5 @@ def conditionings(
         goal: of the whole batch.
         latent_frames: that are to be generated.
     """
-    told = prior.conditioning(condition, goal, latent_frames)
-    return told, told if goal is None else prior.conditioning(condition)
+    conditioned = prior.conditioning(condition, goal, latent_frames)
+    return conditioned, conditioned if goal is None else prior.conditioning(condition)

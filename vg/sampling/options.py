@@ -133,8 +133,15 @@ def kept_digits(prior: Prior, kept: Tensor | None, latent_frames: int, batch: in
 def on_device(
     prior: Prior, batch: int, condition: Tensor | None, goal: Goal | None
 ) -> tuple[Tensor | None, Goal | None]:
-    """Condition and goal on the prior's device, for each of the batch."""
+    """Condition and goal on the prior's device, for each of the batch.
+
+    Raises:
+        ValueError: if there are neither one nor as many.
+    """
     device = prior.start.device
+    for name, many in (("conditions", condition), ("goals", None if goal is None else goal.tokens)):
+        if many is not None and len(many) not in (1, batch):
+            raise ValueError(f"generate: {len(many)} {name} for a batch of {batch}. Give one, or as many.")
     if goal is not None:
         goal = Goal(*(x.to(device).expand(batch, *x.shape[1:]) for x in (goal.tokens, goal.at)))
     return None if condition is None else condition.to(device).expand(batch, -1, -1, -1), goal

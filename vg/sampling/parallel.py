@@ -106,13 +106,13 @@ class Sampler:
         self.windows = Windows(min(ROWS, prior.tokens_per_frame), len(seeds), right=8.0 if given.shape[1] else 0.0)
         batch, device = len(seeds), prior.start.device
         self.samples = [Sample(b, torch.Generator().manual_seed(seed)) for b, seed in enumerate(seeds)]
-        self.told, untold = conditionings(prior, condition, goal, latent_frames)
+        self.conditioning, unconditioned = conditionings(prior, condition, goal, latent_frames)
         self.kept = None if kept is None else kept.cpu().reshape(batch, -1, prior.tokens_per_frame, len(prior.levels))
         label, reach = how.label_tensor(batch, device), how.reach(prior)
         room = (latent_frames or given.shape[1] // prior.tokens_per_frame + 2) * prior.tokens_per_frame
-        self.branches = [self._branch(label, self.told, room, reach)]
+        self.branches = [self._branch(label, self.conditioning, room, reach)]
         if how.guidance != 1.0:
-            self.branches.append(self._branch(torch.full_like(label, -1), untold, room, reach))
+            self.branches.append(self._branch(torch.full_like(label, -1), unconditioned, room, reach))
         self.bias = Bias(prior.slopes, reach, self.packed.like)
         self.change(how)
         for sample in self.samples:
@@ -143,7 +143,9 @@ class Sampler:
         for branch, weight in zip(branches, (how.guidance + how.history - 1, 1 - how.guidance)):
             branch.weight = weight
         if how.history != 1.0:  # it remembers nothing, so it may begin at any time
-            without = self._branch(branches[0].label, self.told, self.prior.tokens_per_frame, None, drops_history=True)
+            without = self._branch(
+                branches[0].label, self.conditioning, self.prior.tokens_per_frame, None, drops_history=True
+            )
             without.weight = 1 - how.history
             branches.append(without)
         self.branches = branches

@@ -36,8 +36,8 @@ def one_by_one(
     how.check(prior, batch, goal)
     digits, device = given_digits(prior, tokens, latent_frames, batch), prior.start.device
     dice = [torch.Generator().manual_seed(seed + b) for b in range(batch)]
-    told = conditionings(prior, *on_device(prior, batch, condition, goal), latent_frames)
-    parts = branches(how.label_tensor(batch, device), how.guidance, how.history, told)
+    both = conditionings(prior, *on_device(prior, batch, condition, goal), latent_frames)
+    parts = branches(how.label_tensor(batch, device), how.guidance, how.history, both)
     forced = kept_digits(prior, kept, latent_frames, batch)
     weights = [weight for part in parts for weight in part.weights]
     fresh = digits if digits.shape[1] else None

@@ -10,15 +10,17 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from vg.interrupts import without_gradients
+from vg.interrupts import heeded, without_gradients
 from vg.models.frozen import evaluating
 from vg.models.goals import Goal
 from vg.models.transformer import Prior
 from vg.models.tubelet import TubeletTokenizer
 from vg.precision import autocast, full_precision
 from vg.progress import tqdm
-from vg.sampling.options import check_levels
+from vg.sampling.options import Options, check_levels
 from vg.sampling.video import as_video, fitted, generate, generate_tokens, prompt_tokens
+
+OTHER_DICE = 1_000_003  # added to a seed: what is drawn first has other dice than what is drawn after it
 
 
 @without_gradients
@@ -43,6 +45,7 @@ def join(
 
     Returns:
         (B, C, T1 + frames + T2, H, W), where T1 and T2 are whole tubelets of the clips as the tokenizer sees them.
+        After an interrupt fewer frames, which end on the way.
 
     Raises:
         ValueError: if the prior takes no goals, or as in ``generate``.
@@ -54,7 +57,9 @@ def join(
     goal = Goal(end[:, 0], torch.full((len(end),), arrival))
     batch = max(len(begin), len(end))
     made = generate_tokens(prior, begin, arrival, seed, batch=batch, goal=goal, **options)
-    return decoded(tokenizer, torch.cat([made, end.to(made).expand(batch, -1, -1, -1)], dim=1))
+    if made.shape[1] == arrival:
+        made = torch.cat([made, end.to(made).expand(batch, -1, -1, -1)], dim=1)
+    return decoded(tokenizer, made)
 
 
 @without_gradients
@@ -90,7 +95,8 @@ def loop(
     check_levels([prior.levels], [tokenizer.levels])
     prior, latent_frames = fitted(prior, tokenizer, size, clip), latent_frames_of(tokenizer, frames)
     if clip is None:
-        begin = generate_tokens(prior, None, 1, seed, batch=batch, **options)
+        towards = {"guidance": 1.0} if options.get("label") is None else {}  # no goal yet, and no label: towards what?
+        begin = generate_tokens(prior, None, 1, seed + OTHER_DICE, batch=batch, **options | towards)
     else:
         begin = tokens_within(prior, tokenizer, clip)
     if begin.shape[1] >= latent_frames:
@@ -99,6 +105,8 @@ def loop(
         )
     goal = Goal(begin[:, 0], torch.full((len(begin),), latent_frames))
     made = generate_tokens(prior, begin, latent_frames, seed, batch=len(begin), goal=goal, **options)
+    if made.shape[1] < latent_frames:
+        raise KeyboardInterrupt
     return decoded(tokenizer, torch.cat([made, made], dim=1))[:, :, made.shape[1] * tokenizer.tubelet[0] :]
 
 
@@ -133,20 +141,13 @@ def fill(
     progress: bool = True,
     **options: Any,
 ) -> Tensor:
-    """Parts of a clip drawn anew: those where ``keep`` is False, in whole tubelets.
-
-    A token is drawn from what comes before it in the order (t, h, w), kept ones included: exact for all kept tokens
-    that come before. Of those that come after it knows nothing. Against that each latent frame is drawn
-    ``candidates`` times, and one of them is drawn by how probable it makes the kept tokens (importance resampling: a particle filter with
-    latent frames as its steps). The more candidates, the nearer to drawing with both in view; never quite there.
+    """Parts of a clip drawn anew, as ``fill_tokens`` draws them: those where ``keep`` is False, in whole tubelets.
 
     Args:
         prior, tokenizer: as in ``generate``.
         clip: (C, T, H, W) or (1, C, T, H, W) in [-1, 1].
         keep: bool (H, W) or (T, H, W); a token is kept if all pixels of its tubelet are.
-        seed, options: as in ``generate``.
-        candidates: drawn of each latent frame; 1 is no resampling.
-        progress: show a bar.
+        seed, candidates, progress, options: as in ``fill_tokens``.
 
     Returns:
         (1, C, T, H, W), T whole tubelets.
@@ -156,23 +157,62 @@ def fill(
     """
     check_levels([prior.levels], [tokenizer.levels])
     prior = fitted(prior, tokenizer, None, clip)
-    tokens = prompt_tokens(prior, tokenizer, clip).to(prior.start.device)
+    tokens = prompt_tokens(prior, tokenizer, clip)
     if len(tokens) != 1:
         raise ValueError(f"fill: {len(tokens)} clips came; give one.")
-    kept = torch.where(whole_tubelets(tokenizer, keep, tuple(as_video(clip).shape[2:])).to(tokens.device), tokens, -1)
-    made = tokens[:, :0].expand(candidates, -1, -1, -1)
+    kept = whole_tubelets(tokenizer, keep, tuple(as_video(clip).shape[2:])).to(tokens.device)
+    kept = torch.where(kept, tokens, -1)
+    return decoded(tokenizer, fill_tokens(prior, kept, seed, candidates=candidates, progress=progress, **options))
+
+
+@without_gradients
+def fill_tokens(
+    prior: Prior, kept: Tensor, seed: int = 0, *, candidates: int = 8, progress: bool = True, **options: Any
+) -> Tensor:
+    """The tokens of a clip of which some are given.
+
+    A token is drawn from what comes before it in the order (t, h, w), kept ones included: exact for all kept tokens
+    that come before. Of those that come after it knows nothing. Against that ``candidates`` are drawn side by side, and
+    after each latent frame drawn from, by how probable each makes the kept tokens (importance resampling: a particle
+    filter with latent frames as its steps). The more candidates, the nearer to drawing with both in view; in the limit
+    it is that, if temperature, top-k, top-p and guidance leave the draws as the prior has them.
+
+    Args:
+        prior: for the grid of ``kept``.
+        kept: (1, t, h, w) int64, the tokens that are given, -1 where they are to be drawn.
+        seed, options: as in ``generate``; the weights are the prior's own, given the label, whatever the temperature.
+        candidates: how many; 1 is no resampling.
+        progress: show a bar.
+
+    Returns:
+        (1, t, h, w) int64.
+
+    Raises:
+        ValueError: as in ``generate``.
+    """
+    kept = kept.to(prior.start.device)
+    made = kept[:, :0].expand(candidates, -1, -1, -1)
     dice = torch.Generator().manual_seed(seed)
     options["batch"], options["progress"] = candidates, False
-    for t in tqdm(range(tokens.shape[1]), desc="filling", unit="latent frame", disable=not progress):
-        begun = made if t else None
-        made = generate_tokens(prior, begun, t + 1, seed + t * candidates, kept=kept[:, : t + 1], **options)
-        known = kept[:, t] >= 0
-        if candidates > 1 and known.any() and not known.all():
-            with evaluating(prior), autocast(prior.start.device):
-                bits = (prior.nll_bits(made)[:, -1] * known).sum((1, 2))
-            chosen = torch.multinomial(torch.exp2(bits.min() - bits).cpu(), candidates, True, generator=dice)
-            made = made[chosen.to(made.device)]
-    return decoded(tokenizer, made[:1])
+    label = Options(label=options.get("label")).label_tensor(candidates, prior.start.device)
+    bar = tqdm(range(kept.shape[1]), desc="filling", unit="latent frame", disable=not progress)
+    with heeded() as stop, evaluating(prior):
+        for t in bar:
+            if stop.asked:
+                raise KeyboardInterrupt
+            begun = made if t else None
+            made = generate_tokens(prior, begun, t + 1, seed + t * candidates, kept=kept[:, : t + 1], **options)
+            known = kept[:, t] >= 0
+            if candidates > 1 and known.any():
+                with autocast(prior.start.device):
+                    bits = (prior.nll_bits(made, label)[:, -1] * known).sum((1, 2))
+                made = made[resampled(bits.cpu(), dice).to(made.device)]
+    return made[:1]
+
+
+def resampled(bits: Tensor, dice: torch.Generator) -> Tensor:
+    """As many numbers of candidates as there are, drawn with weights ``2 ** -bits``: (K,) -> (K,) int64."""
+    return torch.multinomial(torch.exp2(bits.min() - bits), len(bits), replacement=True, generator=dice)
 
 
 def tokens_within(prior: Prior, tokenizer: TubeletTokenizer, clip: Tensor) -> Tensor:

@@ -171,8 +171,8 @@ def generate_tokens(
 
     @torch.no_grad()  # a thread has a mode of its own
     def draw(rows: list[int], stop: Stop) -> None:
-        told = {"condition": condition, "goal": goal, "kept": forced}
-        theirs: dict[str, Any] = {name: None if x is None else x[rows] for name, x in told.items()}
+        conditions = {"condition": condition, "goal": goal, "kept": forced}
+        theirs: dict[str, Any] = {name: None if x is None else x[rows] for name, x in conditions.items()}
         alike = replace(how, label=None if how.label is None else labels[rows].tolist())
         seeds = [seed + b for b in rows]
         with autocast(given.device):

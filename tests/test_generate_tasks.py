@@ -1,0 +1,88 @@
+"""``python -m vg.generate`` for the tasks of a prior of one's own: files of the right shape, and clear refusals."""
+
+import av
+import pytest
+import torch
+from tiny_priors import LEVELS, tiny_prior
+
+from vg import checkpoints
+from vg.data import save
+from vg.data.beginning import first_frames
+from vg.generate import main
+from vg.models import TubeletConfig, TubeletTokenizer
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """A finished experiment: clips of 8x12 pixels in tubelets of two frames."""
+    monkeypatch.setenv("VG_CACHE", str(tmp_path / "cache"))
+    torch.manual_seed(0)
+    tokenizer = TubeletTokenizer(TubeletConfig((2, 4, 4), LEVELS, width=16, encoder_depth=1, decoder_depth=1))
+    checkpoints.save("tokenizer", tokenizer, {}, tmp_path / "mine")
+    checkpoints.save("prior", tiny_prior().float(), {}, tmp_path / "mine")
+    return tmp_path / "mine"
+
+
+def made(folder, *arguments):
+    """What the command wrote: name -> (frames, height, width) of the MP4s."""
+    out = folder.parent / "out"
+    assert main(["--model", str(folder), "--count", "1", "--to", str(out), *map(str, arguments)]) == 0
+    found = {}
+    for path in sorted(out.glob("*.mp4")):
+        with av.open(str(path)) as file:
+            frames = list(file.decode(video=0))
+        found[path.name] = (len(frames), frames[0].height, frames[0].width)
+    return found
+
+
+def a_video(folder, frames, level, name):
+    path = folder.parent / name
+    save(path, torch.full((1, frames, 48, 64), level), fps=12)
+    return path
+
+
+def test_loops_joins_and_what_came_before_are_written(folder):
+    first, second = a_video(folder, 30, -0.5, "a.mp4"), a_video(folder, 20, 0.5, "b.mp4")
+    assert made(folder, "--loop", "--frames", 8) == {"loop-mine-0.mp4": (8, 256, 384)}
+    found = made(folder, "--loop", first, "--join", first, second, "--before", second, "--frames", 48, "--seed", 3)
+    del found["loop-mine-0.mp4"]
+    assert {name: size[0] for name, size in found.items()} == {
+        "loop-mine-3.mp4": 48, "join-mine-3.mp4": 16 + 16 + 16, "before-mine-3.mp4": 48
+    }  # fmt: skip
+
+
+def test_a_join_begins_with_the_end_of_the_first_video(tmp_path, monkeypatch):
+    monkeypatch.setenv("VG_CACHE", str(tmp_path / "cache"))
+    film = torch.linspace(-0.9, 0.9, 40).view(1, 40, 1, 1).expand(1, 40, 48, 64)
+    save(tmp_path / "ramp.mp4", film, fps=12)
+    first, last = (first_frames(tmp_path / "ramp.mp4", (48, 64), 16, end=end) for end in (False, True))
+    assert first.shape == last.shape == (1, 1, 16, 48, 64)
+    torch.testing.assert_close(last.mean((0, 1, 3, 4)), film[0, 24:, 0, 0], atol=0.05, rtol=0)
+    torch.testing.assert_close(first.mean((0, 1, 3, 4)), film[0, :16, 0, 0], atol=0.05, rtol=0)
+
+
+def test_clips_come_in_any_shape(folder):
+    [(_, (frames, height, width))] = made(folder, "--loop", "--frames", 4, "--size", "12x8").items()
+    assert frames == 4 and height / width == 12 / 8
+
+
+@pytest.mark.parametrize("text", ["65", "0x64", "64x", "64x64x64", "x", "64 x 64", "999999x9"])
+def test_what_is_no_size_is_refused(text, capsys):
+    with pytest.raises(SystemExit):
+        main(["--size", text])
+    assert "--size" in capsys.readouterr().err
+
+
+SHIPPED = [name for name in checkpoints.names() if name == "prior-64"]
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_a_prior_that_was_not_taught_a_task_says_so(name, tmp_path, capsys):
+    config = checkpoints.card(name).config
+    asked = {"--loop": (not config["goals"] if "goals" in config else True, "trained without goals")}
+    asked["--size=64x128"] = (config.get("places", "table") == "table", "knows no other places")
+    for option, (untaught, message) in asked.items():
+        if untaught:
+            with pytest.raises(SystemExit):
+                main(["--size", "64", option, "--frames", "16", "--count", "1", "--to", str(tmp_path)])
+            assert message in capsys.readouterr().err
