@@ -6,7 +6,7 @@ from tiny_priors import LEVELS, tiny_prior
 
 from vg.models import TubeletConfig, TubeletTokenizer
 from vg.sampling import before, fill, generate, join, loop, tasks
-from vg.sampling.tasks import OTHER_DICE, resampled, tokens_within, whole_tubelets
+from vg.sampling.tasks import OTHER_DICE, TOWARDS_GOAL, resampled, tokens_within, whole_tubelets
 
 SPAN, SIZE = 2, (8, 12)  # 2x3 tokens of 4x4 pixels
 QUIET = {"progress": False}
@@ -81,6 +81,13 @@ def test_a_loop_from_nothing_draws_its_beginning_with_other_dice(pair, asked):
     assert torch.equal(second["tokens"], first["made"]) and made.shape == (2, 1, 6, 8, 8)
     loop(*pair, frames=6, label=1, guidance=2.0, **QUIET)
     assert asked[2]["guidance"] == 2.0 and asked[2]["label"] == 1
+
+
+def test_a_goal_is_gone_towards_unless_said_otherwise(pair, asked):
+    loop(*pair, clip(4), frames=10, **QUIET)
+    join(*pair, clip(4), clip(4), frames=4, **QUIET)
+    join(*pair, clip(4), clip(4), frames=4, guidance=1.0, **QUIET)
+    assert [call["guidance"] for call in asked] == [TOWARDS_GOAL, TOWARDS_GOAL, 1.0] and TOWARDS_GOAL > 1
 
 
 def test_what_came_before_is_drawn_backwards_and_turned_round(pair, monkeypatch):

@@ -20,6 +20,7 @@ from vg.progress import tqdm
 from vg.sampling.options import Options, check_levels
 from vg.sampling.video import as_video, fitted, generate, generate_tokens, prompt_tokens
 
+TOWARDS_GOAL = 3.0  # guidance that brings joins of training clips nearest to their goal; they move as without
 OTHER_DICE = 1_000_003  # added to a seed: what is drawn first has other dice than what is drawn after it
 
 
@@ -31,6 +32,8 @@ def join(
     second: Tensor,
     frames: int = 16,
     seed: int = 0,
+    *,
+    guidance: float = TOWARDS_GOAL,
     **options: Any,
 ) -> Tensor:
     """A way from one clip into another: both, and new video between them.
@@ -41,7 +44,8 @@ def join(
         first, second: (B, C, T, H, W) in [-1, 1], or (C, T, H, W) for one, of one size; a still has T = 1.
         frames: new ones, whole tubelets. The prior sees the goal from ``PriorConfig.goals`` latent frames ahead; before
             it goes on from ``first`` alone.
-        seed, options: as in ``generate``. ``guidance`` above 1 goes further towards the second clip.
+        guidance: as in ``generate``, here towards the second clip, and a label's scene if there is one.
+        seed, options: as in ``generate``.
 
     Returns:
         (B, C, T1 + frames + T2, H, W), where T1 and T2 are whole tubelets of the clips as the tokenizer sees them.
@@ -56,7 +60,7 @@ def join(
     arrival = begin.shape[1] + latent_frames_of(tokenizer, frames)
     goal = Goal(end[:, 0], torch.full((len(end),), arrival))
     batch = max(len(begin), len(end))
-    made = generate_tokens(prior, begin, arrival, seed, batch=batch, goal=goal, **options)
+    made = generate_tokens(prior, begin, arrival, seed, batch=batch, goal=goal, guidance=guidance, **options)
     if made.shape[1] == arrival:
         made = torch.cat([made, end.to(made).expand(batch, -1, -1, -1)], dim=1)
     return decoded(tokenizer, made)
@@ -72,6 +76,7 @@ def loop(
     *,
     size: tuple[int, int] | None = None,
     batch: int = 1,
+    guidance: float = TOWARDS_GOAL,
     **options: Any,
 ) -> Tensor:
     """Video that can be shown round and round: after its last frame comes its first.
@@ -80,7 +85,7 @@ def loop(
     is what the decoder makes of it after the last.
 
     Args:
-        prior, tokenizer, seed, options: as in ``join``.
+        prior, tokenizer, seed, guidance, options: as in ``join``.
         clip: what it begins with, as the ``prompt`` of ``generate``; None for a beginning that is drawn too.
         frames: of a round, whole tubelets, the clip's included.
         size: H and W, as in ``generate``.
@@ -95,8 +100,8 @@ def loop(
     check_levels([prior.levels], [tokenizer.levels])
     prior, latent_frames = fitted(prior, tokenizer, size, clip), latent_frames_of(tokenizer, frames)
     if clip is None:
-        towards = {"guidance": 1.0} if options.get("label") is None else {}  # no goal yet, and no label: towards what?
-        begin = generate_tokens(prior, None, 1, seed + OTHER_DICE, batch=batch, **options | towards)
+        towards = 1.0 if options.get("label") is None else guidance  # no goal yet, and no label: towards what?
+        begin = generate_tokens(prior, None, 1, seed + OTHER_DICE, batch=batch, guidance=towards, **options)
     else:
         begin = tokens_within(prior, tokenizer, clip)
     if begin.shape[1] >= latent_frames:
@@ -104,7 +109,7 @@ def loop(
             f"loop: the clip fills {begin.shape[1]} of {latent_frames} latent frames. Ask for more frames."
         )
     goal = Goal(begin[:, 0], torch.full((len(begin),), latent_frames))
-    made = generate_tokens(prior, begin, latent_frames, seed, batch=len(begin), goal=goal, **options)
+    made = generate_tokens(prior, begin, latent_frames, seed, batch=len(begin), goal=goal, guidance=guidance, **options)
     if made.shape[1] < latent_frames:
         raise KeyboardInterrupt
     return decoded(tokenizer, torch.cat([made, made], dim=1))[:, :, made.shape[1] * tokenizer.tubelet[0] :]
