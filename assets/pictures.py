@@ -15,13 +15,12 @@ from torch import Tensor
 
 from vg import checkpoints
 from vg.data import Clips, film, open_stores, split_shots, to_uint8
-from vg.data.writers import write_gif
 from vg.evaluation.pair import GUIDANCE
 from vg.evaluation.reels import some_labels
 from vg.sampling import generate, sample_images, sampling_defaults
 
 HERE = Path(__file__).resolve().parent
-PROMPT, FRAMES, LONG = 16, 48, 192
+PROMPT, FRAMES, LONG, FPS = 16, 48, 192, 12
 TOKENIZERS = "video-vqvae-64", "video-fsqvae-64", "tubelet-fsq-64"
 
 
@@ -36,6 +35,15 @@ def marked(clips: Tensor, given: int, edge: int = 3) -> Tensor:
     ground = torch.nn.functional.pad(clips, (edge,) * 4, value=-1.0)
     ground[:, :, :given] = torch.nn.functional.pad(clips[:, :, :given], (edge,) * 4, value=1.0)
     return ground
+
+
+def write(name: str, clips: Tensor, columns: int = 4) -> None:
+    """Clips side by side as an animated WebP: half as large as a GIF, with all its greys."""
+    pixels = to_uint8(tiled(clips, columns))[:, 0].numpy()
+    first, *others = map(Image.fromarray, pixels)
+    path = HERE / f"{name}.webp"
+    first.save(path, save_all=True, append_images=others, duration=1000 / FPS, loop=0, quality=75, method=6)
+    print(f"{path.name}: {tuple(clips.shape)}, {path.stat().st_size:,} bytes")
 
 
 def prompts(store, shots, count: int, frames: int = PROMPT) -> Tensor:
@@ -87,8 +95,7 @@ def clips() -> None:
         "long": marked(generate(prior, tokenizer, some[:1], frames=LONG, window=window, **how), PROMPT),
     }
     for name, video in made.items():
-        path = write_gif(HERE / f"{name}.gif", tiled(video, columns=4), fps=12, colours=48)
-        print(f"{path.name}: {tuple(video.shape)}, {path.stat().st_size:,} bytes")
+        write(name, video)
 
 
 if __name__ == "__main__":

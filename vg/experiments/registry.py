@@ -25,6 +25,9 @@ LARGE = FilmData(size=(128, 128), colour=False, zoom=1.5)
 DETAILS = TubeletConfig(levels=(8, 5), detail_levels=(5, 5, 5, 5), detail_share=0.2, group=(2, 2))
 LARGE_RECIPE = Recipe(steps=15_000, lr=2e-3, muon=1.5e-2, warmup=50, grad_clip=5.0, ema=0.995)
 
+# The film's own shape, square, wide and tall: what it makes at other shapes it makes of these.
+ANY_SHAPE = PriorPart(shapes=((64, 76), (64, 64), (48, 84), (84, 48)), directions=True, goals=5)
+
 # A codebook belongs to the weights as they are, so there is no average of them; beside FSQ one brought nothing.
 CONV = TokenizerPart(recipe=Recipe(steps=2800, lr=2e-3, muon=2e-2, warmup=50, grad_clip=5.0, ema=0.0), views=False)
 IMAGES = Recipe(steps=1800, lr=2e-3, muon=2e-2, warmup=50, grad_clip=5.0, ema=0.0)  # codes follow: no average
@@ -49,7 +52,7 @@ _all: list[Experiment | ImageExperiment] = [
         LARGE,
         tokenizer=TokenizerPart(DETAILS, LARGE_RECIPE, batch=1, search_steps=20),
     ),
-    _prior("prior-64", SMALL, "tubelet-fsq-64", PriorPart(), Sampling(measured=None)),
+    _prior("prior-64", FilmData(size=64, colour=False), "tubelet-fsq-64", ANY_SHAPE, Sampling(measured=None)),
     _prior(
         "prior-128",
         LARGE,
