@@ -15,7 +15,7 @@
 #
 # **You need** Python, a little PyTorch, probability densities and Bayes' rule. The notebook runs alone.
 #
-# **Time:** about 3 hours of study; about 3 minutes of computing on a two-core laptop, less with a GPU.
+# **Time:** about 3 hours of study; about 3 minutes of computing on a two-core laptop.
 #
 # **Before:** [00 Start here](00_start_here.ipynb). **Next:** [02 VQ-VAE and VQ-VAE-2](02_vq_vae.ipynb).
 
