@@ -181,8 +181,8 @@ print(f"a product of two 512x512 matrices takes {once * 1e3:.2f} ms here")
 # system reads a page when it is touched.
 #
 # `open_store` does that, and reuses what it made as long as the source and the settings are the same. `open_stores`
-# makes several from one decode: here the film *restored* (its flicker and sway taken out, as explained below), which
-# the course works with, and the film as it is, to compare.
+# makes several from one decode: here the film *restored* (without its flicker and sway), which the course works with,
+# and the film as it is, to compare.
 
 # %%
 # NBVAL_IGNORE_OUTPUT
@@ -340,8 +340,8 @@ show.grid(frames, columns=7, scale=2, labels=labels)
 # take all clips and put every tenth aside. But clips overlap, and a clip four frames later is nearly the same. The other
 # way: put whole shots aside.
 #
-# An experiment. For each held-out window of 16 frames we look for the nearest window of the training side, and measure
-# how far away it is, in grey levels, for either way of splitting.
+# For each held-out window of 16 frames we look for the nearest window of the training side, and measure how far away it
+# is, in grey levels, for either way of splitting.
 
 
 # %%
@@ -380,8 +380,8 @@ show.bars(
 )
 
 # %% [markdown]
-# What that means is easier to see. Take one held-out window, and look at its nearest neighbour on the training side
-# under each split. A model that has trained on the second row has nearly seen the first.
+# Here is one held-out window, with its nearest neighbour on the training side under each split. A model that has
+# trained on the second row has nearly seen the first.
 
 # %%
 # NBVAL_IGNORE_OUTPUT
@@ -623,7 +623,7 @@ print(f"{by_hand:.2f} dB", np.allclose(by_hand, evaluation.psnr(guess, truth).nu
 #   and no motion.
 # - **Copy the last frame.** For anything that predicts: the future is like the last frame seen.
 #
-# Here they are on the validation shots, in clips of 16 frames. Each is built by hand in one line.
+# Here they are on the validation shots, in clips of 16 frames, each in one line.
 
 # %%
 # NBVAL_IGNORE_OUTPUT

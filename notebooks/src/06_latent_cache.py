@@ -118,8 +118,7 @@ dice = torch.Generator().manual_seed(0)
 clips = Clips(store, train_shots, frames=length * span)
 prior = checkpoints.load("prior-64", device=device()).requires_grad_(True)
 some_tokens = encode_some()
-encoding = seconds_of(encode_some)
-learning = seconds_of(lambda: learn_from(some_tokens))
+encoding, learning = seconds_of(encode_some), seconds_of(lambda: learn_from(some_tokens))
 print(f"{settings.batch} windows: encoded in {encoding:.3f} s, learned from in {learning:.3f} s")
 print(f"encoding at every step makes a step {encoding / learning:.0%} longer")
 
@@ -557,8 +556,7 @@ show.strip({"film": original} | decoded, every=8, scale=2)
 def cache_key(parts):
     """12 hexadecimal digits that change when any of the parts does."""
     ### BEGIN SOLUTION
-    text = json.dumps(parts, sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()[:12]
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:12]
     ### END SOLUTION
 
 
