@@ -195,7 +195,7 @@ plt.show()
 #
 # <details><summary>Hint 1</summary>
 #
-# Add something to `z` that makes it the code, and that autograd takes for a constant.
+# Add something to `z` that makes it the code, and that autograd treats as a constant.
 #
 # </details>
 # <details><summary>Hint 2</summary>
