@@ -25,7 +25,7 @@ extensions = [
     "sphinx-mathjax-offline",
 ]
 root_doc = "README"
-include_patterns = ["*.md", "notebooks/*.ipynb", "benchmarks/LOG.md", "docs/*.md", "docs/api/*.rst"]
+include_patterns = ["*.md", "notebooks/*.ipynb", "benchmarks/LOG.md", "data/README.md", "docs/*.md", "docs/api/*.rst"]
 exclude_patterns = ["docs/contents.md"]
 templates_path = [str(Path(__file__).parent / "_templates")]  # absolute: autosummary looks from the root
 

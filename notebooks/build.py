@@ -26,6 +26,7 @@ from pathlib import Path
 
 import jupytext
 import nbformat
+import numpy as np
 from jupyter_client import AsyncKernelManager
 from jupyter_client.kernelspec import KernelSpec
 from nbclient import NotebookClient
@@ -168,11 +169,12 @@ def lighter(png: str) -> str:
         return png
     opaque = picture.mode == "RGBA" and picture.getchannel("A").getextrema() == (255, 255)
     picture = picture.convert("RGB") if opaque else picture
-    colours = picture.getcolors(256) if picture.mode == "RGB" else None
-    if colours:
-        palette = Image.new("P", (1, 1))
-        palette.putpalette([value for _, colour in colours for value in colour])
-        picture = picture.quantize(palette=palette, dither=Image.Dither.NONE)
+    if picture.mode == "RGB" and picture.getcolors(256):
+        # By hand, since Pillow's `quantize` with a palette takes colours that are close for one.
+        pixels = np.asarray(picture)
+        colours, places = np.unique(pixels.reshape(-1, 3), axis=0, return_inverse=True)
+        picture = Image.fromarray(places.reshape(pixels.shape[:2]).astype(np.uint8))
+        picture.putpalette(colours.flatten().tolist())
     picture.save(smaller, "PNG", optimize=True)
     made = smaller.getvalue()
     return base64.b64encode(made).decode() if len(made) < len(raw) else png

@@ -5,6 +5,7 @@ import json
 import re
 from html.parser import HTMLParser
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import torch
@@ -12,6 +13,7 @@ from explorer_kinds import all_kinds, film, weights
 from PIL import Image
 
 from vg.show import interactive
+from vg.show.figures import COLOURS, STYLE
 from vg.show.interactive.page import LIMIT, source
 from vg.show.interactive.page import interactive as put_together
 from vg.show.interactive.sheets import pack, unpack
@@ -96,6 +98,16 @@ def test_variations_carry_each_picture_once_and_where_the_script_looks(kinds):
     sheet = unpack(data["sheet"], 7)
     assert (sheet[1:, ..., :1] == frames(film(6))).all() and (sheet[0, ..., :1] == frames(film(2)[:, 0])[0]).all()
     assert yours["words"] == list("abcdef")
+
+
+def test_no_two_curves_of_a_still_have_one_colour():
+    heads = {f"head {k}": 4.0**-k for k in (1, 2, 3, 4)} | {f"wide head {k}": 4.0**-k for k in (2, 4, 5, 7)}
+    with plt.rc_context(STYLE):
+        png = interactive.slopes(heads, (16, 16)).png
+    still = np.asarray(Image.open(io.BytesIO(png)).convert("RGB")).astype(int)
+    colours = np.array([[int(colour[k : k + 2], 16) for k in (1, 3, 5)] for colour in COLOURS])
+    nearest = np.abs(still.reshape(-1, 1, 3) - colours).sum(-1).min(0)
+    assert nearest.max() < 30
 
 
 def test_a_film_and_attention_are_carried_whole(kinds):

@@ -248,8 +248,10 @@ def test_still_pictures_keep_their_pixels_in_fewer_bytes_and_animated_ones_their
     rows = np.arange(40, dtype=np.uint8)
     photo = np.stack(np.broadcast_arrays(6 * rows[:, None], 6 * rows, rows[:, None] ^ rows), -1)
     few = np.where((rows[:, None] + rows)[..., None] % 3 == 0, np.uint8((200, 30, 7)), np.uint8((0, 255, 9)))
+    close = np.stack(np.broadcast_arrays(255 - rows[:, None] // 3, 255 - rows % 2, np.uint8(255)), -1)
     clear = np.concatenate([few, np.full((40, 40, 1), 90, np.uint8)], -1)
-    for pixels in (photo, few, clear, np.concatenate([few, np.full((40, 40, 1), 255, np.uint8)], -1), photo[..., 0]):
+    opaque = np.concatenate([few, np.full((40, 40, 1), 255, np.uint8)], -1)
+    for pixels in (photo, few, close, clear, opaque, photo[..., 0]):
         stored = png(Image.fromarray(pixels), compress_level=0)
         made = build.lighter(stored)
         again = Image.open(io.BytesIO(base64.b64decode(made)))

@@ -20,6 +20,7 @@ from vg import progress, show
 from vg.data import apng
 from vg.show import controls, figures, page, player
 from vg.show.page import VIEW
+from vg.show.pixels import text
 from vg.show.players import LIMIT
 from vg.synthetic import draw_cartoon
 
@@ -136,6 +137,14 @@ def test_given_frames_are_marked_and_the_others_are_not():
     assert read(player(clip(6), scale=4, given=2).static)[0].shape == (6, 80, 96, 3)  # one line of labels all along
 
 
+def test_the_mark_of_given_frames_is_never_cut():
+    for scale, words in ((2, "(given)"), (8, "a shot of the film (given)")):
+        expected = np.zeros((16, 24 * scale, 1), np.uint8)
+        text(expected, (0, 0, 24 * scale, 16), words, "m")
+        marked = player({"a shot of the film": clip(2)}, scale=scale, given=2)
+        assert np.array_equal(marked._canvas(0, scale)[:16], expected)
+
+
 def test_what_a_still_picture_shows_is_read_out_before_it(shown):
     sheet = show.grid(torch.zeros(3, 1, 8, 8), labels=["<cat>", "", "dog"])
     sheet._ipython_display_()
@@ -153,9 +162,8 @@ def test_every_picture_says_in_words_what_it_shows(shown):
     assert sheet.alt == "3 pictures in rows of 3: cat, dog" and sheet._repr_png_() == (sheet.png, {"alt": sheet.alt})
     figure = show.curves({"loss": [3, 2], "val": [3, 1]}, "a run", y="bits")
     assert figures.picture_of(figure).alt == "figure: a run; bits over step; loss, val"
-    assert (
-        figures.alt_of(show.bars({"a": 1.5}, "motion", "levels", {"film": 2})) == "bars: motion; levels; a 1.5, film 2"
-    )
+    bars = show.bars({"a": 1.5}, "motion", "levels", {"film": 2})
+    assert figures.alt_of(bars) == "bars: motion; levels; a 1.5, film 2.0"
 
 
 @pytest.mark.parametrize("ground", [-1.0, -0.3, 0.0, 0.4, 1.0])
@@ -246,6 +254,13 @@ def test_curves_and_bars_draw_what_they_were_given():
     assert axes.get_yscale() == "log" and [text.get_text() for text in axes.texts] == ["mean"]
     figure = show.bars({"a": 1.5, "b": 2.0}, baselines={"chance": 0.5})
     assert [bar.get_width() for bar in figure.axes[0].patches] == [1.5, 2.0, 0.5]
+    for numbers, labels in (
+        ([26.1, 9.792, 0.004], ["26.10", "9.79", "0.00"]),
+        ([1024, 240.0], ["1,024", "240"]),
+        ([0, -0.2171, 0.0044], ["0.0000", "-0.2171", "0.0044"]),
+    ):
+        drawn = show.bars({str(number): number for number in numbers}).axes[0].texts
+        assert [label.get_text() for label in drawn] == labels
     assert figures.plt.get_fignums() == []  # closed: a notebook shows them once
 
 

@@ -1,7 +1,7 @@
-"""How long and on how much, never what is computed: one setting, ``$VG_PROFILE``.
+"""How much is computed: one setting, ``$VG_PROFILE``.
 
 ``smoke``: seconds a notebook, no network, the drawn cartoon. ``laptop``: minutes a notebook on two cores.
-``gpu``: 256x256 film. The same cells run in all of them.
+``gpu``: one GPU, more steps, and notebook 05 trains on film of 256x256. The same cells run in all of them.
 """
 
 import functools

@@ -108,7 +108,7 @@ draw_map(
 # | [07 Transformer](07_transformer.ipynb) | a decoder-only transformer over these integers | 4 | 8 |
 # | [08 Generation](08_generation.ipynb) | new video: from nothing, a still, a clip | 3 | 2 |
 # | [10 Is it any good?](10_is_it_any_good.ipynb) | scores of new film, with intervals | 3 | 5 |
-# | [11 Your own film](11_your_own_film.ipynb) | all of it, on a film of yours | 2 | 9 |
+# | [11 Your own film](11_your_own_film.ipynb) | all of it, on a film of yours | 2 | 10 |
 #
 # Each notebook runs alone: what an earlier one made is used if it is there; otherwise the
 # weights that come with the repository are.
@@ -143,14 +143,15 @@ draw_map(
 # - **A loss that means something.** A transformer over tokens gives each a probability. Its loss is a number of bits,
 #   which can be compared with a codec or a baseline. The loss of diffusion is the error in guessing noise; a likelihood can
 #   be derived, but is not what one usually trains or reports.
-# - **Length.** A next token can always follow. Film can go on without end, and begin from any clip. Diffusion of clips
-#   has a fixed length, and needs extra devices to go on.
-# - **Small.** As integers a film of seven minutes fits into a few hundred kilobytes, and a small transformer learns from it on a laptop.
+# - **Length.** A next token can always follow. Film can go on without end, and begin from any clip. A diffusion model
+#   of clips makes clips of one length, and needs extra tricks to go on.
+# - **Small.** As integers, a film of seven minutes fits into a few hundred kilobytes, and a small transformer learns
+#   from them on a laptop.
 #
-# What speaks for diffusion: no tokenizer's rounding lies between model and picture, errors of one step can be mended in the next,
-# and much of the best-looking video of the day is made by it. A token that was sampled wrongly stays, and what follows builds on it.
-# Notebook 10 measures how such errors grow. Both mostly stand on an autoencoder, because
-# pixels are too many. So notebooks 01 to 05 serve either way.
+# What speaks for diffusion: no tokenizer's rounding lies between model and picture, errors of one step can be mended in
+# the next, and much of the best-looking video of the day is made by it. With tokens, a token that was sampled wrongly
+# stays, and what follows builds on it. Notebook 10 measures how such errors grow. Both ways mostly work on the latents
+# of an autoencoder, because there are too many pixels. So notebooks 01 to 05 are of use for either.
 #
 # ## Does everything work?
 #
@@ -179,8 +180,9 @@ print(f"a product of two 512x512 matrices takes {once * 1e3:.2f} ms here")
 # 64x64 pixels, stored as plain bytes. A file of plain bytes can be *memory-mapped*: it looks like an array, and the
 # system reads a page when it is touched.
 #
-# `open_store` does that, and reuses what it made as long as the source and the settings are the same. `open_stores` makes
-# several from one decode: here the film restored, which the course works with, and the film as it is, to compare.
+# `open_store` does that, and reuses what it made as long as the source and the settings are the same. `open_stores`
+# makes several from one decode: here the film *restored* (without its flicker and sway), which the course works with,
+# and the film as it is, to compare.
 
 # %%
 # NBVAL_IGNORE_OUTPUT
@@ -206,8 +208,8 @@ print(
 )
 
 # %% [markdown]
-# A clip under the scrubber: pull the slider, or press play. On a static page it plays by itself. The clip is taken
-# from the middle of the longest shot.
+# A clip with a slider: drag it, or press play. On a static page it plays by itself. The clip is taken from the middle
+# of the longest shot.
 
 # %%
 # NBVAL_IGNORE_OUTPUT
@@ -237,7 +239,7 @@ print(by_hand[0, 0])
 print(torch.allclose(by_hand, vectorised), torch.allclose(vectorised, to_unit(toy)))
 
 # %% [markdown]
-# And back. All 256 greys must survive the round trip; rounding, not truncating, is what makes them.
+# And back. All 256 greys must survive the round trip. They do if numbers are rounded, not truncated.
 
 # %%
 greys = torch.arange(256, dtype=torch.uint8).view(1, 1, 16, 16)  # T C H W
@@ -266,9 +268,9 @@ vectorised = np.abs(np.diff(scenes, axis=0)).mean((1, 2))
 print([float(j) for j in by_hand], np.allclose(by_hand[1:], vectorised))
 
 # %% [markdown]
-# The trouble with old film: its light jumps as well. The same picture one sixth brighter is no cut. So both frames are first
-# brought to one brightness, by the median ratio of the pixels that are lit in both. A median does not care what a
-# minority of the pixels does, such as a moving figure.
+# The trouble with old film: its light jumps as well. The same picture one sixth brighter is no cut. So both frames are
+# first brought to the same brightness (*levelled*), by the median ratio of the pixels that are lit in both. A median
+# does not care what a minority of the pixels does, such as a moving figure.
 
 
 # %%
@@ -338,8 +340,8 @@ show.grid(frames, columns=7, scale=2, labels=labels)
 # take all clips and put every tenth aside. But clips overlap, and a clip four frames later is nearly the same. The other
 # way: put whole shots aside.
 #
-# An experiment. For each held-out window of 16 frames we look for the most alike window of the training side, and
-# measure how far away it is, in grey levels, for either way of splitting.
+# For each held-out window of 16 frames we look for the nearest window of the training side, and measure how far away it
+# is, in grey levels, for either way of splitting.
 
 
 # %%
@@ -378,8 +380,8 @@ show.bars(
 )
 
 # %% [markdown]
-# What that means is easier to see. Take one held-out window, and look at its nearest neighbour on the training side under
-# each split. A model that has seen the second row has all but seen the first.
+# Here is one held-out window, with its nearest neighbour on the training side under each split. A model that has
+# trained on the second row has nearly seen the first.
 
 # %%
 # NBVAL_IGNORE_OUTPUT
@@ -422,9 +424,9 @@ show.bars(
 #
 # ## Old film: flicker and sway
 #
-# The camera of 1928 was turned by hand and the film has shrunk. The light jumps from frame to frame, and the picture
-# sways by a fraction of a percent of its width. None of it is part of the story. A tokenizer does not know that: it sees a change and
-# writes it down, and the transformer then has to guess numbers that come from a shaking gate.
+# In an old film the light jumps from frame to frame, and the picture sways by a fraction of a percent of its width.
+# None of this is part of the story. A tokenizer does not know that: it sees a change and writes it down, and the
+# transformer then has to guess numbers that mean nothing.
 #
 # So `open_store` restores old film, and leaves modern video alone. What it does, per shot:
 # 1. **Flicker.** Around each frame take the running median picture of a second on either side. The median ratio of the frame to it, over the
@@ -447,8 +449,8 @@ print(f"planted and found gains correlate with r = {np.corrcoef(found.gain, gain
 print(f"brightness varies by {wobble[0]:.2f} grey levels before, {wobble[1]:.2f} after")
 
 # %% [markdown]
-# The quick part is found. What is left is slow: random gains have a slow part too, their running median, and near the
-# ends of so short a clip, where that median is taken over few frames, little counts as quick.
+# Most of the quick part is found. Two things are left: a slow drift, since random gains have a slow part too, and that is
+# meant to stay; and jumps at the ends of so short a clip, where the running median is taken over few frames.
 #
 # Now the film. Both stores hold the same shots; one is raw, one restored. (For a drawn cartoon, which neither flickers nor
 # sways, the same cells show what restoring does to a clean picture.) We look at the shot in which restoring
@@ -504,11 +506,11 @@ for k in np.argsort(flash)[::-1][:4] + 1:
 # %% [markdown]
 # In the film, frames of shot 1 still flash after restoring: `restore` does not find them all.
 #
-# What does that buy? The tokenizer of notebook 05 cuts the film into *tubelets* of 8 frames, 4 rows and 4 columns. A
-# tubelet stands still if it differs by less than 3 grey levels on average from the one before at the same place. Where
-# tubelets stand still, one token can repeat the last, and a token that is expected costs almost nothing. (How many do
-# repeat, notebook 05 counts.) All tubelets of the same eight frames are a *latent frame*. On a toy clip of two
-# latent frames by hand, then vectorised:
+# What is restoring good for? The tokenizer of notebook 05 cuts the film into *tubelets* of 8 frames, 4 rows and 4
+# columns. A tubelet stands still if it differs by less than 3 grey levels on average from the one before at the same
+# place. Where tubelets stand still, one token can repeat the last, and a token that is expected costs almost nothing.
+# (How many do repeat, notebook 05 counts.) All tubelets of the same eight frames are a *latent frame*. On a toy clip of
+# two latent frames by hand, then vectorised:
 
 # %%
 tubelet = (8, 4, 4)
@@ -549,10 +551,10 @@ show.bars(shares, title="tubelets that stand still", unit="% of all")
 # %% [markdown]
 # ### Fades and irises stay
 #
-# A restoration that removes the film is no restoration. A *fade* (the whole picture goes dark) and an *iris* (a black
+# A restoration must not remove what belongs to the film. A *fade* (the whole picture goes dark) and an *iris* (a black
 # ring closes) change the light as well. They are slow, or touch only a part of the picture, and must stay. Planted
-# again, so that we know the truth: a fade to a fifth over two seconds, with and without flicker on top. (Where two lines
-# are the same, the later covers the earlier.)
+# again, so that we know the truth: a fade to a fifth over two seconds, with and without flicker on top. (Where two
+# lines are the same, the later covers the earlier.)
 
 # %%
 # NBVAL_IGNORE_OUTPUT
@@ -568,8 +570,8 @@ curve = {name: x.float().mean((1, 2, 3)).tolist() for name, x in curve.items()}
 show.curves(curve, title="a fade stays a fade", x="frame", y="mean brightness")
 
 # %% [markdown]
-# On the film: of all stretches of two seconds within a shot the one in which the light falls most, raw above and restored
-# below. The light should go in the same way in both.
+# Now the film: of all stretches of two seconds within a shot, the one in which the light falls most, raw above and
+# restored below. The light should fall in the same way in both.
 
 # %%
 # NBVAL_IGNORE_OUTPUT
@@ -605,7 +607,7 @@ show.curves(
 # %% [markdown]
 # ## The first two baselines
 #
-# Quality is measured by PSNR: the squared error, on a logarithmic scale, in decibels. 10 dB more is a tenth of the
+# Quality is measured by PSNR: the squared error, on a logarithmic scale, in decibels. 10 dB more means a tenth of the
 # squared error. By hand, and as `vg.evaluation` has it:
 
 # %%
@@ -616,12 +618,12 @@ by_hand = 10 * np.log10(2**2 / error)  # the range is 2: -1 to 1
 print(f"{by_hand:.2f} dB", np.allclose(by_hand, evaluation.psnr(guess, truth).numpy(), atol=1e-4))
 
 # %% [markdown]
-# A number in decibels says nothing alone. In a film much of the picture stands still, so very stupid methods do well:
+# A number in decibels says nothing alone. In a film much of the picture stands still, so very simple methods do well:
 # - **The mean frame.** For a tokenizer: replace every frame of a clip by the clip's mean. It knows the background
 #   and no motion.
 # - **Copy the last frame.** For anything that predicts: the future is like the last frame seen.
 #
-# Here they are on the validation shots, in clips of 16 frames. Each is built by hand in one line.
+# Here they are on the validation shots, in clips of 16 frames, each in one line.
 
 # %%
 # NBVAL_IGNORE_OUTPUT
@@ -666,8 +668,8 @@ show.curves({"copy the last frame": ahead}, title="frames ahead", x="frames ahea
 # ## A video of your own, and saving a clip
 #
 # `vg.data.video("my.mp4")` takes any file that FFmpeg reads, colour or grey. To have one at hand, this cell draws two
-# shots of cartoon, tints them, saves them as MP4 and opens that file as a stranger would. `vg.data.save` writes
-# MP4, GIF and animated PNG; the suffix decides. (Your own clips are best saved under `out/`, which git ignores.)
+# shots of cartoon, tints them, saves them as MP4 and opens that file like any other. `vg.data.save` writes MP4, GIF and
+# animated PNG; the suffix decides. (Your own clips are best saved under `out/`, which git ignores.)
 
 # %%
 # NBVAL_IGNORE_OUTPUT
@@ -689,7 +691,7 @@ a, b = max(mine.shots, key=lambda shot: shot[1] - shot[0])
 show.player({"a video of your own": mine.clip(a, min(b, a + 24))[0]}, fps=mine.fps, scale=3)
 
 # %% [markdown]
-# A file that is no video gets an answer that says so, and nothing half-written is left behind.
+# A file that is not a video gets an error that says so, and nothing half-written is left behind.
 
 # %%
 # NBVAL_IGNORE_OUTPUT
@@ -741,9 +743,10 @@ except data.BadVideo as problem:
 #
 # </details>
 #
-# ### 4. A better stupid predictor (medium, 15 minutes)
+# ### 4. A better simple predictor (medium, 15 minutes)
 # Copying repeats the last frame. Going on with its motion, last frame plus the last change, is the next idea. Write it
-# for `past` `(B, C, T, H, W)` and a number of frames, clipped to [-1, 1]. Then compare: is it better than copying, and for how many frames?
+# for `past` `(B, C, T, H, W)` and a number of frames, clipped to [-1, 1]. Then compare: is it better than copying, and
+# for how many frames?
 #
 # <details><summary>Solution</summary>
 #
@@ -757,7 +760,7 @@ except data.BadVideo as problem:
 # ahead = [(k + 1, decibels(made[:, :, k : k + 1], future[:, :, k : k + 1])) for k in range(8)]
 # ```
 #
-# Moving edges are added twice and thrice, so the changes grow with every frame. Pixels do not move by adding; that is
+# The change at moving edges is added again for every frame ahead, so it grows. Pixels do not move by adding; that is
 # one reason why the course predicts tokens.
 #
 # </details>

@@ -15,7 +15,7 @@
 #
 # **You need** Python, a little PyTorch, probability densities and Bayes' rule. The notebook runs alone.
 #
-# **Time:** about 3 hours of study; about 3 minutes of computing on a two-core laptop, less with a GPU.
+# **Time:** about 3 hours of study; about 3 minutes of computing on a two-core laptop.
 #
 # **Before:** [00 Start here](00_start_here.ipynb). **Next:** [02 VQ-VAE and VQ-VAE-2](02_vq_vae.ipynb).
 
@@ -572,7 +572,7 @@ nats = -discretized_logistic(test[:8], torch.tensor(0.0), torch.tensor(-2.0)).me
 print(f"expected {nats / math.log(2):.2f} bits, the untrained model's {ours.mean():.2f}")
 
 # %% [markdown]
-# It is above 8, the cost of knowing nothing: the untrained model is not ignorant but wrongly sure. Its scale of
+# It is above 8, the cost of knowing nothing: the untrained model is not only ignorant but overconfident. Its scale of
 # $e^{-2}$ is about 17 grey levels, too narrow for a mean that is grey everywhere.
 #
 # ## Overfit one batch
@@ -851,14 +851,14 @@ sheets = {n: torch.cat([run(five), run.decode(few_z)]) for n, run in runs.items(
 rows({"original": test[:5]} | sheets)
 
 # %% [markdown]
-# The first column is always the true ELBO, whatever the model was trained on. Left: five test images, rebuilt. Right: five
-# samples from the prior. Where are the latents empty, and who has the fewest bits?
+# The first column is always the true ELBO, whatever the model was trained on. Left: five test images, rebuilt. Right:
+# five samples from the prior. Where are the latents empty, and which model needs the fewest bits?
 #
 # <details><summary>What the stored run shows</summary>
 #
-# With $\beta = 3072$ no latent is active, and every picture is the same grey mean. $\beta = 1$ has the fewest bits, as it
-# should, since it is trained on them. $\beta = 0$ spends far more KL for a small gain. With $\beta = 10$ all latents are
-# still active but hold fewer bits: to be active is not to tell much.
+# With $\beta = 3072$ no latent is active, and every picture is the same grey mean. $\beta = 1$ has the fewest bits, as
+# it should, since it is trained on them. $\beta = 0$ spends far more KL for a small gain. With $\beta = 10$ all latents
+# are still active but hold fewer bits: an active latent may hold little.
 #
 # </details>
 #

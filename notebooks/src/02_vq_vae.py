@@ -195,7 +195,7 @@ plt.show()
 #
 # <details><summary>Hint 1</summary>
 #
-# Add something to `z` that makes it the code, and that autograd takes for a constant.
+# Add something to `z` that makes it the code, and that autograd treats as a constant.
 #
 # </details>
 # <details><summary>Hint 2</summary>
@@ -259,9 +259,9 @@ near, far = angle[(points - codebook[cells]).norm(dim=1).argsort()].view(2, -1).
 print(f"angle: {near:.0f} degrees for the points nearer to their code, {far:.0f} for the others")
 
 # %% [markdown]
-# The copy is as good as the code is near. So points should stay close to their codes, and codes should go where points
-# are. Both have to be asked for. First drag a cross or the star below (or select one with Tab and use the arrow keys).
-# Can you make a code lose all its points?
+# The copied gradient is only good if the code is near. So points should stay close to their codes, and codes should go
+# where points are. The loss has to ask for both. First drag a cross or the star below (or select one with Tab and use
+# the arrow keys). Can you make a code lose all its points?
 
 # %%
 # NBVAL_IGNORE_OUTPUT
@@ -470,8 +470,8 @@ show.curves(drift, "a code that gets no points", y="its distance from the origin
 
 # %% [markdown]
 # A codebook needs no network. Cut images into patches of 4x4 pixels, 48 numbers each, and quantize the *pixels* by
-# k-means: 64 integers of 9 bits, 576 bits an image. Above, the 64 codes used most often. Below, test
-# images and what 64 integers keep of them. This is the floor that a VQ-VAE has to beat with the same bits.
+# k-means: 64 integers of 9 bits, 576 bits an image. Above, the 64 codes used most often. Below, test images and what 64
+# integers keep of them. This is the baseline that a VQ-VAE has to beat with the same bits.
 
 
 # %%
@@ -727,8 +727,9 @@ plt.show()
 #
 # ## Training on CIFAR-10
 #
-# Now the wide model, `vg`'s, with the same loss. The dotted line is the raw patches of above: also 576 bits an image. A harder
-# baseline at as many bits, principal components that share them well, is in the table of small images in `RESULTS.md`.
+# Now the wide model, `vg`'s, with the same loss. The dotted line is the quantized patches from above: also 576 bits an
+# image. A harder baseline with as many bits, principal components that each get the bits they deserve, is in the table
+# of small images in `RESULTS.md`.
 
 
 # %%
@@ -777,9 +778,9 @@ show.strip({name: x[:8].transpose(0, 1) for name, x in made.items()}, every=1, s
 #
 # ## VQ-VAE-2
 #
-# Sixty-four tokens that each see a small neighbourhood say the same thing many times: this is sky, this is sky. VQ-VAE-2
-# (Razavi et al., 2019) divides the work. A coarse *top* grid holds what is large. It is quantized first and decoded, and
-# the result conditions the *bottom*: encoder and decoder of the bottom both see it.
+# Sixty-four tokens that each see a small neighbourhood repeat each other: this is sky, this is sky. VQ-VAE-2 (Razavi et
+# al., 2019) divides the work. A coarse *top* grid holds what is large. It is quantized first and decoded, and the
+# result conditions the *bottom*: encoder and decoder of the bottom both see it.
 #
 # ```text
 # image (B, 3, 32, 32)
@@ -882,8 +883,8 @@ show.bars(scores, "what is left when a level is gone", unit="PSNR (dB)")
 # <details><summary>What the stored run shows</summary>
 #
 # The top alone is a blurred colour photograph: what is where, and in what light. The bottom alone is a drawing of
-# outlines on grey. With the next image's top one sees the next image, scratched by the lines of this one. A wrong top is
-# worse than none.
+# outlines on grey. With the next image's top one sees the next image, with the outlines of this one on it. A wrong top
+# is worse than none.
 #
 # </details>
 #
@@ -898,8 +899,8 @@ show.bars(scores, "what is left when a level is gone", unit="PSNR (dB)")
 # With two levels there are two priors: one for the 16 top codes given the class, one for the 64 bottom codes given the
 # class and the whole top. The shipped `prior-cifar10` is such a pair.
 #
-# Below, images from the prior, a class to each row, with a fixed seed. `top_p` leaves out the unlikeliest codes that together
-# have 5% of the probability; notebook 08 explains the options.
+# Below, images from the prior, a class to each row, with a fixed seed. `top_p` leaves out the least likely codes, those
+# that together have 5% of the probability; notebook 08 explains the options.
 
 # %%
 # NBVAL_IGNORE_OUTPUT
@@ -922,15 +923,15 @@ show.strip({name: x.transpose(0, 1) for name, x in columns.items()}, every=1, sc
 # %% [markdown]
 # <details><summary>What the stored run shows</summary>
 #
-# Neighbours agree: grounds, skies, bodies and light, and some classes can be told apart by them. Details are often wrong.
-# The prior saves a small part of the raw bits: good codes are hard to predict.
+# Neighbouring patches fit together (ground, sky, bodies, light), and some classes can be told apart. Details are often
+# wrong. The prior saves a small part of the raw bits: good codes are hard to predict.
 #
 # </details>
 #
 # ## Exercises
 #
-# **1. Bits a pixel** (easy, 5 minutes, on paper). How many bits a pixel has the VQ-VAE of this notebook? And a VQ-VAE-2 for
-# images of 256x256, with 32x32 and 64x64 tokens of 512 codes each?
+# **1. Bits per pixel** (easy, 5 minutes, on paper). How many bits per pixel does the VQ-VAE of this notebook use? And a
+# VQ-VAE-2 for images of 256x256, with 32x32 and 64x64 tokens of 512 codes each?
 #
 # <details><summary>Solution</summary>
 #
@@ -980,8 +981,8 @@ show.strip({name: x.transpose(0, 1) for name, x in columns.items()}, every=1, sc
 #
 # ## Summary
 #
-# - To quantize is to keep the number of the nearest code. The gradient goes straight through; it is as good as the code is
-#   near.
+# - To quantize is to keep the number of the nearest code. The gradient goes straight through; it is only good if the
+#   code is near.
 # - The codebook loss pulls codes towards the mean of their points; running averages put them there.
 # - A code without points drifts or stays, and says nothing. Watch usage and perplexity; start from data; restart what is
 #   dead.

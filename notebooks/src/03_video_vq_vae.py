@@ -34,6 +34,7 @@ from torch import nn
 from vg import checkpoints, evaluation, show
 from vg.data import Clips, film, open_store, split_shots
 from vg.evaluation.features import shot_numbers
+from vg.evaluation.tokenizer import reconstruct
 from vg.experiments.batches import tokenizer_batches
 from vg.experiments.losses import tokenizer_loss
 from vg.models import VideoAutoencoder, VideoConfig
@@ -125,8 +126,8 @@ print("3-D filter, strongest answer in each band:", [int(p.max()) for p in answe
 
 # %% [markdown]
 # One filter, three answers: full for the edge that moves its way, none for the one that stands still, and a third for
-# the one that moves the other way. A bias and a ReLU take the rest away. That is one channel of a convolutional layer: a
-# filter, a bias, a kink. Played backwards (the kernel's frames in reverse), the same filter finds the other edge.
+# the one that moves the other way. A bias and a ReLU take the rest away. That is one channel of a convolutional layer:
+# a filter, a bias and a ReLU. Played backwards (the kernel's frames in reverse), the same filter finds the other edge.
 #
 # Below, the validation clip that moves most. Orange is what the filter takes for motion to the right, blue for motion to
 # the left. It is a crude detector that nobody trained: it knows one speed, and no vertical motion. A layer of a network
@@ -221,9 +222,9 @@ def check_by_windows(function):
 print(check_by_windows(by_windows))
 
 # %% [markdown]
-# Conv2D is the case of depth 1: it treats each frame alone. And 3-D can be taken apart. A kernel of 1x3x3 over space,
-# then one of 3x1x1 over time, sees the same 3x3x3 box with 12 numbers in place of 27. It can do less: only boxes that are
-# a product (or, with channels between, a sum of a few products). Our diagonal filter takes two.
+# Conv2D is the case of depth 1: it treats each frame alone. And a 3-D kernel can be taken apart. A kernel of 1x3x3 over
+# space, then one of 3x1x1 over time, sees the same 3x3x3 box with 12 numbers in place of 27. It can do less: only boxes
+# that are a product (or, with channels between, a sum of a few products). Our diagonal filter takes two.
 
 # %%
 generator = torch.Generator().manual_seed(0)
@@ -242,10 +243,11 @@ print("products that the motion filter takes:", int(torch.linalg.matrix_rank(ker
 # %% [markdown]
 # ## Time runs one way
 #
-# A convolution shrinks the volume, so it is padded. Over time there is a choice. One frame on each side, and every output
-# sees one frame of its future. Or all of it before: *causal*. Then a film can be encoded while it arrives, and a prior
-# that writes tokens in order never has to know what comes. With a stride $s$, output $n$ stands for frames $sn$ to
-# $sn + s - 1$ and may see those, so a kernel of $k$ frames gets $k - s$ frames of zeros before the first.
+# A convolution shrinks the volume, so it is padded. Over time there is a choice. With one frame on each side, every
+# output sees one frame of its future. With all the padding before the first frame it sees none: such a convolution is
+# *causal*. Then a film can be encoded while it arrives, and a prior that writes tokens in order never has to know what
+# comes. With a stride $s$, output $n$ stands for frames $sn$ to $sn + s - 1$ and may see those, so a kernel of $k$
+# frames gets $k - s$ frames of zeros before the first.
 
 # %% [markdown] tags=["student"]
 # **Your part: `causal`** (easy, 10 minutes). `x` is `(B, D, T, h, w)`, `weight` `(O, D, k, 1, 1)`, `stride` divides T.
@@ -381,7 +383,7 @@ plt.show()
 # ## A VQ-VAE of clips, by hand
 #
 # All parts are there: convolutions over space, causal ones over time, and the codebook of notebook 02 in the middle.
-# Folding a patch of pixels into channels is a strided convolution, too. Small, and complete:
+# Folding a patch of pixels into channels is a strided convolution, too. Here is a small, complete model:
 #
 # ```
 # (B, 1, 16, 64, 64)   clip
@@ -445,9 +447,9 @@ def small_loss(model, video):
 # would take more of the gradient. ($10^{-4}$: the root of zero has no slope. $\mathrm{sg}$: no gradient; $n$, $m$:
 # numbers of pixels and of features.)
 #
-# Two checks that cost seconds and save hours. *What should the first loss be?* An untrained decoder draws nearly nothing,
-# so about that of plain grey, and a little commitment. *Overfit one batch*: four clips, again and again. If the loss
-# does not fall well below where it began, something is broken.
+# Two checks that cost seconds and save hours. *What should the first loss be?* An untrained decoder draws nearly
+# nothing, so it should be about that of plain grey, plus a little commitment. *Overfit one batch*: four clips, again
+# and again. If the loss does not fall well below where it began, something is broken.
 
 # %%
 # NBVAL_IGNORE_OUTPUT
@@ -478,8 +480,8 @@ print(f"last loss {float(overfitted.history['loss'][-1][1]):.3f}")
 #                                           (B, 16, 64, 64, 1)  reconstruction
 # ```
 #
-# How far does a token see? A kernel of $k$ widens the field by $k - 1$ places of its own grid, a stride $s$ makes all
-# later places wider: $\text{field} \leftarrow \text{field} + (k - 1)\,\text{step}$, then $\text{step} \leftarrow
+# How far does a token see? A kernel of $k$ widens the field by $k - 1$ places of its own grid, and a stride $s$ makes
+# all later places wider: $\text{field} \leftarrow \text{field} + (k - 1)\,\text{step}$, then $\text{step} \leftarrow
 # s\,\text{step}$. The cell computes it from the layers, then measures it: the derivative of one token's vector with
 # respect to every pixel. The block of pixels that a token stands for, here 4x8x8, is its *tubelet*; all tubelets of the
 # same four frames are a *latent frame*.
@@ -595,17 +597,10 @@ def remember(module, given, out):
         recent.append(out[1].detach().cpu())
 
 
-@torch.no_grad()
-def rebuild(model, video, batch=8):
-    """Encode and decode clips (B, C, T, H, W) on the model's device; the result is on the CPU."""
-    where = next(model.parameters()).device
-    parts = [model(part.to(where))[0].clamp(-1, 1).cpu() for part in video.split(batch)]
-    return torch.cat(parts)
-
-
 def evaluate(model):
     last = torch.cat(list(recent))
-    found = {"PSNR": float(evaluation.psnr(rebuild(model, few), few).mean())}
+    made = reconstruct(model, few).clamp(-1, 1)
+    found = {"PSNR": float(evaluation.psnr(made, few).mean())}
     evenly = evaluation.perplexity(last, 1024) / 1024
     return found | {"usage": evaluation.usage(last, 1024), "perplexity": evenly}
 
@@ -681,22 +676,24 @@ for title, order in {"most frequent": counts, "most moving": change}.items():
 
 # %%
 # NBVAL_IGNORE_OUTPUT
-rebuilt = rebuild(shipped, truth)
+rebuilt = reconstruct(shipped, truth).clamp(-1, 1)
+wildest = truth[fastest : fastest + 1]
 three = sorted({round(k * (len(truth) - 1) / 2) for k in range(3)})
 tiles = {f"original {k}": truth[k] for k in three} | {f"rebuilt {k}": rebuilt[k] for k in three}
 display(show.player(tiles, fps=store.fps, columns=len(three), scale=3))
-rows = {"original": truth[fastest], "trained here": rebuild(own, truth[fastest : fastest + 1])[0]}
+rows = {"original": truth[fastest], "trained here": reconstruct(own, wildest).clamp(-1, 1)[0]}
 show.compare(rows | {"video-vqvae-64": rebuilt[fastest]}, every=2, scale=2, against="original")
 
 # %% [markdown]
-# Numbers, shot by shot, since clips of one shot are alike. The *mean frame* knows each clip's average picture exactly and
-# no motion; backgrounds stand still, so it is a strong baseline. The *nearest training clip* is what remembering alone
-# would give. Sets of the film return, so a validation shot can have a near twin in training: where that column is high,
-# the shot is no new film.
+# Numbers, shot by shot, since clips of one shot are alike. The *mean frame* knows each clip's average picture exactly
+# and no motion; backgrounds stand still, so it is a strong baseline. The *nearest training clip* is what remembering
+# alone would give. Sets of the film return, so a validation shot can have a near twin in training: where that column is
+# high, the shot is not really new.
 #
-# Then a mean is divided by what it hides. A pixel is *fine* if it differs by more than 20 grey levels from the average of
-# the 5x5 pixels around it, and it *moves* if it changed by more than 10 since the frame before. *Wrong by* is the root
-# mean square error in grey levels; the last column is the share of all squared error. They need not name the same row.
+# Then the mean is split by kind of pixel. A pixel is *fine* if it differs by more than 20 grey levels from the average
+# of the 5x5 pixels around it, and it *moves* if it changed by more than 10 since the frame before. *Wrong by* is the
+# root mean square error in grey levels; the last column is the share of all squared error. They need not name the same
+# row.
 
 
 # %%
@@ -715,7 +712,7 @@ def kinds_of(video):
 bank = Clips(store, train_shots, frames=16, stride=4)
 still = evaluation.mean_frame(truth)
 videos = {"nearest": evaluation.nearest_clip(truth, bank), "mean frame": still}
-videos |= {"trained here": rebuild(own, truth), "shipped": rebuilt}
+videos |= {"trained here": reconstruct(own, truth).clamp(-1, 1), "shipped": rebuilt}
 quality = torch.stack([evaluation.psnr(video, truth) for video in videos.values()])  # (4, B)
 shot_of = shot_numbers(validation, val_shots)
 rows = {f"shot from frame {val_shots[k][0]}": quality[:, shot_of == k].mean(1).tolist()
@@ -819,13 +816,13 @@ print(check_reach(reach))
 # ## Summary
 #
 # - A clip is a volume. Motion is an edge at an angle in it, and one 3-D kernel can tell one direction from another.
-# - Conv3D is Conv2D with one loop more. Padded on the past side alone it is causal, and can be run as a stream: its state
-#   is its last inputs.
+# - Conv3D is Conv2D with one more loop. Padded on the past side alone it is causal, and can be run as a stream whose
+#   state is its last inputs.
 # - What a token may see follows from kernels and strides. What it does see is less, and can be measured.
 # - The cost of a convolution is places times kernel times channels squared. Make the grid small first.
 # - Before a long training: the first loss, and one batch overfitted. While it runs: usage and perplexity.
-# - A mean hides where an error lies. Divide it: by shot, by what is fine and what moves. Beside each number stands a
-#   baseline.
+# - A mean hides where an error lies. Split it: by shot, by what is fine and what moves. Put a baseline beside each
+#   number.
 #
 # **Next:** [04 Conv3D FSQ-VAE](04_video_fsq_vae.ipynb) takes the codebook out and puts a fixed grid in its place.
 #

@@ -33,6 +33,7 @@ from torch import nn
 from vg import checkpoints, evaluation, show
 from vg.data import Clips, film, open_store, split_shots
 from vg.evaluation.features import shot_numbers
+from vg.evaluation.tokenizer import reconstruct
 from vg.experiments.batches import tokenizer_batches
 from vg.experiments.losses import tokenizer_loss
 from vg.models import FSQ, FSQ_LEVELS, QuantizerConfig, VideoAutoencoder, VideoConfig
@@ -97,8 +98,9 @@ for a, b in zip(z.tolist(), z.tanh().tolist()):
 # the identity (*straight-through*, as in notebook 02), and what is left is the slope of the curve before rounding. A
 # clamp is flat beyond its ends: an encoder whose number lies out there is never told to come back. The slope of `tanh`,
 # $1 - \tanh^2 z$, is positive everywhere, so the way back stays open for longer. Not for ever, though: it falls like
-# $4e^{-2|z|}$, and in float32 `tanh(z)` is exactly 1 from about $z = 9$ on. From there the gradient is exactly zero,
-# as for the 17.3 above. A quantizer relies on encoders that stay away from there; an initial $z$ near 0 does.
+# $4e^{-2|z|}$, and in float32 `tanh(z)` is exactly 1 from about $z = 9$ on. From there the gradient is exactly zero, as
+# for the 17.3 above. A quantizer relies on its encoder to stay away from there; at the start it does, since $z$ begins
+# near 0.
 
 # %%
 ends = torch.tensor([0.0, 1.5, 4.0, 8.0, 10.0, 17.3])
@@ -123,8 +125,8 @@ table(rows, [f"z = {value:.1f}" for value in ends.tolist()], first=15)
 # Five levels have a middle, 0. Four do not. Stretch by $h = (4 - 1) / 2$, as 2 was $(5 - 1) / 2$, and see what happens
 # (the grey line is the curve that is rounded, the orange dot is $z = 0$).
 #
-# 1. *No offset.* The curve runs from -1.5 to 1.5 and never reaches the point where it would round to 2. One level has
-#    been robbed: three are left.
+# 1. *No offset.* The curve runs from -1.5 to 1.5 and never reaches the point where it would round to 2. One level is
+#    lost: three are left.
 # 2. *Offset.* Take a half off. Now it runs from -2 to 1, and rounds to -2, -1, 0 and 1. But $z = 0$ becomes -0.5, a
 #    border between two levels. A network begins near 0, and there a tiny change decides between two codes.
 # 3. *Offset and shift.* Add to $z$ beforehand what brings 0 back to 0.
@@ -343,9 +345,9 @@ print(check_quantize(quantize))
 
 # %% [markdown]
 # There is no table of codes anywhere: it is arithmetic, and every index can be taken apart again. But two shortcuts
-# that look harmless are not. Digits that come out of float arithmetic are whole numbers only nearly, 2.9999998, and
-# have to be *rounded*; making an integer of them cuts off, and gives 2. And 16-bit floats do not hold all integers up
-# to 64,000.
+# that look harmless are not. Digits that come out of float arithmetic are only nearly whole, such as 2.9999998, and
+# have to be *rounded*; a plain conversion to an integer cuts off, and gives 2. And 16-bit floats do not hold all
+# integers up to 64,000.
 
 # %%
 for bits, levels in FSQ_LEVELS.items():  # the published sets
@@ -440,8 +442,8 @@ for ax, (name, model) in zip(axes, toys.items()):
 plt.show()
 
 # %% [markdown]
-# Compare the first two pictures: do the regions lie where the points are? Compare the second and the third: who needs
-# the encoder less? And the last: are all of its codes used?
+# Compare the first two pictures: do the regions lie where the points are? Compare the second and the third: which needs
+# its encoder less? And the last: are all of its codes used?
 #
 # <details><summary>What the stored run shows</summary>
 #
@@ -563,14 +565,6 @@ for name, config in pair.items():
 
 
 # %%
-@torch.no_grad()
-def rebuild(model, video, batch=8):
-    """Encode and decode clips (B, C, T, H, W) on the model's device; the result is on the CPU."""
-    where = next(model.parameters()).device
-    parts = [model(part.to(where))[0].clamp(-1, 1).cpu() for part in video.split(batch)]
-    return torch.cat(parts)
-
-
 def train(quantizer):
     """A small autoencoder with this quantizer, and the codes it uses watched while it trains."""
     torch.manual_seed(0)
@@ -583,7 +577,8 @@ def train(quantizer):
 
     def evaluate(model):
         usage, perplexity = use(torch.cat(list(recent)), size)
-        quality = float(evaluation.psnr(rebuild(model, few), few).mean())
+        made = reconstruct(model, few).clamp(-1, 1)
+        quality = float(evaluation.psnr(made, few).mean())
         return {"PSNR": quality, "usage": usage, "perplexity": perplexity}
 
     model.quantizer.register_forward_hook(remember)
@@ -608,11 +603,11 @@ show.curves({name: run.history["usage"] for name, run in small.items()}, "codes 
 # %% [markdown]
 # <details><summary>What the stored run shows</summary>
 #
-# The two start from opposite ends. A new encoder writes numbers near 0, so FSQ begins in the middle of its grid and
+# VQ and FSQ start from opposite ends. A new encoder writes numbers near 0, so FSQ begins in the middle of its grid and
 # spreads as the encoder learns to use the rest. The codebook starts on k-means of the first batch, and loses most of
-# its codes before the first point of the curve, as the encoder moves away from them. Then restarts put nearly all of them back to use. Of
-# 15,360 codes only a fraction occurs. Quality after so few steps, and from one seed, says nothing about which is better;
-# the shipped pair, below, had many times as many.
+# its codes before the first point of the curve, as the encoder moves away from them. Then restarts bring nearly all of
+# them back into use. Of 15,360 codes only a fraction occurs. Quality after so few steps, and from one seed, says
+# nothing about which is better; the shipped pair, below, trained for many times as many.
 #
 # </details>
 #
@@ -631,7 +626,7 @@ show.curves({name: run.history["usage"] for name, run in small.items()}, "codes 
 names = ("video-vqvae-64", "video-fsqvae-64", "tubelet-fsq-64")
 shipped = {name: checkpoints.load(name, device=device()) for name in names}
 display(*(show.card(name) for name in names))
-rebuilt = {name: rebuild(model, truth) for name, model in shipped.items()}
+rebuilt = {name: reconstruct(model, truth).clamp(-1, 1) for name, model in shipped.items()}
 tiles = {}
 for k in sorted({len(truth) // 3, 2 * len(truth) // 3}):
     tiles[f"original {k}"] = truth[k]
@@ -642,10 +637,10 @@ show.compare(rows, every=2, scale=1, against="original")
 
 # %% [markdown]
 # Now numbers, shot by shot. Clips of one shot are alike, so they are not independent measurements; the shots are nearer
-# to that. Two baselines send no tokens: the *mean frame* knows each clip's average picture exactly, and no
-# motion; the *nearest training clip* is what remembering alone would give. The latter also tests the split: the film
-# shows some sets again, so a validation shot can have a near twin among the training shots, and there a tokenizer is on
-# known ground.
+# to that. Two baselines need no tokens: the *mean frame* knows each clip's average picture exactly, and no motion; the
+# *nearest training clip* is what remembering alone would give. The latter also tests the split: the film shows some
+# sets again, so a validation shot can have a near twin among the training shots, and there a tokenizer is on known
+# ground.
 #
 # Below the table: paired differences. Each shot gives one; the interval is the mean of them, plus or minus $t \cdot
 # s / \sqrt{n}$ (95 %).
@@ -680,14 +675,14 @@ for one, other in (("FSQ", "VQ"), ("tubelets", "mean frame"), ("FSQ", "mean fram
 # %% [markdown]
 # <details><summary>What the stored run shows</summary>
 #
-# At equal bits and steps the codebook is ahead of FSQ on most clips, by a small fraction of a decibel. The interval over
-# shots is about as wide as the difference, so this film can just not tell the two apart. And it is one seed each: the
-# interval says nothing of what another training run would give. FSQ comes this close with none of the machinery: no
-# k-means, no running averages, no restarts, no loss of its own.
+# At equal bits and steps the codebook is ahead of FSQ on most clips, by a small fraction of a decibel. The interval
+# over shots just includes zero, so on this film the two cannot be told apart. And it is one seed each: the interval
+# says nothing about what another training run would give. FSQ comes this close with none of the machinery: no k-means,
+# no running averages, no restarts, no loss of its own.
 #
 # The tubelets (512 tokens a clip where the pair has 256, so 1.6 times the bits) are ahead of the mean frame on average,
 # but the order turns round on a good part of the clips: where nothing moves, a mean frame is nearly perfect. The mean
-# over clips alone would have been a headline. The interval over shots reaches below zero, so it is none.
+# over clips alone would look like a clear win. The interval over shots reaches below zero, so it is not one.
 #
 # Where *nearest* is high, a set much like this one was in training. Read those rows as easier than new film.
 #
@@ -827,10 +822,15 @@ changes = {
 show.bars(changes, "change of the tubelet when its token is replaced", unit="grey levels")
 
 # %% [markdown]
-# A codebook has neighbours too, in the space of its vectors, but the index does not tell, and who gets integers gets the
-# index: the next index changes the picture about as much as any other. With FSQ the digits *are* the neighbourhood. The
-# transformer of notebook 07 uses that: it embeds digits, not codes, so that neighbouring codes start out alike, and
-# predicts a digit at a time.
+# <details><summary>What the stored run shows</summary>
+#
+# Yes: one step of a digit changes the picture far less than another code does. A codebook has neighbours too, in the space
+# of its vectors, but its indices do not show them: the next index changes the picture about as much as any other.
+#
+# </details>
+#
+# With FSQ the digits *are* the neighbourhood. The transformer of notebook 07 uses that: it embeds digits, not codes, so
+# that codes that share digits start out alike, and it predicts one digit at a time.
 #
 # What real video codecs do at so few bits, and what the tokens cost with a prior, is in `RESULTS.md`.
 #
@@ -841,7 +841,7 @@ show.bars(changes, "change of the tubelet when its token is replaced", unit="gre
 # **Symmetric levels** (medium, 15 minutes). With four levels FSQ's codes are -1, -0.5, 0 and 0.5. Write
 # `symmetric(z, count)`: codes spread evenly from -1 to 1, ends included; four levels then are -1, -1/3, 1/3, 1. Squash
 # with `tanh`, pass its gradient straight through, and round with `torch.floor(x + 0.5)`, since `torch.round` rounds
-# halves to even numbers. It needs neither offset nor shift (Parker et al., 2024, section 3.2).
+# halves to even numbers. It needs neither offset nor shift (Parker et al., 2024).
 
 
 # %%
@@ -908,4 +908,4 @@ print(check_symmetric(symmetric))
 # - Bengio, Léonard, Courville: *Estimating or Propagating Gradients Through Stochastic Neurons for Conditional
 #   Computation* (straight-through), 2013, arXiv:1308.3432.
 # - Parker and others: *Scaling Transformers for Low-Bitrate High-Quality Speech Coding* (symmetric FSQ), 2024,
-#   arXiv:2411.19842, section 3.2.
+#   arXiv:2411.19842.

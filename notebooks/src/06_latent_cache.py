@@ -118,8 +118,7 @@ dice = torch.Generator().manual_seed(0)
 clips = Clips(store, train_shots, frames=length * span)
 prior = checkpoints.load("prior-64", device=device()).requires_grad_(True)
 some_tokens = encode_some()
-encoding = seconds_of(encode_some)
-learning = seconds_of(lambda: learn_from(some_tokens))
+encoding, learning = seconds_of(encode_some), seconds_of(lambda: learn_from(some_tokens))
 print(f"{settings.batch} windows: encoded in {encoding:.3f} s, learned from in {learning:.3f} s")
 print(f"encoding at every step makes a step {encoding / learning:.0%} longer")
 
@@ -179,7 +178,7 @@ print(np.array([0, 239, 65535, 65536, 70000]).astype(np.uint16).tolist())
 
 # %% [markdown]
 # So the width follows from the levels. `vg` stores at least 16 bits, which hold 65,536 values: enough for every shipped
-# tokenizer but `tubelet-fsq-128`. Where a byte would do, a compressor gets the empty one back.
+# tokenizer but `tubelet-fsq-128`. Where one byte would do, a compressor takes the empty one out again.
 
 # %% [markdown] tags=["student"]
 # **Your part: `pack`** (medium, 15 minutes). `digits (..., n)` is a numpy array of integers, `levels` a tuple of n.
@@ -332,9 +331,9 @@ show.bars(shares | {"mirrored": common(0, True)}, "tokens as in phase 0", unit="
 # %% [markdown]
 # <details><summary>What the stored run shows</summary>
 #
-# Even one frame later a large part of the tokens are others, though an eye sees the same picture. A code also says
-# what is left and right in its tubelet, so the mirror image is not the mirrored tokens. To a model of tokens, each
-# view is new text.
+# Even one frame later a large part of the tokens differ, though an eye sees the same picture. A code also says what is
+# left and right in its tubelet, so the mirror image is not the mirrored tokens. To a model of tokens, each view is new
+# text.
 #
 # </details>
 #
@@ -462,8 +461,8 @@ def check_read_windows(function):
 print(check_read_windows(read_windows))
 
 # %% [markdown]
-# By hand, from our file, and by `vg` from its cache: all windows of phase 0. (`vg` reads its cache whole, as the
-# tokens of a short film fit into memory.) Then the time of the beginning again, with windows from the file.
+# By hand, from our file, and by `vg` from its cache: all windows of phase 0. (`vg` reads its cache whole, as the tokens
+# of a short film fit into memory.) Then the measurement from the beginning again, with windows from the file.
 
 # %%
 # NBVAL_IGNORE_OUTPUT
@@ -499,10 +498,9 @@ print(f"validation: {len(held_out)} windows; shots on both sides: {len(both)}")
 # %% [markdown]
 # ## The key: whose integers are these?
 #
-# A costly mistake: the tokenizer is trained a little more, the old cache stays, and the transformer
-# learns a language that its decoder no longer speaks. Nothing crashes, for every index is valid. The cell decodes the
-# cache with the right tokenizer, with one whose decoder's first weights were moved a little, and with an untrained
-# one.
+# A costly mistake: the tokenizer is trained a little more, the old cache stays, and the transformer learns tokens that
+# the decoder no longer understands. Nothing crashes, because every index is valid. The cell decodes the cache with the
+# right tokenizer, with one whose decoder's first weights were moved a little, and with an untrained one.
 
 
 # %%
@@ -558,8 +556,7 @@ show.strip({"film": original} | decoded, every=8, scale=2)
 def cache_key(parts):
     """12 hexadecimal digits that change when any of the parts does."""
     ### BEGIN SOLUTION
-    text = json.dumps(parts, sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()[:12]
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:12]
     ### END SOLUTION
 
 
@@ -589,7 +586,7 @@ print(check_cache_key(cache_key))
 
 # %% [markdown]
 # `latents.plan_of` lists what a cache of `vg` depends on. The cell changes one thing at a time, and says which part of
-# the list is another, and what the key is then.
+# the list differs, and what the key is then.
 
 # %%
 # NBVAL_IGNORE_OUTPUT
@@ -682,7 +679,8 @@ def bits(model, windows):
 
 # %% [markdown]
 # It is trained three times, with the same steps and the same seed: on one cached view, on all 16 cached views, and on
-# fresh views, parts of the film at 128 pixels. All three are judged on the same held-out windows, plain and whole.
+# fresh views, parts of the film at 128 pixels. All three are measured on the same held-out windows, neither cropped nor
+# changed.
 
 # %%
 # NBVAL_IGNORE_OUTPUT
@@ -787,9 +785,9 @@ for name, program in {"careless": careless, "careful": careful}.items():
 
 # %% [markdown]
 # `vg.latents.write` makes a cache of several files (*shards*), each in this way, and the manifest last: a folder
-# without one is not finished. So a stopped run goes on where it was. Here one is stopped after three of six streams,
-# as if somebody had pressed the square button, and called again. Then two processes, played by threads, share the
-# work, and each leaves the other's shards alone.
+# without one is not finished. So a stopped run goes on where it was. Here it is stopped after three of six streams, as
+# if somebody had pressed the stop button, and called again. Then two processes, played by threads, share the work, and
+# each leaves the other's shards alone.
 
 
 # %%

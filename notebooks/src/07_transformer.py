@@ -14,7 +14,7 @@
 #
 # **You need** notebook 06's idea (a film as a cache of integers) and a little PyTorch.
 #
-# **Study:** about 4 hours, tasks included. **Computing:** about 8 minutes on a two-core laptop, 3 with a GPU.
+# **Study:** about 4 hours, tasks included. **Computing:** about 8 minutes on a two-core laptop.
 #
 # **Before:** [06 Latent cache](06_latent_cache.ipynb). **Next:** [08 Generation](08_generation.ipynb).
 
@@ -538,8 +538,9 @@ for name, slope in heads.items():
     print(f"{name:>18} {slope:8.5f} {3 / slope / frame:16.2f} {near:26.1%} {far:8.1%}")
 
 # %% [markdown]
-# Far keys have faded for the steep heads, not for all: to the flattest head a window is near as a whole. Drag a slope, or take that of a head, and see what it leaves of the
-# stream: along the distance, and in the grids of tokens for one query (blue; grey is the future).
+# Far keys have faded for the steep heads, not for all: to the flattest head a window is near as a whole. (Curves of
+# equal slope lie on each other.) Drag a slope, or take that of a head, and see what it leaves of the stream: along the
+# distance, and in the grids of tokens for one query (blue; grey is the future).
 
 # %% tags=["hide-input"]
 # NBVAL_IGNORE_OUTPUT

@@ -163,7 +163,7 @@ print("as the library's:", torch.equal(by_hand, prior.head.sample(hidden, likeli
 # ## Draw: temperature, top-k, top-p
 #
 # The likeliest value every time makes one video only, and tends to stand still (notebook 10 measures low temperatures).
-# So values are drawn at random, and three knobs shape what they are drawn from.
+# So values are sampled at random, and three options shape the distribution that they are sampled from.
 #
 # - *Temperature* $T$ divides the logits: $p_i \propto e^{z_i / T}$, which is $p_i^{1/T}$ made to add up to one. Below 1
 #   the likely become likelier. Dividing *probabilities* instead is a mistake: normalised, it changes nothing.
@@ -247,9 +247,9 @@ print(check_cut_tail(cut_tail))
 # %% [markdown]
 # ### A digit is not a token
 #
-# The head predicts a token digit by digit, and the knobs act on each digit. That is not the same as acting on
-# the token. Here is a small vocabulary where it can be computed. First digit: A with probability 0.4, B with 0.6.
-# After A the second digit is certain; after B each of four values has 0.25. So token A has 0.4, and each B token 0.15.
+# The head predicts a token digit by digit, and these options act on each digit. That is not the same as acting on the
+# token. Here is a small vocabulary where it can be computed. First digit: A with probability 0.4, B with 0.6. After A
+# the second digit is certain; after B each of four values has 0.25. So token A has 0.4, and each B token 0.15.
 #
 # By digits, $T = 0.5$ squares 0.4 and 0.6 *before* the second digit is looked at: the likeliest token becomes less likely.
 # Over whole tokens it becomes likelier. Top-p shows the same: at 0.5 the first digit keeps only B, so the
@@ -267,9 +267,9 @@ print(f"top-p 0.5 by digits keeps A:          {bool(cut_tail(first, top_p=0.5)[0
 print(f"top-p 0.5 over whole tokens keeps A:  {bool(cut_tail(whole, top_p=0.5)[0].isfinite())}")
 
 # %% [markdown]
-# Whole-token top-p needs the probability of every code: the product of its digits' probabilities, so a sum of logarithms.
-# With the few codes of the 64-pixel pair that is one batched call of the head; with the $10^9$ and more codes of the larger pair it is
-# out of reach, and that is why the knobs act on digits. For the prompt above:
+# Whole-token top-p needs the probability of every code: the product of its digits' probabilities, so a sum of
+# logarithms. With the few codes of the 64-pixel pair that is one batched call of the head; with the $10^9$ and more
+# codes of the larger pair it is out of reach, and that is why the options act on digits. For the prompt above:
 
 
 # %%
@@ -296,8 +296,9 @@ if math.prod(prior.levels) < 100_000:
 # %% [markdown]
 # <details><summary>What the stored run shows</summary>
 #
-# Cutting each digit at 0.9 keeps less than 0.9 of the token's probability, because each of several cuts takes its part; and the codes
-# it keeps need not be the likeliest ones. So `top_p` of `generate` is a knob with a number of its own: compare it only with itself.
+# Cutting each digit at 0.9 keeps less than 0.9 of the token's probability, because each of several cuts takes its part;
+# and the codes it keeps need not be the likeliest ones. So a `top_p` of `generate` is not the top-p of other programs:
+# compare it only with itself.
 #
 # </details>
 #
@@ -336,7 +337,7 @@ print(f"20,000 draws: largest difference from softmax {gap:.4f}")
 assert gap < 0.01
 
 # %% [markdown]
-# All knobs on one token of the film, without a kernel. Bars are what is drawn from, dotted outlines the prior's own
+# All options on one token of the film, without a kernel. Bars are what is drawn from, dotted outlines the prior's own
 # probabilities, a cross a value that is left out. *History* is explained further down.
 
 # %% tags=["hide-input"]
@@ -741,10 +742,10 @@ def guided_tokens(label, count, guidance, seed, **options):
 
 longest = sorted(train_shots, key=lambda shot: shot[0] - shot[1])[:2]
 scenes = [store.shots.index(shot) for shot in longest]  # the label is the shot's number
-knobs = {"seed": 0, "temperature": 1.0, "top_p": 0.97}
-ours = guided_tokens(scenes[0], 64, 3.0, **knobs)
+fixed = {"seed": 0, "temperature": 1.0, "top_p": 0.97}
+ours = guided_tokens(scenes[0], 64, 3.0, **fixed)
 for g in (3.0, 1.0):
-    theirs = generate_tokens(prior, None, 1, label=scenes[0], guidance=g, progress=False, **knobs)
+    theirs = generate_tokens(prior, None, 1, label=scenes[0], guidance=g, progress=False, **fixed)
     same = torch.equal(ours, prior.digits(theirs)[0, :64])
     print(f"guided by hand with 3, vg with {g:g}: the same tokens {same}")
 
@@ -945,7 +946,7 @@ print(check_paint(paint))
 # ## Summary
 #
 # - Generation is a loop: hidden state, logits, temperature, cut, draw, append. A KV cache makes a step read one token.
-# - The knobs act on digits; over whole tokens the same numbers mean something else.
+# - Temperature and top-p act on digits; over whole tokens the same numbers mean something else.
 # - Noise made beforehand makes a draw repeatable, and several tokens a pass possible.
 # - Guidance is a step from the logits without something, a label or the past, to those with it, and beyond.
 # - A prompt, a still, a label or nothing: only what the loop begins with differs.

@@ -50,7 +50,7 @@ settings = profile().settings(  # smoke, laptop, gpu
     stretches=(6, None, None),  # of the film, for the Frechet distance
     stride=(4, 2, 1),  # of the training clips that are searched
     coded=(1, 4, 8),  # clips for the codecs
-    copies=(2, 3, 16),  # draws for each setting of the knobs
+    copies=(2, 3, 16),  # clips for each choice of the options
     images=(64, 1024, 4096),  # test images, a square number
     new_images=(4, 32, 100),
 )
@@ -535,14 +535,14 @@ show.player(pairs_shown, fps=store.fps)
 #
 # </details>
 #
-# ## The knobs, measured
+# ## The options of sampling, measured
 #
 # One prompt, several settings. *Bits* is what the prior says the new tokens cost; motion as above. Both are best near the film's own:
 # far fewer bits mean that the clip is more predictable than film is; far more, that it has left what the prior knows.
 
 # %%
 # NBVAL_IGNORE_OUTPUT
-knobs = {
+tried = {
     "as the prior is": {},
     "temperature 0.5": {"temperature": 0.5},
     "temperature 1.2": {"temperature": 1.2},
@@ -552,7 +552,7 @@ knobs = {
 }
 price, moves = {}, {}
 prompt = true_tokens[:1, :GIVEN].expand(settings.copies, -1, -1, -1)
-for name, options in tqdm(knobs.items()):
+for name, options in tqdm(tried.items()):
     some = generate_tokens(prior, prompt, TOTAL // span, seed=0, progress=False,
                            batch=settings.copies, **options)  # fmt: skip
     price[name] = float(bits(some)[:, GIVEN:].mean())

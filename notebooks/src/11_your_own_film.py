@@ -13,8 +13,8 @@
 #
 # **You need** notebooks 05, 07 and 08, at least their ideas. The notebook runs alone.
 #
-# **Time:** about 2 hours of study, and as long as you like with a film of yours; about 9 minutes of computing on a
-# two-core laptop.
+# **Time:** about 2 hours of study, and as long as you like with a film of yours; about 10 minutes of computing on
+# a two-core laptop.
 #
 # **Before:** [10 Is it any good?](10_is_it_any_good.ipynb). This is the last one.
 

@@ -97,9 +97,9 @@ def split_shots(
 ) -> tuple[list[Shot], list[Shot]]:
     """Divide shots into training and validation, whole shots only where there are enough.
 
-    Windows of one shot overlap and look alike, so a shot belongs to one side alone. Validation shots
-    are drawn from all over the film: it is cut into stretches of equal length and a shot is drawn
-    in each. The first and the last shot (titles) always train.
+    Windows of one shot overlap and look alike, so a shot belongs to one side alone. The film
+    is cut into ten stretches of equal length, and a shot is drawn in each in turn until ``share`` is held out: where
+    shots are long, the last stretches have none. The first and the last shot (titles) always train.
 
     Where that leaves none to draw, as in a video of one or two shots, the end of the longest shot is held out and
     ``GAP`` frames before it are on neither side. What is measured there is less than on a shot never seen.

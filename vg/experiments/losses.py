@@ -35,8 +35,8 @@ def squared_error(made: Tensor, truth: Tensor) -> Tensor:
 def tokenizer_loss(tokenizer: TubeletTokenizer | VideoAutoencoder, video: Tensor) -> Tensor:
     """Root mean squared error of each clip, averaged over the clips; and what a codebook asks for.
 
-    PSNR is its logarithm: with the root, a quiet clip weighs about as much as a wild one. Squared errors alone
-    would spend nearly all bits on the wild.
+    PSNR is its logarithm: with the root, a quiet clip weighs about as much as a wild one. The gradient of a squared
+    error grows with the error, so that wild clips would weigh more.
     """
     quantized = tokenizer.quantize(video)
     error = squared_error(tokenizer.reconstruct(quantized.codes, video.shape[2:]), video)

@@ -12,7 +12,7 @@ from vg.precision import full_precision
 
 
 class DigitEmbedding(nn.Module):
-    """Embeds a token as the sum of its digits' embeddings, so that neighbouring codes start out alike."""
+    """Embeds a token as the sum of its digits' embeddings, so that codes that share digits start out alike."""
 
     def __init__(self, levels: tuple[int, ...], d: int):
         super().__init__()

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import io
+import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, cast
 
 import matplotlib.pyplot as plt
@@ -210,16 +211,27 @@ def bars(
         colours = [QUIET if name in baselines else COLOURS[0] for name in every]
         behind = {"facecolor": "white", "edgecolor": "none", "pad": 0.8}
         drawn = axes.barh(list(every), list(every.values()), color=colours, height=0.62)
-        axes.bar_label(drawn, labels=[f"{v:.4g}" for v in every.values()], padding=4, fontsize=8, bbox=behind)
+        labels = _numbers(every.values())
+        axes.bar_label(drawn, labels=labels, padding=4, fontsize=8, bbox=behind)
         for level in baselines.values():
             axes.axvline(float(level), color=QUIET, linestyle=":", linewidth=1.2, zorder=0)
         axes.invert_yaxis()
         axes.margins(x=0.12)
         axes.tick_params(axis="y", length=0)
         axes.set(title=title, xlabel=unit)
-        numbers = ", ".join(f"{name} {value:.4g}" for name, value in every.items())
+        numbers = ", ".join(f"{name} {label}" for name, label in zip(every, labels))
         figure.alt = "bars: " + "; ".join(words for words in (title, unit, numbers) if words)
         return _finish(figure)
+
+
+def _numbers(values: Iterable[float]) -> list[str]:
+    """Numbers to be compared: the largest with four digits, and all with as many decimals, as few as that takes."""
+    values = list(values)
+    largest = max(map(abs, values))
+    most = max(0, 3 - math.floor(math.log10(largest))) if largest else 0
+    rounded = [round(value, most) for value in values]
+    decimals = next((d for d in range(most) if all(round(v, d) == v for v in rounded)), most)
+    return [f"{value:,.{decimals}f}" for value in rounded]
 
 
 def bias_figure(bias: Pixels, titles: Sequence[str] | None = None, columns: int = 4, floor: float = -8.0) -> Figure:

@@ -18,7 +18,7 @@ from vg.data.apng import encode
 from vg.data.pixels import resize, to_pil
 from vg.show.page import show_html, show_picture
 from vg.show.pictures import check_scale, tiles
-from vg.show.pixels import Clips, named
+from vg.show.pixels import Clips, fits, named
 
 LIMIT = 72_000  # bytes of the animated PNG; the notebook stores it as base64, 4/3 of that
 LARGEST = 16_383  # pixels of a WebP's side
@@ -63,7 +63,8 @@ class Player:
         cells = [resize(row[min(k, len(row) - 1)], scale, self._smooth) for _, row in self._rows]
         labels = self.labels
         if self.given:  # the line of labels is there all along
-            labels = [f"{name} (given)" if k < self.given else name or " " for name in labels]
+            width = cells[0].shape[1]
+            labels = [_marked(name, width) if k < self.given else name or " " for name in labels]
         return tiles(cells, self._columns, labels)
 
     @property
@@ -152,6 +153,12 @@ class Player:
 
     def __repr__(self) -> str:
         return f"Player({self.frames} frames, {len(self._rows)} clips, {self._fps:g} frames a second)"
+
+
+def _marked(name: str, width: int) -> str:
+    """The label of a clip's given frames; where there is no room for both, the mark takes the name's place."""
+    both = f"{name} (given)"
+    return both if fits(both, width) else "(given)"
 
 
 class _Lazy(Sequence[np.ndarray]):

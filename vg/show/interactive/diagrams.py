@@ -163,5 +163,6 @@ def probabilities(
         powers = np.exp(np.array(row["past"]) - max(row["past"]))
         ax.bar(range(len(powers)), powers / powers.sum())
         ax.set(title=f"digit {i}", yticks=[])
+        ax.xaxis.get_major_locator().set_params(integer=True)
         ax.grid(False)
     return interactive("probabilities", title, {"digits": rows, "start": begin}, _still(figure))

@@ -79,7 +79,9 @@ def _png(still: Image.Image) -> bytes:
     for colours, shrink in ((64, 1), (16, 1), (16, 2), (8, 3)):
         out = io.BytesIO()
         small = still.convert("RGB").resize([max(1, side // shrink) for side in still.size], Image.Resampling.BOX)
-        small.quantize(colours, dither=Image.Dither.NONE).save(out, "PNG", optimize=True)
+        # Of thin lines in eight colours, median cut would merge several.
+        small = small.quantize(colours, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
+        small.save(out, "PNG", optimize=True)
         if out.tell() <= STILL:
             break
     return out.getvalue()
