@@ -14,7 +14,7 @@
 # **You need** Python, a little PyTorch, and the packages of this repository (`make lab` installs them). The film is
 # downloaded the first time, once. Without a network a cartoon is drawn instead, and the notebook says so.
 #
-# **Time:** about 2 hours of study; about 3 minutes of computing on a two-core laptop the first time, less than 1 afterwards.
+# **Time:** about 2 hours of study; 3 minutes of computing on two cores the first time, less than 1 afterwards.
 #
 # **Next:** [01 VAE](01_vae.ipynb).
 
@@ -88,7 +88,7 @@ draw_map(
         {
             4: ("new integers", "written one by one\nnotebook 08"),
             3: ("tokenizer", "integers to pixels\nas above"),
-            2: ("new video", "GIF, MP4\nnotebook 08"),
+            2: ("new video", "GIF, MP4\nnotebooks 08, 09"),
             1: ("scores", "is it any good?\nnotebook 10"),
             0: ("your own film", "all of it again\nnotebook 11"),
         },
@@ -107,11 +107,11 @@ draw_map(
 # | [06 Latent cache](06_latent_cache.ipynb) | the whole film as integers on disk | 2 | 6 |
 # | [07 Transformer](07_transformer.ipynb) | a decoder-only transformer over these integers | 4 | 8 |
 # | [08 Generation](08_generation.ipynb) | new video: from nothing, a still, a clip | 3 | 2 |
-# | [10 Is it any good?](10_is_it_any_good.ipynb) | scores of new film, with intervals | 3 | 5 |
+# | [09 One model, many tasks](09_one_model_many_tasks.ipynb) | any shape; loops, joins, missing parts | 3 | 5 |
+# | [10 Is it any good?](10_is_it_any_good.ipynb) | scores, with intervals | 3 | 5 |
 # | [11 Your own film](11_your_own_film.ipynb) | all of it, on a film of yours | 2 | 10 |
 #
-# Each notebook runs alone: what an earlier one made is used if it is there; otherwise the
-# weights that come with the repository are.
+# Each runs alone, with the weights that come with the repository.
 #
 # ## Words of the field
 #
