@@ -126,8 +126,10 @@ def make(options: argparse.Namespace) -> None:
             keep(kind, k, clip)
 
     def write_task(kind: str, task: Callable[..., Tensor], *clips: Tensor | None, **more: Any) -> None:
+        labels = some_labels(pair.prior, options.count, options.seed) if clips[0] is None else None
         for k in range(options.count):
-            keep(kind, k, task(pair.prior, pair.tokenizer, *clips, **how | more | {"seed": options.seed + k})[0])
+            own = {"seed": options.seed + k} | ({"label": labels[k]} if labels else {})
+            keep(kind, k, task(pair.prior, pair.tokenizer, *clips, **how | more | own)[0])
 
     if options.prompt:
         write("continued", pair.first_frames(options.prompt, GIVEN))
