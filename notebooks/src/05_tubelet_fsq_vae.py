@@ -727,8 +727,8 @@ interactive.digits(drawn, truth[fastest, :, :8], shipped.levels, own, place, shi
 #
 # Neighbouring levels draw similar pictures, distant ones do not: a level is a step on a scale. Most of the change
 # stays within the box; the 3x3 convolutions carry a little of it to its neighbours. The line above the explorer counts
-# the codes that draw the clip better than the encoder's own. The encoder tries none of them: it rounds once, and has learned
-# where to.
+# the codes that draw the clip better than the encoder's own: none, or few. Yet the encoder compares no pictures. It rounds
+# once, and has learned where to.
 #
 # </details>
 #
