@@ -136,6 +136,13 @@ def test_given_frames_are_marked_and_the_others_are_not():
     assert read(player(clip(6), scale=4, given=2).static)[0].shape == (6, 80, 96, 3)  # one line of labels all along
 
 
+def test_where_a_name_and_the_mark_of_given_frames_do_not_fit_the_name_stays():
+    names = {"a": clip(6), "long": clip(6)}
+    plain, marked = player(names, scale=4), player(names, scale=4, given=2)
+    assert not np.array_equal(marked._canvas(0, 2), plain._canvas(0, 2))
+    assert np.array_equal(marked._canvas(0, 1), plain._canvas(0, 1))  # 24 pixels are room for "(given)" alone
+
+
 def test_what_a_still_picture_shows_is_read_out_before_it(shown):
     sheet = show.grid(torch.zeros(3, 1, 8, 8), labels=["<cat>", "", "dog"])
     sheet._ipython_display_()

@@ -17,6 +17,7 @@ LAYOUTS = "(C, T, H, W), (C, H, W) or (H, W) with C 1 or 3, float in [-1, 1] or 
 Pixels: TypeAlias = Tensor | np.ndarray | Sequence  # of a picture, a clip or a batch of them
 Clips: TypeAlias = Pixels | Mapping[str, Pixels]  # one, a batch, or several by name
 INK, PAPER = 60, 255  # grey levels of labels and of the space between pictures
+SMALLEST = 8  # pixels, of the type of labels
 
 
 def frames(video: Pixels) -> np.ndarray:
@@ -123,10 +124,15 @@ def text(canvas: np.ndarray, box: tuple[int, int, int, int], words: str, align: 
     canvas[top : top + height, left : left + width] = _label(words, width, height, align)[..., None]
 
 
+def fits(words: str, width: int) -> bool:
+    """Whether ``text`` writes all of ``words`` into so many pixels."""
+    return ImageFont.load_default(SMALLEST).getlength(words) <= width
+
+
 @lru_cache(maxsize=256)
 def _label(words: str, width: int, height: int, align: str) -> np.ndarray:
     """The label as ``(height, width)`` uint8; kept, since a player asks for it at every frame."""
-    for size in (12, 11, 10, 9, 8):
+    for size in range(12, SMALLEST - 1, -1):
         font = ImageFont.load_default(size)
         if font.getlength(words) <= width:
             break

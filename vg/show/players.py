@@ -18,7 +18,7 @@ from vg.data.apng import encode
 from vg.data.pixels import resize, to_pil
 from vg.show.page import show_html, show_picture
 from vg.show.pictures import check_scale, tiles
-from vg.show.pixels import Clips, named
+from vg.show.pixels import Clips, fits, named
 
 LIMIT = 72_000  # bytes of the animated PNG; the notebook stores it as base64, 4/3 of that
 LARGEST = 16_383  # pixels of a WebP's side
@@ -63,7 +63,9 @@ class Player:
         cells = [resize(row[min(k, len(row) - 1)], scale, self._smooth) for _, row in self._rows]
         labels = self.labels
         if self.given:  # the line of labels is there all along
-            labels = [f"{name} (given)" if k < self.given else name or " " for name in labels]
+            marked = [f"{name} (given)".lstrip() for name in labels]
+            room = all(fits(words, cells[0].shape[1]) for words in marked)  # a name comes before the mark
+            labels = marked if room and k < self.given else [name or " " for name in labels]
         return tiles(cells, self._columns, labels)
 
     @property
