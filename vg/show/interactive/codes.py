@@ -48,21 +48,28 @@ def digits(
     if any(not 0 <= n <= whole - side for n, side, whole in zip(first, tubelet, truth.shape)):
         raise ValueError(f"there is no tubelet {tuple(place)} of {tuple(tubelet)} in a clip of {truth.shape[:3]}")
     inside = tuple(slice(n, n + side) for n, side in zip(first, tubelet))
-    corner = [max(0, min(n + m // 2 - WINDOW // 2, side - WINDOW)) for n, m, side in zip(first, tubelet, truth.shape)]
-    window = (_moments(*first[:1], tubelet[0]), *(slice(n, n + WINDOW) for n in corner[1:]))
-
     says = [f"{k}, {_psnr(clip[inside], truth[inside])} in the box" for k, clip in enumerate(clips)]
+
+    moments = _moments(first[0], tubelet[0])
+    top, left = (
+        max(0, min(n + side // 2 - WINDOW // 2, whole - WINDOW))
+        for n, side, whole in zip(first[1:], tubelet[1:], truth.shape[1:3])
+    )
+
+    def around(clip: np.ndarray) -> np.ndarray:
+        return _abreast(clip[moments, top : top + WINDOW, left : left + WINDOW])
+
     codes = np.arange(count).reshape(tuple(levels)[::-1]).T  # by digits
-    pictures = np.stack([_abreast(clip[window]) for clip in clips])
+    pictures: dict[str, Pixels] = {"the film": around(truth)[(None,) * len(levels)]}
+    pictures["drawn by token"] = np.stack([around(clip) for clip in clips])[codes]
     step = min(WINDOW, truth.shape[2]) + 1
-    boxes = [(first[1] - corner[1], first[2] - corner[2] + k * step, *tubelet[1:]) for k in range(len(window[0]))]
     return variations(
-        {"the film": _abreast(truth[window])[(None,) * len(levels)], "drawn by token": pictures[codes]},
+        pictures,
         {f"d{k}": range(n) for k, n in enumerate(levels)},
         start={f"d{k}": int(n) for k, n in enumerate(start)},
-        captions={"drawn by token": np.array(says, dtype=object)[codes]},
+        captions={"drawn by token": np.array(says)[codes].tolist()},
         scale=5,
-        boxes=boxes,
+        boxes=[(first[1] - top, first[2] - left + k * step, *tubelet[1:]) for k in range(len(moments))],
         title=title,
     )
 
