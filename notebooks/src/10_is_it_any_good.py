@@ -575,7 +575,7 @@ for name in price:
 #
 # What a token costs is no figure of speech: an arithmetic coder that asks the prior before every digit writes a file of just so
 # many bits. Then an encoder has a choice. Of two codes that draw a patch nearly alike, the one that the prior expects is
-# cheaper. `search_codes` (notebook 05) moves the codes of a clip until the decoder draws it best; given the prior and a price, it looks
+# cheaper. `search_codes` of `vg.latents.search` moves the codes of a clip until the decoder draws it best; given the prior and a price, it looks
 # for the largest PSNR less the price of the bits. Every modern encoder makes this bargain: *rate-distortion optimization*.
 #
 # Beside it, H.264, VP9 and AV1 on the same grey 64x64 clips, each clip a stream of its own, without headers. The settings are in
