@@ -1,0 +1,106 @@
+"""How well one prior joins, loops and goes backwards: ``python benchmarks/tasks.py``, with the film at hand.
+
+Held-out windows of 48 frames at the film's own shape. Nothing is chosen, all seeds are 0. The guidance towards a goal
+was settled on training windows: ``python benchmarks/tasks.py train`` measures joins on those.
+"""
+
+import sys
+
+import torch
+from torch import Tensor
+
+from vg import checkpoints
+from vg.data import Clips, FrameStore
+from vg.evaluation import psnr
+from vg.evaluation.frechet import frechet_distance
+from vg.evaluation.generated import NEW, PROMPT, describe, new_clips, windows
+from vg.experiments.config import FilmData
+from vg.experiments.film import open_footage, open_sources
+from vg.models import ClipFeatures, Prior, TubeletTokenizer
+from vg.sampling import before, generate, join, loop, sampling_defaults
+from vg.sampling.tasks import TOWARDS_GOAL
+
+FRAMES, MOST = 48, 20
+QUIET = {"progress": False}
+
+
+def steps(video: Tensor) -> Tensor:
+    """Grey levels from each frame to the next: (B, C, T, H, W) -> (B, T - 1)."""
+    return video.diff(dim=2).abs().mean((1, 3, 4)) * 127.5
+
+
+def report_joins(prior: Prior, tokenizer: TubeletTokenizer, clips: Tensor, options: dict) -> None:
+    """The last drawn frame beside the first of the second clip, in dB, and how much moves on the way."""
+    first, last = clips[:, :, :PROMPT], clips[:, :, -PROMPT:]
+    order = torch.randperm(len(clips), generator=torch.Generator().manual_seed(1))
+    for name, second in {"within a shot": last, "into any other window": clips[order][:, :, :PROMPT]}.items():
+        aimless = generate(prior, tokenizer, first, FRAMES - PROMPT, **options)
+        made = {"no goal": aimless} | {
+            f"goal, guidance {g:g}": join(prior, tokenizer, first, second, FRAMES - 2 * PROMPT, guidance=g, **options)
+            for g in sorted({1.0, 2.0, TOWARDS_GOAL, 5.0})
+        }
+        at = FRAMES - PROMPT - 1
+        print(f"joins {name}: standing still {float(psnr(first[:, :, -1], second[:, :, 0]).mean()):.2f} dB")
+        for how, video in made.items():
+            near, moves = psnr(video[:, :, at].cpu(), second[:, :, 0]), steps(video[:, :, PROMPT : at + 1])
+            print(f"  {how:20} {float(near.mean()):.2f} dB, {float(moves.mean()):.2f} grey levels a frame", flush=True)
+
+
+def report_loops(prior: Prior, tokenizer: TubeletTokenizer, clips: Tensor, options: dict) -> None:
+    """The step over the seam beside the clip's median step, and beside its median step over a border of tubelets."""
+    span = tokenizer.tubelet[0]
+    looped = loop(prior, tokenizer, clips[:, :, :PROMPT], FRAMES - span, **options).cpu()
+    film = torch.cat([tokenizer.decode(tokenizer.encode(part)) for part in clips.split(4)])
+    going = generate(prior, tokenizer, clips[:, :, :PROMPT], FRAMES, **options).cpu()
+    seam, inner = steps(torch.cat([looped[:, :, -1:], looped[:, :, :1]], dim=2))[:, 0], steps(looped)
+    for name, level in {"step": inner, "step over a border": inner[:, span - 1 :: span]}.items():
+        share = seam / level.median(1).values
+        print(f"loops: {int((share <= 1.5).sum())} of {len(share)} seams within 1.5 times the median {name}; "
+              f"in the middle {float(share.median()):.2f} times it")  # fmt: skip
+    for name, video in {"film": clips, "film through the tokenizer": film, "continued": going[:, :, PROMPT:]}.items():
+        level = steps(video)
+        borders, inside = level[:, span - 1 :: span], level.unfold(1, span - 1, span)
+        print(f"  {name}: over a border {float(borders.median()):.2f}, within {float(inside.median()):.2f} grey levels")
+
+
+def report_backwards(
+    prior: Prior, tokenizer: TubeletTokenizer, store: FrameStore, features: ClipFeatures, options: dict
+) -> None:
+    """Frechet distances of pasts and futures, each to the film's own."""
+    stretches = windows(store, PROMPT + NEW)
+    stretches = stretches[: len(stretches) // 2 * 2]
+    halves, others = stretches[::2], stretches[1::2]
+    pasts, futures = describe(features, others[:, :, :NEW]), describe(features, others[:, :, PROMPT:])
+    for name, told in {"told backwards": prior, "told nothing": prior.running(None), "told forwards": None}.items():
+        parts = []
+        for k, part in enumerate(halves[:, :, NEW:].split(16)):
+            how = options | {"seed": 16 * k}
+            if told is prior:
+                made = before(prior, tokenizer, part, PROMPT + NEW, **how)
+            else:
+                made = generate(told or prior, tokenizer, part.flip(2), PROMPT + NEW, **how).flip(2)
+            parts.append(made[:, :, :NEW].cpu())
+        print(f"before, {name}: {frechet_distance(describe(features, torch.cat(parts)), pasts):.2f}", flush=True)
+    made = new_clips(prior, tokenizer, halves[:, :, :PROMPT], NEW, options)
+    print(f"continued: {frechet_distance(describe(features, made), futures):.2f}; {len(halves)} clips each")
+
+
+@torch.no_grad()
+def main(side: str = "validation") -> None:
+    tokenizer: TubeletTokenizer = checkpoints.load("tubelet-fsq-64")
+    prior: Prior = checkpoints.load("prior-64")
+    data = FilmData(size=64, colour=False)
+    footage = open_footage(data, open_sources(data), multiple=tokenizer.tubelet[1:])
+    options = {"seed": 0, **sampling_defaults(prior), **QUIET}
+    clips = Clips(footage.store, footage.train if side == "train" else footage.val, FRAMES, stride=FRAMES // 2)
+    count = min(MOST, len(clips))
+    video = clips.take(len(clips) * k // count for k in range(count))
+    print(f"{count} windows of {side} shots")
+    report_joins(prior, tokenizer, video, options)
+    if side != "train":
+        report_loops(prior, tokenizer, video, options)
+        report_backwards(prior, tokenizer, footage.store, checkpoints.load("film-features"), options)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
