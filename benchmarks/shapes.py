@@ -5,8 +5,8 @@ Each RUN is the folder of a prior that learned one shape alone, made for example
     python -m vg.train prior-64 --name wide --prior.shapes 48 84 --scale 0.25
 
 so that it has as many fresh views of that shape as the shipped prior, which draws one of four shapes for every batch of
-them. The other batches, one in three, are the film at its own shape for both. Printed are bits per token of both, on the
-same held-out windows of the film, whose middle is cut to the shape.
+them. The other batches, one in three, are the film at its own shape for both. Printed are bits per token of both, on
+the same held-out windows of the film, whose middle is cut to the shape.
 """
 
 import json
