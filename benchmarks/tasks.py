@@ -81,7 +81,7 @@ def report_backwards(
                 made = generate(told or prior, tokenizer, part.flip(2), PROMPT + NEW, **how).flip(2)
             parts.append(made[:, :, :NEW].cpu())
         print(f"before, {name}: {frechet_distance(describe(features, torch.cat(parts)), pasts):.2f}", flush=True)
-    made = new_clips(prior, tokenizer, halves[:, :, :PROMPT], NEW, options)
+    made = new_clips(prior, tokenizer, halves[:, :, :PROMPT], NEW, sampling_defaults(prior))
     print(f"continued: {frechet_distance(describe(features, made), futures):.2f}; {len(halves)} clips each")
 
 
