@@ -71,14 +71,14 @@ def report_backwards(
     stretches = stretches[: len(stretches) // 2 * 2]
     halves, others = stretches[::2], stretches[1::2]
     pasts, futures = describe(features, others[:, :, :NEW]), describe(features, others[:, :, PROMPT:])
-    for name, told in {"told backwards": prior, "told nothing": prior.running(None), "told forwards": None}.items():
+    for name, reader in {"told backwards": prior, "told nothing": prior.running(None), "told forwards": None}.items():
         parts = []
         for k, part in enumerate(halves[:, :, NEW:].split(16)):
             how = options | {"seed": 16 * k}
-            if told is prior:
+            if reader is prior:
                 made = before(prior, tokenizer, part, PROMPT + NEW, **how)
             else:
-                made = generate(told or prior, tokenizer, part.flip(2), PROMPT + NEW, **how).flip(2)
+                made = generate(reader or prior, tokenizer, part.flip(2), PROMPT + NEW, **how).flip(2)
             parts.append(made[:, :, :NEW].cpu())
         print(f"before, {name}: {frechet_distance(describe(features, torch.cat(parts)), pasts):.2f}", flush=True)
     made = new_clips(prior, tokenizer, halves[:, :, :PROMPT], NEW, sampling_defaults(prior))
