@@ -614,6 +614,9 @@ remember("learned positions", positions="learned", longest=32)
 # +<------------------------------------------------+  added
 # x (B, L, D)
 # ```
+#
+# The weights are those of the shipped prior. It is for clips of any shape; [notebook 09](09_one_model_many_tasks.ipynb) shows how. Here
+# `.at((h, w))` makes it one for squares, with the same weights.
 
 
 # %%
@@ -626,7 +629,7 @@ def layer_by_hand(x, layer, slopes):
     return x + narrow(bend(widen(norm(x))))
 
 
-shipped = checkpoints.load("prior-64")
+shipped = checkpoints.load("prior-64").at((h, w))
 one_layer, states = shipped.layers[0], torch.randn(2, 10, shipped.config.width)
 ours, theirs = layer_by_hand(states, one_layer, shipped.slopes), one_layer(states, shipped.slopes)
 print("by hand as vg's:", torch.allclose(ours, theirs, atol=1e-4))
@@ -878,8 +881,9 @@ print(f"{millions:.1f} million weights, {settings.steps} steps, {trained.seconds
 # %% [markdown]
 # ## The shipped prior
 #
-# In the laptop profile this is the same shape, trained for longer and on more: the film, its mirror image, crops, and
-# pieces run backwards. A shift by a few pixels gives other tokens, so these views keep the prior from learning few shots by heart.
+# In the laptop profile it has the same width and depth. It was trained for longer and on more: the film, its mirror image, crops of
+# several shapes, and pieces run backwards. A shift by a few pixels gives other tokens, so these views keep the prior from learning
+# few shots by heart. The card has its bits at the film's own shape and for longer windows; the table has those of our squares.
 
 # %%
 # NBVAL_IGNORE_OUTPUT
