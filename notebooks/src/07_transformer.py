@@ -14,7 +14,7 @@
 #
 # **You need** notebook 06's idea (a film as a cache of integers) and a little PyTorch.
 #
-# **Study:** about 4 hours, tasks included. **Computing:** about 8 minutes on a two-core laptop.
+# **Study:** about 4 hours. **Computing:** about 8 minutes on a two-core laptop.
 #
 # **Before:** [06 Latent cache](06_latent_cache.ipynb). **Next:** [08 Generation](08_generation.ipynb).
 
