@@ -949,10 +949,10 @@ plt.show()
 # %% [markdown]
 # <details><summary>What the stored run shows</summary>
 #
-# ALiBi alone would spread that of all but the steepest head; many trained heads concentrate it. In the first layer the two flat heads
+# ALiBi alone would spread that of all but the steepest head; most trained heads concentrate it. In the first layer both flat heads
 # put nearly all on the first latent frame of the window. Later most goes to the token's own latent frame and the one before. The maps
-# below show that all tokens of a frame attend to much the same few places. Heads that look back (layer 2, head 2) look there too,
-# not at the query's own place: the context has brought that.
+# below show that each token attends to very few places; in the last two layers many share them. Heads that look back (layer 2,
+# head 2) hardly look at the query's own place: the context has brought that.
 #
 # </details>
 #
