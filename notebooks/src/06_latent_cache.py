@@ -757,8 +757,8 @@ show.bars(gains, "what fresh views save against 16 cached ones", unit="bits a to
 # So the trade is this. A cache costs its encoding once, and then next to nothing. Fresh views cost the encoder at every
 # step: for the transformer the share that the first measurement printed, for this small network a far larger one. `vg`
 # takes both. Of the batches of `prior-64`, one in three came from the cache, most of their windows with the number of
-# their shot as a label; two in three were fresh views, without a label. To validate, a cache is right: what is measured
-# has to stay the same.
+# their shot as a label; two in three were fresh views of several shapes, without a label. To validate, a cache is
+# right: what is measured has to stay the same.
 #
 # ## Appendix: kill -9, and races
 #

@@ -14,7 +14,7 @@
 #
 # **You need** notebook 06's idea (a film as a cache of integers) and a little PyTorch.
 #
-# **Study:** about 4 hours, tasks included. **Computing:** about 8 minutes on a two-core laptop.
+# **Study:** about 4 hours. **Computing:** about 8 minutes on a two-core laptop.
 #
 # **Before:** [06 Latent cache](06_latent_cache.ipynb). **Next:** [08 Generation](08_generation.ipynb).
 
@@ -75,8 +75,8 @@ settings = profile().settings(  # smoke, laptop, gpu
 # ## The tokens
 #
 # One integer stands for a *tubelet*: a few frames of a small patch. All tubelets of the same frames make a
-# *latent frame*, a grid of $h \times w$ tokens. The cache holds every shot as such grids; it is written now if it is not
-# there. A *window* is a stretch of latent frames within one shot. Whole shots are held out for validation.
+# *latent frame*, a grid of $h \times w$ tokens. The cache holds every shot as such grids. A *window* is a
+# stretch of latent frames within one shot. Whole shots are held out for validation.
 
 # %%
 # NBVAL_IGNORE_OUTPUT
@@ -378,7 +378,7 @@ print(next(check_alibi(alibi)))
 #
 # $$m' = \max(m, \max_j x_j), \quad s' = s\, e^{m - m'} + \sum_j e^{x_j - m'}, \quad o' = o\, e^{m - m'} + \sum_j e^{x_j - m'} v_j.$$
 #
-# After the last block, $o / s$ is softmax attention. It is exact, not an approximation.
+# After the last block, $o / s$ is softmax attention. It is exact.
 
 # %% [markdown] tags=["student"]
 # **Your part: take in one block** (medium, 25 minutes). Write `absorb(top, total, out, scores, values)`. `scores` are
@@ -470,7 +470,7 @@ exact = attention(*row, slopes_4, "reference")
 print("exact:", torch.allclose(flash(*row, slopes_4), exact, atol=1e-5))
 
 # %% [markdown]
-# What does it save? Here are time and memory as the stream grows. Memory is the largest tensor that any operation makes.
+# What does it save, as the stream grows? Memory is the largest tensor that any operation makes.
 
 
 # %%
@@ -614,6 +614,9 @@ remember("learned positions", positions="learned", longest=32)
 # +<------------------------------------------------+  added
 # x (B, L, D)
 # ```
+#
+# The weights are the shipped prior's. It is for clips of any shape, as [notebook 09](09_one_model_many_tasks.ipynb) shows; with
+# `.at((h, w))` it is used for squares here.
 
 
 # %%
@@ -626,7 +629,7 @@ def layer_by_hand(x, layer, slopes):
     return x + narrow(bend(widen(norm(x))))
 
 
-shipped = checkpoints.load("prior-64")
+shipped = checkpoints.load("prior-64").at((h, w))
 one_layer, states = shipped.layers[0], torch.randn(2, 10, shipped.config.width)
 ours, theirs = layer_by_hand(states, one_layer, shipped.slopes), one_layer(states, shipped.slopes)
 print("by hand as vg's:", torch.allclose(ours, theirs, atol=1e-4))
@@ -656,8 +659,8 @@ plt.show()
 # %% [markdown]
 # <details><summary>Is a digit a scale? What the stored run shows</summary>
 #
-# Mostly. Neighbouring levels have similar vectors (warm beside the diagonal), most levels farther apart have vectors that point apart. So
-# training has found the order of the levels. They do not lie on a straight line: the two ends are not the most opposed.
+# Mostly. Neighbouring levels have the most similar vectors (warm beside the diagonal), those of most levels farther apart
+# point apart. So training has found the order of the levels. They do not lie on a straight line: the two ends are not the most opposed.
 #
 # </details>
 #
@@ -855,8 +858,7 @@ show.curves({"one window": bits}, "overfit one window", y="bits per token", base
 #
 # - In each window a share of the tokens that the model *sees* (not of those that it has to predict) is replaced by others.
 #   When it generates, it will read its own mistakes; so it learns that what it reads may be wrong.
-# - In half of the windows the label of the scene is left out. So the prior works with the label and without; notebook 08
-#   uses both.
+# - In half of the windows the label of the scene is left out. So the prior works with the label and without.
 #
 # The validation bits are measured with nothing replaced, no label, and averaged weights.
 
@@ -878,8 +880,9 @@ print(f"{millions:.1f} million weights, {settings.steps} steps, {trained.seconds
 # %% [markdown]
 # ## The shipped prior
 #
-# In the laptop profile this is the same shape, trained for longer and on more: the film, its mirror image, crops, and
-# pieces run backwards. A shift by a few pixels gives other tokens, so these views keep the prior from learning few shots by heart.
+# In the laptop profile it has the same width and depth. It was trained for longer and on more: the film, its mirror image, crops of
+# several shapes, and pieces run backwards. A shift by a few pixels gives other tokens, so these views keep the prior from learning
+# few shots by heart. The card's bits are for the film's own shape and longer windows.
 
 # %%
 # NBVAL_IGNORE_OUTPUT
@@ -946,10 +949,10 @@ plt.show()
 # %% [markdown]
 # <details><summary>What the stored run shows</summary>
 #
-# ALiBi alone would spread that of all but the steepest head; trained heads concentrate it. In the first layer three of four put nearly all on the first
-# latent frame of the window. Later the steep heads stay in their own latent frame, and the flat ones go back. The maps below
-# show that all tokens of a frame attend to much the same few places. Heads that look one latent frame back (layer 2,
-# head 2: 98 %) look at a few fixed places, not at the query's own: the context has brought that.
+# ALiBi alone would spread that of all but the steepest head; most trained heads concentrate it. In the first layer both flat heads
+# put nearly all on the first latent frame of the window. Later most goes to the token's own latent frame and the one before. The maps
+# below show that each token attends to very few places; in the last two layers many share them. Heads that look back (layer 2,
+# head 2) hardly look at the query's own place: the context has brought that.
 #
 # </details>
 #
@@ -1002,8 +1005,7 @@ interactive.attention_maps(
 # - Digits predicted one after another give every code an exact probability, with a few outputs.
 # - A prior is judged in bits per token on shots that it has not seen, beside uniform, unigram and copying.
 #
-# Next: [08 Generation](08_generation.ipynb) samples from these probabilities, and keeps the keys and values of the past so that
-# each step is cheap.
+# Next: [08 Generation](08_generation.ipynb) samples from these probabilities.
 #
 # ## References
 #
