@@ -795,7 +795,7 @@ long = {}
 for name, bound in {"bounded": window, "no bound": None}.items():
     begin = time.perf_counter()
     drawn = generate_tokens(prior, tokens, length, seed=0, window=bound, **SAMPLING)
-    print(f"{name}: {length * span / store.fps:.0f} s of film in {time.perf_counter() - begin:.0f} s")
+    print(f"{name}: {length * span / store.fps:.0f} s, made in {time.perf_counter() - begin:.0f} s")
     with torch.no_grad():
         long[name] = tokenizer.decode(drawn)[0].cpu()
     change = (long[name][:, 1:] - long[name][:, :-1]).abs().mean((0, 2, 3)) * 127.5  # (T - 1,)
