@@ -4,6 +4,7 @@ Nothing is executed here, and no page asks another host for anything: fonts, scr
 The sources are the repository's own files, so Sphinx runs in its root: ``sphinx-build -c docs . build/site``.
 """
 
+import base64
 import html
 import re
 import shutil
@@ -52,6 +53,14 @@ html_favicon = "static/icon.svg"
 html_copy_source = False
 
 
+def inline(image: nodes.image, root: Path) -> None:
+    """Put a picture's bytes into the page: a player reads them, which a browser forbids between two files on disk."""
+    file = root / image["uri"]
+    if file.suffix == ".png" and file.is_file():
+        image["uri"] = "data:image/png;base64," + base64.b64encode(file.read_bytes()).decode()
+        image["candidates"] = {"?": image["uri"]}  # nothing to copy
+
+
 def setup(app) -> None:
     """The README is the first page, with what stands beside all pages appended; pictures say what they show."""
     contents = (Path(__file__).parent / "contents.md").read_text(encoding="utf-8")
@@ -72,6 +81,7 @@ def setup(app) -> None:
                 node.parent.remove(node)
             elif last is not None and (found := re.search(r'data-alt="(.*?)"', node.astext(), re.DOTALL)):
                 last["alt"] = last["alt"] or html.unescape(found[1])
+                inline(last, Path(app.srcdir))
 
     def offer(app, doctree: nodes.document) -> None:
         """Links to the student's editions lead to files to download: they are no pages."""

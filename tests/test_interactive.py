@@ -9,7 +9,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import torch
-from explorer_kinds import all_kinds, film, weights
+from explorer_kinds import LEVELS, PLACE, TUBELET, all_kinds, codes, film, of_bits, of_codes, weights
 from PIL import Image
 
 from vg.show import interactive
@@ -110,6 +110,40 @@ def test_no_two_curves_of_a_still_have_one_colour():
     assert nearest.max() < 30
 
 
+def test_digits_show_the_clip_of_their_code_and_its_tubelet():
+    data = carried(of_codes())
+    truth, drawn = data["pictures"]
+    assert (truth["shape"], drawn["shape"], [one["start"] for one in data["axes"]]) == ([1, 1], [4, 3], [2, 1])
+    sheet = unpack(data["sheet"], 13).astype(int)[..., 0]
+    greys = np.rint(127.5 * (codes()[1][:, 0, 5, 12, 20].numpy() + 1))
+    for top, left, height, width in data["boxes"]:
+        box = (slice(top, top + height), slice(left, left + width))
+        assert (height, width) == TUBELET[1:] and (sheet[0][box] == 140).all()
+        for d0, d1 in np.ndindex(*LEVELS):
+            number = drawn["first"] + 3 * d0 + d1
+            assert (sheet[number][box] == greys[d0 + 4 * d1]).all()
+            assert drawn["words"][3 * d0 + d1].startswith(f"{d0 + 4 * d1}, ")
+    outside = np.ones(sheet[0].shape, bool)
+    for top, left, height, width in data["boxes"]:
+        outside[top : top + height, left : left + width] = False
+    assert len(data["boxes"]) == 4 and (sheet[0][outside] == sheet[5][outside]).all()
+    error = (greys[6] - 140) ** 2
+    assert drawn["words"][3 * 2 + 1] == f"6, {10 * np.log10(255**2 / error):.1f} dB in the box"
+
+
+def test_bits_begin_nearest_to_those_of_the_tokens_and_say_the_quality():
+    data = carried(of_bits())
+    truth, tokens, codec = data["pictures"]
+    assert [axis["name"] for axis in data["axes"]] == ["bits of H.264", "frame"]
+    assert (data["axes"][0]["values"], data["axes"][0]["start"]) == (["1000", "2000", "3000", "4000", "5000"], 2)
+    assert data["axes"][1]["values"] == ["0", "2", "5", "7"]
+    sheet = unpack(data["sheet"], 4 * 7)[..., 0].astype(int)
+    assert (sheet[truth["first"]] == 128).all() and (sheet[tokens["first"]] == 153).all()
+    assert [int(sheet[codec["first"] + 4 * k].mean()) for k in range(5)] == [178, 153, 144, 140, 138]
+    assert tokens["words"] == [f"2,900 bits, {20 * np.log10(255 / 25):.1f} dB"]
+    assert codec["words"][1] == f"2,000 bits, {20 * np.log10(255 / 25):.1f} dB"
+
+
 def test_a_film_and_attention_are_carried_whole(kinds):
     assert (unpack(carried(kinds["film_slice"])["sheet"], 12)[..., :1] == frames(film())).all()
     data, given = carried(kinds["attention"]), weights()
@@ -127,6 +161,16 @@ def test_a_film_and_attention_are_carried_whole(kinds):
             "picture 'a': expected axes x 3",
         ),
         (lambda: interactive.variations({"a": torch.zeros(2, 1, 4, 4)}, {"x": [1, 2]}, {"x": 2}), "start"),
+        (
+            lambda: interactive.variations({"a": torch.zeros(1, 4, 4)[None]}, {"x": [1]}, boxes=[(0, 1, 4, 4)]),
+            "no part",
+        ),
+        (lambda: interactive.digits(codes()[1][:5], codes()[0], LEVELS, (0, 0), PLACE, TUBELET), "5 clips"),
+        (
+            lambda: interactive.digits(codes()[1], codes()[0], LEVELS, (0, 0), (2, 0, 0), TUBELET),
+            "no tubelet (2, 0, 0)",
+        ),
+        (lambda: interactive.bitrates(film(), (film(11), 1), []), "came beside the film's"),
         (lambda: interactive.film_slice(film(), row=16), "no row 16"),
         (lambda: interactive.codebook(torch.zeros(3, 3), torch.zeros(2, 2)), "points: expected"),
         (lambda: interactive.codebook(torch.zeros(3, 2), torch.full((2, 2), torch.nan)), "codes: expected finite"),

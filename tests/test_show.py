@@ -20,7 +20,6 @@ from vg import progress, show
 from vg.data import apng
 from vg.show import controls, figures, page, player
 from vg.show.page import VIEW
-from vg.show.pixels import text
 from vg.show.players import LIMIT
 from vg.synthetic import draw_cartoon
 
@@ -137,12 +136,11 @@ def test_given_frames_are_marked_and_the_others_are_not():
     assert read(player(clip(6), scale=4, given=2).static)[0].shape == (6, 80, 96, 3)  # one line of labels all along
 
 
-def test_the_mark_of_given_frames_is_never_cut():
-    for scale, words in ((2, "(given)"), (8, "a shot of the film (given)")):
-        expected = np.zeros((16, 24 * scale, 1), np.uint8)
-        text(expected, (0, 0, 24 * scale, 16), words, "m")
-        marked = player({"a shot of the film": clip(2)}, scale=scale, given=2)
-        assert np.array_equal(marked._canvas(0, scale)[:16], expected)
+def test_where_a_name_and_the_mark_of_given_frames_do_not_fit_the_name_stays():
+    names = {"a": clip(6), "long": clip(6)}
+    plain, marked = player(names, scale=4), player(names, scale=4, given=2)
+    assert not np.array_equal(marked._canvas(0, 2), plain._canvas(0, 2))
+    assert np.array_equal(marked._canvas(0, 1), plain._canvas(0, 1))  # 24 pixels are room for "(given)" alone
 
 
 def test_what_a_still_picture_shows_is_read_out_before_it(shown):

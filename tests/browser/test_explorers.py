@@ -4,7 +4,7 @@ import math
 
 import pytest
 import torch
-from explorer_kinds import ALONE, LOGITS, POINTS, START, all_kinds
+from explorer_kinds import ALONE, LOGITS, POINTS, START, all_kinds, of_bits, of_codes
 
 from vg.models import FSQ
 from vg.sampling import filter_logits
@@ -77,6 +77,16 @@ def test_without_scripts_the_still_stays(kinds, open_page):
     assert len(roots) == page.locator("img:visible").count() == len(kinds)
 
 
+def test_labels_lie_within_their_drawings(kinds, open_page):
+    _, roots = open_page(*kinds.values(), viewport={"width": 400, "height": 800})
+    out = """root => [...root.shadowRoot.querySelectorAll("svg text")].filter(text => {
+        const a = text.getBoundingClientRect(), b = text.ownerSVGElement.getBoundingClientRect();
+        return a.left < b.left - 0.5 || a.right > b.right + 0.5 || a.top < b.top - 0.5 || a.bottom > b.bottom + 0.5;
+    }).map(text => text.textContent)"""
+    for root in roots:
+        assert root.evaluate(out) == []
+
+
 @pytest.mark.parametrize("width", [400, 1000])
 def test_nothing_is_wider_than_the_page(width, kinds, open_page):
     page, _ = open_page(*kinds.values(), viewport={"width": width, "height": 800})
@@ -103,6 +113,37 @@ def test_a_broken_sheet_leaves_the_still(kinds, chromium):
     page.wait_for_timeout(200)
     assert page.locator("img:visible").count() == 1
     page.close()
+
+
+def test_sliders_of_digits_and_bits_lead_to_their_pictures(open_page):
+    page, (digits, bits) = open_page(of_codes(), of_bits())
+    captions = "r => [...r.shadowRoot.querySelectorAll('figcaption')].map(c => c.textContent)"
+    assert digits.evaluate(captions)[1].startswith("drawn by token: 6, ")
+    move(page, digits, "d0", 3)
+    move(page, digits, "d1", 2)
+    assert digits.evaluate(captions)[1].startswith("drawn by token: 11, ")
+    pixel = """root => [...root.shadowRoot.querySelectorAll("canvas")].map(canvas => {
+        const copy = new OffscreenCanvas(1, 1).getContext("2d", { willReadFrequently: true });
+        copy.drawImage(canvas, -10, -10);
+        return copy.getImageData(0, 0, 1, 1).data[0];
+    })"""
+    assert digits.evaluate(pixel)[1] == 255  # the lightest code, in the tubelet of the first frame
+    assert bits.evaluate(pixel) == [128, 153, 144]
+    move(page, bits, "bits of H.264", 0)
+    move(page, bits, "frame", 3)
+    assert bits.evaluate(pixel) == [128, 153, 178]
+    assert bits.evaluate(captions)[2].startswith("H.264: 1,000 bits, ")
+
+
+def test_a_box_lies_around_its_pixels_however_wide_the_page(kinds, open_page):
+    where = """root => {
+        const [canvas, box] = root.shadowRoot.querySelector(".framed").children;
+        const a = canvas.getBoundingClientRect(), b = box.getBoundingClientRect(), scale = canvas.width / a.width;
+        return [b.top - a.top, b.left - a.left, b.height, b.width].map(side => side * scale);
+    }"""
+    for width in (80, 1000):
+        _, (root,) = open_page(kinds["variations"], viewport={"width": width, "height": 600})
+        assert root.evaluate(where) == pytest.approx([2, 4, 5, 6], abs=0.05)
 
 
 @pytest.mark.parametrize("levels", [3, 4, 5, 8, 16])

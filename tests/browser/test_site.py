@@ -144,3 +144,23 @@ def test_pages_open_in_a_browser(chromium, address: str, scheme: str):
             assert page.evaluate("document.documentElement.scrollWidth") <= width, f"{name} is wider than {width}"
     assert [each for each in said if not each.startswith(("data:", "blob:"))] == []
     page.close()
+
+
+def test_players_play_on_pages_opened_from_disk(chromium, site: Path):
+    page = chromium.new_page()
+    said: list[str] = []
+    page.on("console", lambda message: said.append(message.text) if message.type in ("error", "warning") else None)
+    page.on("pageerror", lambda error: said.append(str(error)))
+    page.goto((site / "notebooks" / "00_start_here.html").as_uri())
+    players = page.locator("vg-player")
+    assert players.count() > 0
+    page.wait_for_function(
+        "[...document.querySelectorAll('vg-player')].every(p => p.shadowRoot?.querySelector('canvas'))"
+    )
+    one = players.first
+    draw = "p => p.shadowRoot.querySelector('canvas').toDataURL()"
+    before = one.evaluate(draw)
+    one.locator("input").fill("5")
+    assert one.evaluate(draw) != before
+    assert said == []
+    page.close()

@@ -17,7 +17,7 @@ LAYOUTS = "(C, T, H, W), (C, H, W) or (H, W) with C 1 or 3, float in [-1, 1] or 
 Pixels: TypeAlias = Tensor | np.ndarray | Sequence  # of a picture, a clip or a batch of them
 Clips: TypeAlias = Pixels | Mapping[str, Pixels]  # one, a batch, or several by name
 INK, PAPER = 60, 255  # grey levels of labels and of the space between pictures
-LARGE_TYPE, SMALL_TYPE = 12, 8  # pixels
+LARGEST, SMALLEST = 12, 8  # pixels, of the type of labels
 
 
 def frames(video: Pixels) -> np.ndarray:
@@ -115,7 +115,7 @@ def named(clips: Clips, labels: Sequence[str] | None = None) -> list[tuple[str, 
 def text(canvas: np.ndarray, box: tuple[int, int, int, int], words: str, align: str = "l") -> None:
     """Write ``words`` into ``canvas`` ``(H, W, C)`` uint8, in place.
 
-    The type shrinks from ``LARGE_TYPE`` to ``SMALL_TYPE`` to fit the box ``(left, top, width, height)``; longer
+    The type shrinks from ``LARGEST`` to ``SMALLEST`` to fit the box ``(left, top, width, height)``; longer
     words are cut.
 
     Args:
@@ -126,14 +126,14 @@ def text(canvas: np.ndarray, box: tuple[int, int, int, int], words: str, align: 
 
 
 def fits(words: str, width: int) -> bool:
-    """Whether ``text`` writes ``words`` into so many pixels without cutting them."""
-    return ImageFont.load_default(SMALL_TYPE).getlength(words) <= width
+    """Whether ``text`` writes all of ``words`` into so many pixels."""
+    return ImageFont.load_default(SMALLEST).getlength(words) <= width
 
 
 @lru_cache(maxsize=256)
 def _label(words: str, width: int, height: int, align: str) -> np.ndarray:
     """The label as ``(height, width)`` uint8; kept, since a player asks for it at every frame."""
-    for size in range(LARGE_TYPE, SMALL_TYPE - 1, -1):
+    for size in range(LARGEST, SMALLEST - 1, -1):
         font = ImageFont.load_default(size)
         if font.getlength(words) <= width:
             break

@@ -63,8 +63,9 @@ class Player:
         cells = [resize(row[min(k, len(row) - 1)], scale, self._smooth) for _, row in self._rows]
         labels = self.labels
         if self.given:  # the line of labels is there all along
-            width = cells[0].shape[1]
-            labels = [_marked(name, width) if k < self.given else name or " " for name in labels]
+            marked = [f"{name} (given)".lstrip() for name in labels]
+            room = all(fits(words, cells[0].shape[1]) for words in marked)  # a name comes before the mark
+            labels = marked if room and k < self.given else [name or " " for name in labels]
         return tiles(cells, self._columns, labels)
 
     @property
@@ -153,12 +154,6 @@ class Player:
 
     def __repr__(self) -> str:
         return f"Player({self.frames} frames, {len(self._rows)} clips, {self._fps:g} frames a second)"
-
-
-def _marked(name: str, width: int) -> str:
-    """The label of a clip's given frames; where there is no room for both, the mark takes the name's place."""
-    both = f"{name} (given)"
-    return both if fits(both, width) else "(given)"
 
 
 class _Lazy(Sequence[np.ndarray]):

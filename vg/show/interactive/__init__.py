@@ -3,6 +3,7 @@
     variations                      any pictures, computed for every setting of some controls
     film_slice                      a film cut along a row
     codebook                        points, codes to drag, cells, straight-through gradients
+    digits, bitrates                what a token's digits draw; what bits buy beside a codec
     rounding                        FSQ: levels, the width of z, digit and code
     slopes, attention_maps          how far a head sees; what each head looks at
     probabilities                   temperature, top-k, top-p and history over a token's logits
@@ -11,6 +12,7 @@ Each returns an `Interactive`, at most 150 kB, which a notebook, an exported pag
 take numbers and pictures, and know no model.
 """
 
+from vg.show.interactive.codes import bitrates, digits
 from vg.show.interactive.diagrams import codebook, probabilities, rounding, slopes
 from vg.show.interactive.page import Interactive
 from vg.show.interactive.pictures import attention_maps, film_slice, variations
@@ -18,7 +20,9 @@ from vg.show.interactive.pictures import attention_maps, film_slice, variations
 __all__ = [
     "Interactive",
     "attention_maps",
+    "bitrates",
     "codebook",
+    "digits",
     "film_slice",
     "probabilities",
     "rounding",

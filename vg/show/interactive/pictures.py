@@ -15,6 +15,8 @@ from vg.show.interactive.sheets import pack
 from vg.show.pictures import check_scale, tiles
 from vg.show.pixels import Pixels, frames, to_array
 
+ORANGE = (255, 140, 26)
+
 
 def variations(
     pictures: Mapping[str, Pixels],
@@ -23,6 +25,7 @@ def variations(
     captions: Mapping[str, Sequence] | None = None,
     scale: int = 4,
     smooth: bool = False,
+    boxes: Sequence[tuple[int, int, int, int]] = (),
     title: str = "pictures for every setting",
 ) -> Interactive:
     """Controls, and pictures that were computed for each of their settings.
@@ -35,10 +38,12 @@ def variations(
         captions: ``{label: array of strings}``, shape ``(n_1, ..., n_k)`` or with 1 in places, added to the label.
         scale: whole number of screen pixels for each pixel, where there is room.
         smooth: blend pixels when they are enlarged.
+        boxes: (top, left, height, width) in pixels, a line around each in every picture.
         title: what is shown, one line.
 
     Raises:
-        ValueError: if shapes and axes disagree (the label is named), or the output would be over 150 kB.
+        ValueError: if shapes and axes disagree (the label is named), a box is no part of the pictures, or the output
+            would be over 150 kB.
     """
     names, lengths = list(axes), [len(values) for values in axes.values()]
     begin = {name: 0 for name in names} | dict(start or {})
@@ -62,6 +67,10 @@ def variations(
         stills.append(sheet[-1][_place(shape, [begin[name] for name in names])])
     if len({group.shape[1:3] for group in sheet}) != 1:
         raise ValueError(f"pictures must have one height and width, got { {group.shape[1:3] for group in sheet} }")
+    size = sheet[0].shape[1:3]
+    for top, left, high, wide in boxes:
+        if top < 0 or left < 0 or high < 1 or wide < 1 or top + high > size[0] or left + wide > size[1]:
+            raise ValueError(f"box {(top, left, high, wide)} is no part of a picture of {size[0]}x{size[1]}")
     channels = max(group.shape[-1] for group in sheet)
     every = np.concatenate([np.broadcast_to(group, (*group.shape[:3], channels)) for group in sheet])
     controls = [
@@ -75,7 +84,8 @@ def variations(
     ]
     scale = check_scale(scale)
     data = {"axes": controls, "pictures": described, "sheet": pack(every), "scale": scale, "smooth": smooth}
-    shown = [np.broadcast_to(resize(one, min(scale, 3)), (*resize(one, min(scale, 3)).shape[:2], 3)) for one in stills]
+    data["boxes"] = [[int(side) for side in box] for box in boxes]
+    shown = [_boxed(one, boxes, min(scale, 3)) for one in stills]
     return interactive("variations", title, data, to_pil(tiles(shown, len(shown), [one["label"] for one in described])))
 
 
@@ -84,6 +94,19 @@ def _check_shape(what: str, shape: list[int], axes: Mapping[str, Sequence]) -> N
     if len(shape) != len(lengths) or any(n not in (1, m) for n, m in zip(shape, lengths)):
         wanted = ", ".join(f"{name} {length}" for name, length in zip(axes, lengths))
         raise ValueError(f"{what}: expected axes {wanted} (or 1) before (C, H, W), got {tuple(shape)}")
+
+
+def _boxed(picture: np.ndarray, boxes: Sequence[tuple[int, int, int, int]], scale: int) -> np.ndarray:
+    """A picture (H, W, C) enlarged, in colour, with a line just outside each box."""
+    large = resize(picture, scale)
+    large = np.broadcast_to(large, (*large.shape[:2], 3)).copy()
+    for box in boxes:
+        top, left, high, wide = (side * scale for side in box)
+        ring = np.zeros(large.shape[:2], bool)
+        ring[max(0, top - 1) : top + high + 1, max(0, left - 1) : left + wide + 1] = True
+        ring[top : top + high, left : left + wide] = False
+        large[ring] = ORANGE
+    return large
 
 
 def _place(shape: list[int], setting: Sequence[int]) -> int:
@@ -111,7 +134,7 @@ def film_slice(video: Pixels, row: int, scale: int = 4, title: str = "a film cut
         raise ValueError(f"the film has {film.shape[1]} rows; there is no row {row}")
     data = {"frames": len(film), "row": row, "frame": 0, "scale": check_scale(scale), "sheet": pack(film)}
     marked = np.repeat(film[0], 3, axis=-1) if film.shape[-1] == 1 else film[0].copy()
-    marked[row] = (255, 140, 26)
+    marked[row] = ORANGE
     cut = np.broadcast_to(film[:, row], (*film[:, row].shape[:2], 3))
     cut = np.asarray(to_pil(cut).resize((film.shape[2], film.shape[1]), Image.Resampling.NEAREST))
     shown = tiles([resize(marked, 3), resize(cut, 3)], 2, ["frame 0", f"row {row} of every frame"])

@@ -1,6 +1,6 @@
 // One number through FSQ: squashed, stretched, rounded; and how often each level is used for a normal z.
 start(() => {
-  const [wide, tall, margin] = [300, 170, 26];
+  const [wide, tall, margin] = [300, 170, 34]; // room for "0.25"
   const curve = draw("svg", { viewBox: `0 0 ${wide} ${tall}`, role: "img" });
   const bars = draw("svg", { viewBox: `0 0 ${wide} ${tall}`, role: "img" });
   const levels = slider("levels", { min: 3, max: 16, value: data.levels }, () => show());

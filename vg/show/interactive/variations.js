@@ -5,6 +5,13 @@ start((sheet) => {
     ? choice(name, values, start, () => show())
     : slider(name, { max: values.length - 1, value: start, text: (k) => values[k] }, () => show()));
 
+  const share = (length, whole) => `${(100 * length) / whole}%`;
+  for (const { frame } of pictures)
+    for (const [top, left, high, wide] of data.boxes)
+      frame.append(make("div", { style: "position: absolute; pointer-events: none; outline: 2px solid #ff8c1a; "
+        + `top: ${share(top, sheet.height)}; left: ${share(left, sheet.width)}; `
+        + `height: ${share(high, sheet.height)}; width: ${share(wide, sheet.width)}` }));
+
   // the number of an entry in a table of this shape; an axis of length 1 does not depend on its control
   const place = (shape) => shape.reduce((n, length, k) => n * length + (length > 1 ? controls[k].value : 0), 0);
 
