@@ -438,8 +438,8 @@ show.curves(
 #
 # Training need not begin at random weights. The shipped pair knows edges, motion and light from another film. `--from` begins with its
 # weights: *fine-tuning* (Yosinski et al., 2014). The pair is grey, so your film is read in grey. Its prior is told where a token stands
-# as shares of the picture's height and width (notebook 09), so it takes your film's shape as it is. Its labels were shots of the other
-# film, so they begin anew.
+# as shares of the picture's height and width (notebook 09), so it takes your film's shape as it is. What else it can do, such as loops,
+# is trained on with it. Its labels were shots of the other film, so they begin anew.
 
 # %%
 # NBVAL_IGNORE_OUTPUT
