@@ -17,11 +17,12 @@ from vg.data import save
 from vg.evaluation.pair import find_pair, open_pair
 from vg.experiments import REGISTRY, Experiment, FilmData, ImageExperiment
 from vg.experiments import run as running
+from vg.experiments.batches import unpack_batch
 from vg.experiments.config import PriorPart, digest, scaled, to_json
 from vg.experiments.prior import adapted, scene_names
 from vg.experiments.run import Run
 from vg.generate import main as generate_clips
-from vg.models import VAEConfig
+from vg.models import Prior, VAEConfig
 from vg.train import main
 from vg.training import Recipe
 
@@ -218,6 +219,31 @@ def test_a_pair_is_trained_on_from_and_another_grid_is_adapted(done, film, tmp_p
     assert all(torch.equal(begun["TubeletTokenizer"][name], value) for name, value in tokenizer.items())
     grey = save(tmp_path / "grey.mp4", moving(90, colour=False), fps=12)
     assert "--colour True" in error_of(capsys, "--film", grey, *TINY, "--from", done)
+
+
+def test_what_a_prior_of_any_shape_can_do_is_trained_on_with_another_film(done, tmp_path, monkeypatch):
+    old = checkpoints.load("prior", done)
+    able = {"places": "coordinates", "directions": True, "goals": 2, "num_labels": 3, "layouts": True}
+    checkpoints.save("prior", Prior(replace(old.config, **able)), {}, tmp_path / "any")
+    wide, begun = save(tmp_path / "wide.mp4", moving(90, 32, 64), fps=12), []
+
+    def fit(*inputs, **_):
+        begun.extend(inputs[:3])
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(running.training, "fit", fit)
+    use = "--parts", "prior", "--tokenizer.use", done, "--from", tmp_path / "any"
+    assert run("--film", wide, *TINY, *use) == 130
+    prior, loss, batches = begun
+    assert prior.grid == (4, 8) and prior.config == replace(old.config, **able | {"grid": (4, 8), "num_labels": 1})
+    before, now = (model.state_dict() for model in (checkpoints.load("prior", tmp_path / "any"), prior))
+    taken = [name for name in before if name != "label_embedding.weight" and name != "layouts"]
+    assert all(torch.equal(before[name], now[name]) for name in taken)
+    drawn = [batches(torch.Generator().manual_seed(k)) for k in range(40)]
+    ways = {way for tokens, _, way in map(unpack_batch, drawn) if tokens.shape[1] > 1}
+    assert ways == {0, 1}, "it is told which way a clip runs, as before"
+    loss(prior, drawn[0]).backward()
+    assert prior.goal.ahead.weight.grad.any() and prior.place.network[0].weight.grad.any()
 
 
 def test_a_prior_for_another_grid_keeps_its_weights_and_forgets_its_labels(done):

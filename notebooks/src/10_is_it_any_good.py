@@ -16,7 +16,10 @@
 # **You need** notebook 08 and the shipped weights. **Study:** about 3 hours, tasks included. **Computing:** about 5 minutes
 # on a two-core laptop. Nothing is trained.
 #
-# **Before:** [08 Generation](08_generation.ipynb).
+# **Before:** [09 One model, many tasks](09_one_model_many_tasks.ipynb). **Next:** [11 Your own film](11_your_own_film.ipynb).
+#
+# The shipped prior makes clips of any shape, as notebook 09 shows. Here the film is squeezed to squares, as in notebook 08, and
+# `.at((16, 16))` is the same prior, with the same weights, for squares of 16 x 16 tokens.
 
 # %%
 # NBVAL_IGNORE_OUTPUT
@@ -59,7 +62,7 @@ print(f"profile {profile().name}, device {device()}")
 # %%
 # NBVAL_IGNORE_OUTPUT
 tokenizer = checkpoints.load("tubelet-fsq-64", device=device())
-prior = checkpoints.load("prior-64", device=device())
+prior = checkpoints.load("prior-64", device=device()).at((16, 16))
 store = open_store(film(), size=64, frames=settings.film_frames)
 train_shots, val_shots = split_shots(store.shots, settings.held_out)
 span, GIVEN, TOTAL = tokenizer.tubelet[0], 2, settings.total  # GIVEN: latent frames of a prompt
@@ -109,7 +112,7 @@ free_tokens = generate_tokens(
     prior, true_tokens[:, :GIVEN], TOTAL // span, seed=SEED, batch=len(true_tokens), **SAMPLING
 )
 free, smooth = decoded(free_tokens), decoded(true_tokens)
-for kind, first in {"held out": 0, "training": half}.items():
+for kind, first in {"held out": 0, "train": half}.items():
     for six in torch.arange(first, first + half).split(6):
         sheet = {f"{kind} {k}": free[k] for k in six.tolist()}
         display(show.player(sheet, fps=store.fps, scale=2, columns=6, given=PROMPT))

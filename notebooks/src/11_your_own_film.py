@@ -437,8 +437,9 @@ show.curves(
 # ## Fine-tune the shipped pair
 #
 # Training need not begin at random weights. The shipped pair knows edges, motion and light from another film. `--from` begins with its
-# weights: *fine-tuning* (Yosinski et al., 2014). The pair is grey, so your film is read in grey. Where your grid of
-# tokens has another size, the embeddings of positions are interpolated. Its labels were shots of the other film, so they begin anew.
+# weights: *fine-tuning* (Yosinski et al., 2014). The pair is grey, so your film is read in grey. Its prior is told where a token stands
+# as shares of the picture's height and width (notebook 09), so it takes your film's shape as it is. What else it can do, such as loops,
+# is trained on with it. Its labels were shots of the other film, so they begin anew.
 
 # %%
 # NBVAL_IGNORE_OUTPUT

@@ -132,7 +132,8 @@ def train_prior(run: Run) -> Part:
             bits = [model.nll_bits(some.to(device())) for some in held.split(4)]
         return {"validation bits a token": float(torch.cat(bits).mean())}
 
-    fresh = fresh_views(footage.large, footage.train, tokenizer, footage.size, part, window)
+    able = replace(part, directions=prior.config.directions)  # as it may begin with weights that know of them
+    fresh = fresh_views(footage.large, footage.train, tokenizer, footage.size, able, window)
     batches = mixed_batches(film_batches(cache, footage.train, part.batch, window), fresh, part.fresh)
     loss = prior_loss(part.token_noise, drop_label=1 - part.label_share)
     trained = run.fit(prior, loss, batches, recipe, evaluate)
