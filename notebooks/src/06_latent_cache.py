@@ -824,7 +824,7 @@ write("in one go")
 try:
     write("stopped", model=stopping)
 except KeyboardInterrupt:
-    print("stopped; there are", sorted(bytes_of("stopped")))
+    print("stopped; there are", *sorted(bytes_of("stopped")))
 write("stopped")
 print("called again, the same bytes:", bytes_of("stopped") == bytes_of("in one go"))
 with ThreadPoolExecutor(2) as pool:

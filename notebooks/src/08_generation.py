@@ -119,7 +119,7 @@ window = prior_card.facts["window_in_latent_frames"]
 print(f"a token: {math.prod(prior.levels):,} codes, as digits with {prior.levels} levels")
 print(f"a latent frame: {prior.tokens_per_frame} tokens for {span} frames")
 print(f"trained on windows of {window} latent frames, {window * span} frames")
-print("options:", SAMPLING)
+print("options:", *(f"{name} {value:g}" for name, value in SAMPLING.items()), sep="  ")
 show.card(f"prior-{SIZE}")
 
 # %% [markdown]
@@ -829,7 +829,7 @@ large_truth = beginnings(large_store, val_shots, settings.clips, TOTAL)
 options = sampling_defaults(large_prior)
 begin = time.perf_counter()
 large_made = generate(large_prior, large, large_truth[:, :, :PROMPT], TOTAL, **options).cpu()
-print(f"{len(large_made)} clips in {time.perf_counter() - begin:.0f} s with {options}")
+print(f"{len(large_made)} clips in {time.perf_counter() - begin:.0f} s")
 rows = {f"film {k}": clip for k, clip in enumerate(large_truth)}
 rows |= {f"made {k}": clip for k, clip in enumerate(large_made)}
 show.player(rows, fps=store.fps, scale=1, columns=len(large_made), given=PROMPT)

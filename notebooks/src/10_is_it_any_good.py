@@ -69,7 +69,7 @@ span, GIVEN, TOTAL = tokenizer.tubelet[0], 2, settings.total  # GIVEN: latent fr
 PROMPT = GIVEN * span
 NEW = TOTAL - PROMPT
 SAMPLING = sampling_defaults(prior)
-print(f"{len(train_shots)} training shots, {len(val_shots)} held-out shots; options {SAMPLING}")
+print(f"{len(train_shots)} training shots, {len(val_shots)} held-out shots")
 
 # %% [markdown]
 # ## A sheet, none chosen
