@@ -1,16 +1,16 @@
 # %% [markdown]
 # # 09 One model, many tasks
 #
-# [08 Generation](08_generation.ipynb) went on from a clip. The same prior can do more, if training asked a little more of
-# it: make pictures of other shapes, go from one clip into another, come back to where it began, say what came before, and fill in half
-# of a picture. It stays what it is: a causal transformer that predicts the next token.
+# [08 Generation](08_generation.ipynb) continued clips. With a few additions to its training, the same prior can do more: make
+# pictures of other shapes, lead from one clip into another, loop, draw what came before a clip, and fill in half
+# of a picture. It is still a causal transformer that predicts the next token.
 #
-# Each part below has the idea on a toy first, with tokens that can be counted and an exact answer, and then the film.
+# Each part below shows the idea first on a toy whose exact answer can be computed, and then on the film.
 #
 # **After this notebook you will be able to**
-# - give a transformer coordinates in place of a table of places, so that it knows grids it was never shown;
+# - give a transformer coordinates in place of a table of places, so that it works on grids that were not in its training;
 # - condition on a goal, and compute the exact answer for a random walk;
-# - run time backwards, and say what knowing the direction is worth;
+# - extend clips backwards in time, and measure what knowing the direction is worth;
 # - fill in parts of a picture by importance resampling, and say which part of that is exact;
 # - say what all this costs, and where it fails.
 #
@@ -56,16 +56,16 @@ print(f"profile {profile().name}, device {device()}")
 # ## Any grid
 #
 # The prior of notebook 07 had a *table of places*: one learned vector for each of the $h \cdot w$ places of a latent frame. A table
-# knows one grid. For another it has no row, and place 17 of a wide grid is somewhere else than place 17 of a square one.
+# fits one grid only: a larger grid has places without a vector, and place 17 of a wide grid is not where place 17 of a square one is.
 #
 # *Coordinates* carry over. The centre of row $i$ of $n$ lies at the share $u = (i + \tfrac12)/n$ of the height. Half-way down is
-# $u = 0.5$ in every grid. A network that reads the bare number $u$ learns only slow functions of it; waves of several
-# frequencies cure that (*Fourier features*, arXiv:2006.10739):
+# $u = 0.5$ in every grid. A network whose only input is the number $u$ is slow to learn functions that change fast; waves of several
+# frequencies as inputs help (*Fourier features*, arXiv:2006.10739):
 #
 # $$\phi(u) = \left(\cos \pi u, \ \cos 2 \pi u, \ \dots, \ \cos 16 \pi u, \ \log_2 n - 4\right).$$
 #
-# Cosines of $\pi k u$ differ at both edges; with sines and cosines of $2 \pi k u$ the first row and the last would nearly be neighbours.
-# The last feature says how fine the grid is. The same for columns; a small network makes both into a vector of width $D$.
+# Cosines of $\pi k u$ with odd $k$ differ between the two edges; sines and cosines of $2 \pi k u$ would make the first row and the
+# last nearly equal. The last feature says how fine the grid is. Columns have the same features; a small network turns both into a vector of width $D$.
 #
 # ```
 #   row i of h     -> phi (17)  \
@@ -128,9 +128,9 @@ def check_features(function):
 print(check_features(features))
 
 # %% [markdown]
-# One more thing knows the grid: attention. Half of the heads fade with time (notebook 07), by the distance in tokens divided by
-# the tokens in a latent frame. On another grid a frame holds another number of them, so these slopes follow it. Everything else,
-# embeddings, layers, head, is the same whatever the grid. `Prior.at(grid)` is the same weights, made for another shape.
+# Attention depends on the grid too. In half of the heads the ALiBi slope is divided by the number of tokens in a latent frame
+# (notebook 07), so these slopes are computed anew for each grid. Everything else (embeddings, layers, head) is the same for
+# all grids. `Prior.at(grid)` is a prior for another grid with the same weights.
 
 
 # %%
@@ -160,12 +160,12 @@ print("places of a 3 x 8 grid as vg's:", torch.allclose(some.place.network(phi),
 # %% [markdown]
 # ### A toy flag at four shapes
 #
-# The toy picture is a flag of three by three fields, each its own of nine tokens. One token in ten is replaced by a random one. The
-# noise cannot be predicted, and how much that costs can be computed: a token is right with $p = 0.9 + 0.1/9$, any other has
-# $q = 0.1/9$, so the least is $-p \log_2 p - 8 q \log_2 q$ bits. To get there the prior must know where fields begin.
+# The toy picture is a flag of three by three fields, each filled with its own one of nine tokens. One token in ten is replaced by a random one. The
+# noise cannot be predicted, and its cost can be computed: the field's token has probability $p = 0.9 + 0.1/9$, each other one
+# $q = 0.1/9$, so the entropy is $-p \log_2 p - 8 q \log_2 q$ bits per token. To reach it the prior must know where fields begin.
 #
-# We train on three shapes at once, a shape a batch, and measure at these and at two more. Beside it: a prior for each shape alone, with a third of
-# the steps, as many as the other had at that shape.
+# We train on three shapes, one per batch, and measure on these and on two more. For comparison, one prior is trained on each shape alone, with a third of
+# the steps: about as many as the first prior had on that shape.
 
 # %%
 # NBVAL_IGNORE_OUTPUT
@@ -215,16 +215,16 @@ with torch.no_grad():
 # %% [markdown]
 # <details><summary>What the stored run shows</summary>
 #
-# At the shapes of training the toy comes near what the noise alone costs. A shape never seen may cost a little more: between rows
-# that it has seen the fast waves can take any value, and three shapes are few. A prior for one shape alone, with as many steps at that
-# shape, is no better: what the shapes share is learned by all of them together.
+# On the three training shapes the toy reaches the cost of the noise (a little below it is chance: the test set is finite). One of the
+# shapes never seen costs slightly more. Each prior for one shape alone, with as many steps on that
+# shape, is worse: what the shapes have in common is learned from all of them.
 #
 # </details>
 #
 # ### The film at five shapes
 #
-# The shipped prior learned from windows of the whole film at its own shape, 6:5, and from parts of it that are square, wide and tall.
-# The tokenizer is convolutional and needs nothing. Here are held-out clips, the middle of the picture cut to each shape, and what a token costs.
+# The shipped prior was trained on the whole picture at the film's own shape, 6:5, and on crops at 6:5, square, wide and tall.
+# The tokenizer is convolutional and takes any of these sizes. Here the middle of held-out clips is cropped to each shape, and we measure bits per token.
 
 # %%
 # NBVAL_IGNORE_OUTPUT
@@ -287,17 +287,17 @@ codes = math.prod(prior.levels)
 print(f"a guess among {codes} codes: {math.log2(codes):.2f} bits")
 
 # %% [markdown]
-# The parts show different things, so compare the lines loosely: does one of them break?
-# A prior that knows nothing pays the last number.
+# The crops show different things, so small differences mean little; look for a shape that fails.
+# The last line is the cost of a uniform guess.
 #
 # <details><summary>What the stored run shows</summary>
 #
-# The shape never seen lies among the others, and all are nearly three bits below a guess. The tall one costs most. It shows
-# a narrow part of a wide film, much enlarged, and there is the least of it to look at in training.
+# The shape never seen lies among the others, and all are well below a guess. The tall one costs most, perhaps because its crop is
+# narrow and enlarged more than the others.
 #
 # </details>
 #
-# `generate` takes a `size`. A label's layout is interpolated to the grid, so that a scene can be asked for at any shape.
+# `generate` takes a `size`. A label's layout (notebook 08) is interpolated to the grid, so a scene can be generated at any shape.
 
 
 # %%
@@ -326,10 +326,10 @@ show.player(shaped, fps=store.fps, scale=2, columns=5)
 #
 # ## A goal
 #
-# A prompt says where a clip begins. A *goal* says where it is to be: the tokens of one latent frame to come, and how many latent frames
-# ahead it lies. They are embedded, a small network spreads them over the places around, and the sum goes into the inputs of all latent frames up
-# to the goal. The prior stays causal: the goal is known before the first draw, as a label is. In training half of the clips are told one of
-# their own later frames; so the prior works with and without.
+# A prompt says where a clip begins. A *goal* says where it is to arrive: the tokens of a later latent frame, and how many latent frames
+# ahead it lies. Both are embedded and added, a few blocks mix neighbouring places, and the result is added to the inputs of the latent frames up
+# to the goal. The prior stays causal: the goal is known before the first draw, as a label is. In training half of the clips get one of
+# their own later latent frames as a goal, so the prior works with a goal and without.
 #
 # ```
 #   goal (h, w) -> digits -> embedding (h, w, D) + embedding of "k ahead" (D)
@@ -339,15 +339,15 @@ show.player(shaped, fps=store.fps, scale=2, columns=5)
 #
 # ### A toy walk, where the answer is exact
 #
-# A dot stands on one of eight places. Each step it goes left, stays, or goes right, with even chances; at a wall it stays where it is
-# instead of leaving. The matrix $P_{ij}$ holds the probability of a step from $i$ to $j$, and $(P^k)_{ij}$ that of getting there
-# in $k$ steps: the sum over all paths. Now the dot is at $i$ and must be at $g$ in $k$ steps. Of all paths that arrive, which share goes through $j$ first?
+# A dot stands on one of eight places. At each step it goes left, stays, or goes right, each with probability 1/3; where a wall blocks a step
+# it stays. $P_{ij}$ is the probability of a step from $i$ to $j$, and $(P^k)_{ij}$ that of getting from $i$ to $j$
+# in $k$ steps, summed over all paths. Now the dot is at $i$ and must be at $g$ in $k$ steps. Given that, the next place is $j$ with probability
 #
 # $$p(j \mid i, g, k) = \frac{P_{ij} \, (P^{k-1})_{jg}}{(P^k)_{ig}}.$$
 
 # %% [markdown] tags=["student"]
-# **Your part: the bridge** (medium, 20 minutes). Write `bridge(P, goal, k)`: `P` is `(n, n)`, `goal` a place, `k` from 1 the steps
-# that are left. Return `(n, n)`: row `i` holds the probabilities of the next place from `i`. Where the goal is out of reach the row is all 0.
+# **Your part: the bridge** (medium, 20 minutes). Write `bridge(P, goal, k)`: `P` is `(n, n)`, `goal` a place, `k` (at least 1) the number of steps
+# left. Return `(n, n)`: row `i` holds the probabilities of the next place from `i`. Where the goal is out of reach the row is all 0.
 #
 # <details><summary>Hint 1</summary>
 #
@@ -406,8 +406,8 @@ def check_bridge(function):
 print(check_bridge(bridge))
 
 # %% [markdown]
-# A toy prior learns the walk from samples: a video of one token a frame. It is told a goal as above, half of the time. It never sees $P$.
-# What is a goal $k$ steps ahead worth to the next step?
+# A toy prior learns the walk from samples: videos of one token per frame, half of them with a goal. It never sees $P$.
+# How many bits does a goal $k$ steps ahead save on the next step?
 
 # %%
 # NBVAL_IGNORE_OUTPUT
@@ -458,17 +458,17 @@ plt.show()
 # %% [markdown]
 # <details><summary>What the stored run shows</summary>
 #
-# One step away the goal is the answer, and the step costs next to nothing. Farther away it is worth less and less, and both curves meet. The toy prior
-# lies close to the exact curve: it has learned to count paths.
+# One step ahead, the goal is the answer, and the step costs almost nothing. The farther away it is, the less it saves. The toy prior
+# is close to the exact curve, though it was trained on samples only.
 #
 # </details>
 #
 # ### Into another clip
 #
-# `join(prior, tokenizer, first, second, frames)` is just that: the prompt is the first clip, the goal the second clip's first latent frame. By hand, and
-# as vg's. One detail: the tokenizer is causal, so the beginning of a clip is encoded unlike its middle. The second clip
-# will not be a beginning, so its first frame is held for one tubelet before it is encoded. And the prior is guided towards the
-# goal, as towards a label in notebook 08: with a weight of 3, which was settled on training clips.
+# `join(prior, tokenizer, first, second, frames)` uses the first clip as the prompt and the second clip's first latent frame as the goal. The cell does it by
+# hand and compares with vg's. Two details. The tokenizer is causal, so it encodes the beginning of a clip differently from its middle. The second clip
+# will not be a beginning, so its first frame is repeated for one tubelet before encoding. And classifier-free guidance (notebook 08) is applied to the
+# goal in place of the label, with `TOWARDS_GOAL`, chosen on training clips.
 
 # %%
 # NBVAL_IGNORE_OUTPUT
@@ -499,9 +499,9 @@ def in_rows(made):
 show.player(in_rows({"goal": joined, "no goal": aimless}), store.fps, 2, len(names), given=PROMPT)
 
 # %% [markdown]
-# Both stretches are from one held-out shot, with as many frames left out between them as are drawn. How near is the last drawn
-# frame to the film's first frame of the second clip? In dB, more is nearer. Beside it: the last frame of the first clip, which would be there if nothing moved;
-# the film's own frame; and that frame through the tokenizer, which no draw can be expected to beat.
+# Both clips are from one held-out shot, with as many frames left out between them as are drawn. How near is the last drawn
+# frame to the film's first frame of the second clip? We measure PSNR in dB: higher is nearer. For comparison: the last frame of the first clip (as if nothing moved);
+# the film's own frame just before the second clip; and that frame encoded and decoded.
 
 # %%
 # NBVAL_IGNORE_OUTPUT
@@ -527,18 +527,18 @@ show.strip({name: video[0, :, around] for name, video in sides.items()}, every=1
 #
 # <details><summary>What the stored run shows</summary>
 #
-# The goal brings the last drawn frame nearer by nearly 2 dB, guidance by half a decibel more. That is as near as the film's own frame
-# comes through the tokenizer: there is no more to be had. Where the clip hardly moves (shot 1), standing still is as near.
-# On the way the figures move, and their outlines are as soft as in any continuation.
+# The goal brings the last drawn frame nearer in all four shots, by nearly 2 dB on average. Guidance adds half a decibel on average,
+# but helps in only two of the four. On average that is about as near as the film's own frame after encoding and decoding.
+# The drawn outlines are softer than the film's.
 #
 # </details>
 #
-# ### Round and round
+# ### Loops
 #
-# A *loop* is a join with oneself: the goal is the clip's own first latent frame. `loop` decodes the round twice and keeps the second, so that the decoder knows what
-# came before the first frame. Is the step over the seam a jump? Steps within a tubelet are smooth, for the decoder draws these
-# frames together. At *every* border of a latent frame the step is larger. So the seam, which is a border too, has to be
-# compared with the other borders; beside them stand all steps.
+# A *loop* joins a clip to itself: the goal is its own first latent frame. `loop` decodes the tokens twice in a row and keeps the second half, so that the decoder knows what
+# came before the first frame. Is there a jump at the *seam*, from the last frame to the first? A tubelet's frames are decoded together, and steps within it are
+# small. At *every* border between latent frames the step is larger. The seam is such a border, so it has to be
+# compared with the other borders.
 
 
 # %%
@@ -565,23 +565,23 @@ show.player(dict(zip(names, looped)), fps=store.fps)
 # %% [markdown]
 # <details><summary>What the stored run shows</summary>
 #
-# In all four the step over the seam is smaller than the median step over the other borders: a loop has no jump of its own. But it
-# is about three times a step within a tubelet, as every border is. The last lines show where that comes from. The film steps
-# evenly; the same film through the tokenizer has little motion within a tubelet, and makes up for it at the border. Eight frames
-# share a row of tokens, and these have no room for all that moves. So clips move in small jerks, three in two seconds.
+# In all four the step over the seam is smaller than the median step over the other borders: looping adds no jump. But it
+# is about three times a step within a tubelet, as at the other borders. The last lines show why. In the film steps at
+# borders and within are about equal; after encoding and decoding there is little motion within a tubelet and a larger step at its border. Eight frames
+# share one latent frame, which cannot hold all their motion. So clips move in small jerks, three in two seconds.
 #
 # </details>
 #
 # ## Backwards
 #
-# Turn a clip round, go on, and turn the result back: what was drawn lies *before* the clip. The prior has seen half of its training windows run
-# backwards. But smoke does not fall into chimneys, and without a word about it a prior must guess which way time runs. So it is told: one learned vector
-# for forwards, one for backwards, one for "not said".
+# Reverse a clip, continue it, and reverse the result: what was drawn lies *before* the clip. About a third of the training batches ran
+# backwards. But smoke does not fall into chimneys, and a prior without this information must guess which way time runs. So the direction is a condition: one learned vector
+# for forwards, one for backwards, one for unknown.
 #
 # ### What is the direction worth?
 #
-# A toy clock: eight values, one more each frame, and one frame in ten at random. Backwards it counts down. A toy prior learns both, told the direction four times of five. Then it reads
-# new clips of which it is told the truth, nothing, or the contrary.
+# A toy clock counts up by one each frame, modulo eight, and jumps to a random value in one frame of ten. Backwards it counts down. A toy prior learns both, and is given the direction in four batches
+# of five. Then we measure it on new clips with the right direction, none, or the wrong one (*told right, nothing, wrong* in the table).
 
 
 # %%
@@ -617,12 +617,12 @@ for name, line in told_bits.items():
 # %% [markdown]
 # <details><summary>What the stored run shows</summary>
 #
-# The first frame costs three bits whatever the prior is told. The second costs about a bit more told nothing than told right: one of two directions. After that
-# the past has given the direction away. Told wrong, the prior pays far more, and for longer: it trusts what it is told. So a direction matters most where the past is short.
+# The first frame costs three bits in all cases. The second costs nearly a bit more without the direction: one of two. After that
+# the past mostly shows it. With the wrong direction the prior pays far more, and for longer. So a direction matters most where the past is short.
 #
 # </details>
 #
-# The same for the film: held-out clips as they are and turned round, each read in three ways.
+# The same for the film: held-out clips forwards and reversed, each with the right direction, none, and the wrong one.
 
 # %%
 # NBVAL_IGNORE_OUTPUT
@@ -640,38 +640,38 @@ true_past = shots[:, :, PROMPT:]  # what the film has there
 show.player(in_rows({"drawn": earlier, "film": true_past}), store.fps, 2, len(names))
 
 # %% [markdown]
-# The first half of each upper clip is drawn; the second is the clip that was given. Below is the film. The drawn past need not be the true one; it has to lead into the clip.
+# In the upper row the first half of each clip is drawn; the second half was given. Below is the film. The drawn past need not be the true one, but it should lead into the clip.
 #
 # <details><summary>What the stored run shows</summary>
 #
-# In bits the direction is worth nothing here: what is shown of the past gives it away, or motion looks alike both ways. The drawn
-# pasts lead into the clips and stay in their scenes. The farther back, the more the figures crumble, as they do forwards.
+# In bits the direction is worth nothing here. Perhaps the past shows it, or motion looks alike both ways. The drawn
+# pasts stay in their scenes, but the figures lose their shape the farther back they are drawn.
 #
 # </details>
 #
 # ## Parts of the picture
 #
-# Keep some tokens and draw the others: the left half is given, the right is to be invented. Where a kept token comes *earlier* in the order, nothing is special: the
-# prior reads it as part of the past, and the draw is exact. Where it comes *later*, in the next row, the next latent frame, a causal prior knows nothing
-# of it. The exact distribution would weigh every draw by how probable it makes all that is kept.
+# Keep some tokens and draw the others: for example, keep the left half and draw the right. A kept token that comes *earlier* in the order is simply
+# part of the past, and conditioning on it is exact. Of one that comes *later*, in the next row or latent frame, a causal prior knows nothing.
+# The exact distribution would weight every draw by how probable it makes the kept tokens.
 #
-# That weight can be had afterwards. Draw $n$ *candidates* of a latent frame, compute what the kept tokens cost in each, $b_1, \dots, b_n$ bits, and draw one
-# of the candidates with weights $2^{-b_i}$. This is *importance resampling*; repeated frame after frame it is a *particle filter*. With
-# $n \to \infty$ it is exact, if the draws are the prior's own (no top-p, a temperature of 1); with few candidates it is better than nothing.
+# That weight can be applied afterwards. Draw $n$ *candidates* for a latent frame, compute what the kept tokens cost in each, $b_1, \dots, b_n$ bits, and draw
+# among the candidates with weights $2^{-b_i}$. This is *importance resampling*; repeated for each latent frame it is a *particle filter*. As
+# $n \to \infty$ it becomes exact, if candidates are drawn from the prior unchanged (no top-p, temperature 1).
 
 # %% [markdown] tags=["student"]
 # **Your part: resample** (easy, 15 minutes). Write `resample(bits, dice)`: `bits` is `(n,)`, what the kept tokens cost in each candidate; `dice` a
-# `torch.Generator`. Return `(n,)` int64: numbers of candidates drawn *with replacement*, by weights $2^{-b_i}$.
+# `torch.Generator`. Return `(n,)` int64: the indices of candidates drawn *with replacement*, with weights $2^{-b_i}$.
 #
 # <details><summary>Hint 1</summary>
 #
-# `torch.multinomial(weights, n, replacement=True, generator=dice)` draws by weights, which need not add up to 1.
+# `torch.multinomial(weights, n, replacement=True, generator=dice)` takes weights that need not add up to 1.
 #
 # </details>
 #
 # <details><summary>Hint 2</summary>
 #
-# Hundreds of tokens cost thousands of bits, and $2^{-2000}$ is 0 in floats. Only ratios matter: take the smallest from all first.
+# Hundreds of tokens cost thousands of bits, and $2^{-2000}$ is 0 in floats. Only ratios matter: first subtract the smallest cost from all.
 #
 # </details>
 
@@ -715,8 +715,8 @@ def check_resample(function):
 print(check_resample(resample))
 
 # %% [markdown]
-# The walking dot again: it starts at place 2, and that it stands at 5 after four steps is *kept*. Each candidate draws three steps without knowing of it. Where
-# is the dot after three? `bridge` gives the exact answer; the distance is the share of probability that is at the wrong place.
+# The walk again: the dot starts at place 2, and its place after four steps, 5, is *kept*. Each candidate draws three steps without knowing that. Where
+# is the dot after three? `bridge` gives the exact distribution; we measure how much probability is at the wrong places.
 
 
 # %%
@@ -745,12 +745,12 @@ for n in (1, 8, 64, 512):
 # %% [markdown]
 # <details><summary>What the stored run shows</summary>
 #
-# With one candidate the dot is where it would be without a goal. More help, and slowly: a way from 2 to 5 in four steps is rare, and a good candidate
-# must be among those drawn before it can be chosen. A goal, which the prior is *told*, needs no such luck.
+# With one candidate the dot is where it would be without a goal. Eight remove most of the error, and with many it nearly vanishes. But a path from 2 to 5 in four steps is rare, and
+# only a candidate that was drawn can be chosen. Conditioning on a goal does not depend on such luck.
 #
 # </details>
 #
-# For the film: one latent frame after another, by hand and as `fill`. `generate_tokens(kept=...)` draws where `kept` is -1.
+# Now the film, one latent frame after another, by hand and with `fill`. `generate_tokens(kept=...)` draws where `kept` is -1.
 
 
 # %%
@@ -800,17 +800,16 @@ show.player({"given": given_half, **drawn, "film": original[0]}, fps=store.fps, 
 # <details><summary>What the stored run shows</summary>
 #
 # The kept half costs nearly the same with one candidate and with eight: eight draws of a whole half are few, and none fits the
-# kept tokens much better. What changes is the drawn half. It becomes plainer, because a plain picture is seldom in the way of
-# what is kept. In both the rim of the wheel goes on over the seam, for it lies in the past of what is drawn; the figure does not
-# become whole.
+# kept tokens much better. What changes is the drawn half: it costs less and looks plainer, perhaps because a plain half seldom contradicts
+# the kept one. Neither completes the figure.
 #
 # </details>
 #
 # ## What it costs
 #
-# Every task takes a share of the training: windows at other shapes, backwards, with goals, are windows that the film's own shape does not get.
-# So three more priors of the same size were trained, each on one shape alone, with as many fresh views of it as the shipped one
-# had. The card has the bits of both on held-out windows of one, three and six latent frames.
+# Training on other shapes leaves fewer steps for each. What does that cost?
+# Three more priors of the same size were trained, each on one shape, with as many random crops of that shape as the shipped one
+# had. (For all of them, every third batch is the whole picture at 6:5.) The card has the bits per token on held-out windows of one, three and six latent frames.
 
 # %%
 # NBVAL_IGNORE_OUTPUT
@@ -823,25 +822,25 @@ for shape, kept in checkpoints.card("prior-64").facts["one_shape"].items():
 # %% [markdown]
 # <details><summary>What the stored run shows</summary>
 #
-# At every shape and length the prior for all shapes is ahead by 2 to 3%. What edges, figures and motion are like is the same at every shape,
-# and it had four times as many steps to learn that. (At 6:5 it also had more views: every third batch is the whole film at its own shape.)
+# At every shape and length the prior for all shapes is ahead, by 2 to 3%. Edges, figures and motion look alike at all shapes,
+# and it had four times as many steps to learn them. So this compares equal crops per shape, not equal training time.
 #
 # </details>
 #
 # What fails, or may fail:
 #
-# - **Shapes.** A shape far from those of training (a strip, a picture twice as large) is drawn too, but nothing in training was like it, and nothing here measures it.
-# - **Goals.** A goal is one latent frame. How the second clip *moves* is not told, so a motion may break at the seam though the picture fits. Farther
-#   ahead than the longest goal of training the prior does not hear of it.
-# - **Between scenes.** Two clips of different shots have no way between them but a cut, and no training window has a cut in it.
-# - **Loops.** A loop with little motion is easy. Much motion has to come back, and the prior learned no cycles.
-# - **Backwards.** The tokenizer has its own arrow: the beginning of a clip is encoded unlike its middle, turned round or not.
-# - **Filling.** Whole tubelets only; kept tokens to come are heeded by luck among candidates. After a few resamplings all of them share one past.
+# - **Shapes.** A shape far from those in training (a strip, a picture twice as large) can be drawn, but is not measured here.
+# - **Goals.** A goal is one latent frame. It does not say how the second clip *moves*, so motion may break at the seam even if the picture fits. A goal
+#   more than `prior.config.goals` latent frames ahead has no effect.
+# - **Between scenes.** Clips of different shots can be joined, but the film only cuts between them, and no training window contains a cut.
+# - **Loops.** Little motion is easy to loop. Large motion must return to where it began, and the prior was not trained on cycles.
+# - **Backwards.** The tokenizer is causal: it encodes the beginning of a clip differently from the rest, reversed or not.
+# - **Filling.** Whole tubelets only. Later kept tokens count only through the choice among candidates; after a few resamplings all of these share one past.
 #
 # ## Exercises
 #
-# **1. The longest jump** (easy, 10 minutes). For a walk with a goal there are dots from which the goal is out of reach. Write `reachable(P, goal, k)`: bool
-# `(n,)`, the places from which the goal can be reached in exactly `k` steps.
+# **1. Within reach** (easy, 10 minutes). From some places the goal of the walk is out of reach. Write `reachable(P, goal, k)`: bool
+# `(n,)`, True for the places from which the goal can be reached in exactly `k` steps.
 
 
 # %%
@@ -870,34 +869,34 @@ print(check_reachable(reachable))
 #     return torch.linalg.matrix_power(P, k)[:, goal] > 0
 # ```
 #
-# A prior is never sure of anything, so it gives even an impossible way some probability. What does `walker` pay for one?
+# A trained prior gives even impossible paths some probability, because a softmax is never exactly 0.
 #
 # </details>
 #
-# **2. Towards it, harder** (medium, 20 minutes). `join(..., guidance=...)`: measure the last drawn frame's distance to the
-# goal, and the motion on the way (`steps_of`), at 1, 3 and 8.
+# **2. Stronger guidance** (medium, 20 minutes). `join(..., guidance=...)`: at 1, 3 and 8, measure how near the last drawn frame is to the
+# goal (PSNR), and the motion in the drawn frames (`steps_of`).
 #
 # <details><summary>What to look for</summary>
 #
-# Guidance buys nearness with motion: at a high value the clip may be at its goal early and wait there. Twice the computing, for every token is predicted with and without the goal.
+# Whether the clip arrives nearer, or arrives early and then stands still. Guidance doubles the computing, for every token is predicted with and without the goal.
 #
 # </details>
 #
-# **3. Draw the middle** (hard, 30 minutes). Keep a frame of two tokens all around and draw the middle of a clip anew. Then keep the middle and draw what is around. Which is
+# **3. Draw the middle** (hard, 30 minutes). Keep a border two tokens wide and draw the middle of a clip. Then keep the middle and draw the border. Which is
 # easier for a causal prior, and in which rows does it know least?
 #
 # <details><summary>What to look for</summary>
 #
-# The first rows of the first latent frame know least: nearly all that is kept lies after them. From the second latent frame on, what stood there before helps, kept or not.
+# The middle should be easier: what lies above and to the left of it is kept. With the middle kept, the prior knows least in the first rows of the first latent frame: all kept tokens come later. From the second latent frame on, the past helps.
 #
 # </details>
 #
 # ## Summary
 #
-# - Coordinates in place of a table, slopes by the frame's size: one prior for any grid.
+# - With coordinates in place of a table, and slopes that follow the grid, one prior works on any grid.
 # - A goal is a condition known beforehand; the model stays causal. Joins and loops are prompts with goals.
-# - A direction is worth about a bit where the past is short.
-# - Filling is exact for what comes before and resampling for what comes after.
+# - Knowing the direction saves the toy nearly a bit where the past is short; on the film it saves nothing measurable.
+# - Filling is exact for kept tokens that come earlier, and approximate, by resampling, for later ones.
 #
 # ## References
 #
