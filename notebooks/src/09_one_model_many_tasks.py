@@ -152,7 +152,7 @@ for h, w in [(4, 4), (3, 8)]:
     near = two_scale_slopes(4, 1)[:2]  # the heads that look along a frame
     by_hand = torch.cat([near, near * some.config.alibi_multiplier / (h * w)])
     same = torch.allclose(some.at((h, w)).slopes, by_hand)
-    print(f"{h} x {w}: slopes {[f'{s:.4f}' for s in by_hand.tolist()]}, as vg's: {same}")
+    print(f"{h} x {w}: slopes {', '.join(f'{s:.4f}' for s in by_hand.tolist())}; as vg's: {same}")
 places = some.place((3, 8)).view(3, 8, -1)
 phi = torch.cat([features(3)[:, None].expand(3, 8, 17), features(8)[None].expand(3, 8, 17)], dim=-1)
 print("places of a 3 x 8 grid as vg's:", torch.allclose(some.place.network(phi), places, atol=1e-5))
