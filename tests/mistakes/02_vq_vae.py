@@ -1,5 +1,7 @@
 """Wrong answers to the tasks of notebook 02, and words of what their graders say."""
 
+from spoiled import but
+
 NEAREST = """\
 def nearest(z, codebook):
     return (codebook.square().sum(-1) - 2 * z @ codebook.T).argmin(-1)
@@ -16,14 +18,6 @@ def ema_step(counts, sums, z, indices, decay=0.99, eps=1e-5):
     smooth = (counts + eps) / (counts.sum() + len(counts) * eps) * counts.sum()
     return counts, sums, sums / smooth[:, None]
 """
-
-
-def but(right: str, *changes: tuple[str, str]) -> str:
-    """A right answer, spoiled."""
-    for old, new in changes:
-        assert old in right, f"{old!r} is not in the answer"
-        right = right.replace(old, new)
-    return right
 
 
 MISTAKES = {

@@ -1,5 +1,7 @@
 """Wrong answers to the tasks of notebook 07, and words of what their graders say."""
 
+from spoiled import but
+
 ATTENTION = """\
 def causal_attention(q, k, v, bias=0.0):
     L = q.shape[1]
@@ -33,14 +35,6 @@ def digit_bits(head, states, digits):
     return total
 """
 CHAINED = "            states = states + head.known.tables[i](digits[:, i])"
-
-
-def but(right: str, *changes: tuple[str, str]) -> str:
-    """A right answer, spoiled."""
-    for old, new in changes:
-        assert old in right, f"{old!r} is not in the answer"
-        right = right.replace(old, new)
-    return right
 
 
 SCALED = " / math.sqrt(q.shape[-1])"

@@ -1,5 +1,7 @@
 """Wrong answers to the tasks of notebook 11, and words of what their graders say."""
 
+from spoiled import but
+
 SPLIT = """\
 def split_in_time(frames, share=0.1, shortest=36, gap=12):
     middle = frames - max(shortest, round(share * frames))
@@ -11,14 +13,6 @@ STEPS = """\
 def steps_in(seconds, times):
     return max(1, int(seconds / statistics.median(times[1:])))
 """
-
-
-def but(right: str, *changes: tuple[str, str]) -> str:
-    """A right answer, spoiled."""
-    for old, new in changes:
-        assert old in right, f"{old!r} is not in the answer"
-        right = right.replace(old, new)
-    return right
 
 
 MISTAKES = {
