@@ -150,6 +150,8 @@ def _current_config(model: str, config: dict) -> dict:
     if model == "VQVAE2" and isinstance(config.get("quantizer"), str):  # both levels had the same options
         shared = {k: v for k, v in current["quantizer"].items() if k not in ("codebook_size", "levels")}
         current["top_quantizer"] = shared | current.get("top_quantizer", {})
+    if model == "TubeletTokenizer" and len(group := current.get("group", ())) == 2:  # down and across alone
+        current["group"] = [1, *group]
     return current
 
 

@@ -47,7 +47,7 @@ def prior_facts(prior: Prior, tokenizer: TubeletTokenizer, cache: LatentCache, t
         "uniform": round(raw, 3),
         "unigram": round(patches * float(unigram_bits(known, tokenizer.patch_indices(truth), codes).mean()), 3),
         "copy_last_frame": round(float(copy.mean()), 3),
-        "copy_last_frame_after_the_first_frame": round(float(copy[:, 1:].mean()), 3),
+        "copy_last_frame_after_the_first_frame": round(float(copy[:, tokenizer.config.group[0] :].mean()), 3),
         "share_of_raw_bits": round(float(bits.mean()) / raw, 4),
         "whole_shots": {
             "shots": len(shots),

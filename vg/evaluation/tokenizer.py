@@ -116,11 +116,11 @@ def _mean(values: Tensor, digits: int = 2) -> float | None:
 def _codes(tokenizer: TubeletTokenizer | VideoAutoencoder, store: FrameStore) -> tuple[Tensor, float | None]:
     """All codes of the film, in all phases, and how many stay the same where the picture stands still."""
     where, grouped = next(tokenizer.parameters()).device, isinstance(tokenizer, TubeletTokenizer)
-    patch = tokenizer.patch if grouped else tokenizer.tubelet
+    patch, span = tokenizer.patch if grouped else tokenizer.tubelet, tokenizer.tubelet[0]
     codes, stable = [], []
     for start, stop in store.shots:
-        for phase in range(patch[0]):
-            whole = (stop - start - phase) // patch[0] * patch[0]
+        for phase in range(span):
+            whole = (stop - start - phase) // span * span
             if whole > 0:
                 clip = store.clip(start + phase, start + phase + whole)
                 with autocast(where):

@@ -22,7 +22,7 @@ SMALL = FilmData(size=(64, 64), colour=False)
 LARGE = FilmData(size=(128, 128), colour=False, zoom=1.5)
 
 # The busiest patches have more digits than the others; four patches share a token.
-DETAILS = TubeletConfig(levels=(8, 5), detail_levels=(5, 5, 5, 5), detail_share=0.2, group=(2, 2))
+DETAILS = TubeletConfig(levels=(8, 5), detail_levels=(5, 5, 5, 5), detail_share=0.2, group=(1, 2, 2))
 LARGE_RECIPE = Recipe(steps=15_000, lr=2e-3, muon=1.5e-2, warmup=50, grad_clip=5.0, ema=0.995)
 
 # The film's own shape, square, wide and tall: what it makes at other shapes it makes of these.

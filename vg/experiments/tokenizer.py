@@ -1,6 +1,7 @@
 """Training a film's tokenizer: in one part, from random weights or from a finished one's, on fresh views."""
 
 from dataclasses import replace
+from functools import partial
 
 import torch
 
@@ -54,7 +55,7 @@ def train_tokenizer(run: Run) -> Part:
     batches = views_of(footage, part.frames, part.batch) if part.views else tokenizer_batches(plain, part.batch)
     trained = run.fit(
         tokenizer.to(device()),
-        tubelet_loss if isinstance(tokenizer, TubeletTokenizer) else tokenizer_loss,
+        partial(tubelet_loss, motion=part.motion) if isinstance(tokenizer, TubeletTokenizer) else tokenizer_loss,
         batches,
         recipe,
         lambda model: {"validation PSNR": float(psnr(reconstruct(model, truth), truth).mean())},
