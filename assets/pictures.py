@@ -83,7 +83,8 @@ def clips() -> None:
     how = {"seed": 0, **sampling_defaults(prior)}
     window = checkpoints.card("prior-128").facts["window_in_latent_frames"]
     store, small = open_stores(film(), [{"size": 128}, {"size": 64}])
-    train, val = split_shots(store.shots)
+    split = split_shots(store.shots)
+    train, val = split.train, split.held_out
     story = train[1:-1]  # without the title and the end card, which stand still
     some = torch.cat([prompts(store, val, 2), prompts(store, story, 2)])
     made = {

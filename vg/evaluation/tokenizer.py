@@ -5,28 +5,27 @@ import math
 import torch
 from torch import Tensor, nn
 
-from vg.data import Clips, FrameStore, Shot, split_shots
+from vg.data import Clips, FrameStore, Shot, Split, split_shots
 from vg.evaluation.baselines import mean_frame, nearest_clip
-from vg.evaluation.metrics import perplexity, psnr, ssim, stability, usage
+from vg.evaluation.metrics import perplexity, psnr, ssim, stability, step_correlation, steps, usage
 from vg.latents.search import search_codes
 from vg.models import TubeletTokenizer, VideoAutoencoder
 from vg.precision import autocast, full_precision
 from vg.progress import tqdm
 
-Sides = tuple[list[Shot], list[Shot]]  # training, validation
 FRAMES = 16  # of a clip
 MOVES = 16 / 127.5  # a pixel moves where it is ever further than 16 grey levels from its mean over the clip
 
 
-def held_out(store: FrameStore, most: int | None = None, sides: Sides | None = None) -> Tensor:
-    """The clips that every tokenizer is measured on: of the validation shots, every eighth frame the start of one.
+def held_out(store: FrameStore, most: int | None = None, shots: list[Shot] | None = None) -> Tensor:
+    """The clips that every tokenizer is measured on: of some shots, every eighth frame the start of one.
 
     Args:
         store: the film.
         most: so many of them at most, evenly spread; default all.
-        sides: (training, validation) shots; default ``split_shots``.
+        shots: which; default those of ``split_shots`` that figures are reported of.
     """
-    clips = Clips(store, (sides or split_shots(store.shots))[1], FRAMES, stride=8)
+    clips = Clips(store, split_shots(store.shots).reported if shots is None else shots, FRAMES, stride=8)
     count = len(clips) if most is None else min(most, len(clips))
     return clips.take(len(clips) * k // count for k in range(count))
 
@@ -51,9 +50,9 @@ def tokenizer_facts(
     store: FrameStore,
     most: int | None = None,
     search_steps: int = 0,
-    sides: Sides | None = None,
+    split: Split | None = None,
 ) -> dict:
-    """What a tokenizer reaches on the store's validation shots, in clips of 16 frames, beside the baselines.
+    """What a tokenizer reaches in clips of 16 frames that it has not seen, beside the baselines.
 
     PSNR and SSIM are means over the clips, of all channels alike: grey, or R, G and B. Codes are counted, and looked
     at for stability, by patch where a token holds several.
@@ -63,33 +62,62 @@ def tokenizer_facts(
         store: the film.
         most: measure on so many clips at most.
         search_steps: also measure what the decoder draws from codes that were searched for; 0 does not.
-        sides: as of ``held_out``.
+        split: of the film; default ``split_shots``.
+
+    Returns:
+        figures of the test shots, with those of each shot under "by_shot"; the same of the validation shots under
+        "validation". Without test shots those of the validation shots alone.
     """
-    truth, where = held_out(store, most, sides), next(tokenizer.parameters()).device
-    bank = Clips(store, (sides or split_shots(store.shots))[0], FRAMES, stride=4)
-    made, still = reconstruct(tokenizer, truth), mean_frame(truth)
-    grouped = isinstance(tokenizer, TubeletTokenizer)
+    split, where = split or split_shots(store.shots), next(tokenizer.parameters()).device
     codes, stable = _codes(tokenizer, store)
-    size = math.prod(tokenizer.patch_levels if grouped else tokenizer.levels)
+    size = math.prod(tokenizer.patch_levels if isinstance(tokenizer, TubeletTokenizer) else tokenizer.levels)
+    some = held_out(store, 1, split.reported)
     with autocast(where):
-        tokens = tokenizer.encode(truth[:1].to(where))
-    bits = tokenizer.raw_bits(tuple(truth.shape[2:]))
+        tokens = tokenizer.encode(some.to(where))
     facts = {
-        "clips": len(truth),
-        "measured_on": "grey" if truth.shape[1] == 1 else "R, G and B alike",
+        "measured_on": ("grey" if some.shape[1] == 1 else "R, G and B alike")
+        + (", test shots" if split.test else ", validation shots"),
         "tokens_a_clip": tokens.numel(),
-        "bits_a_clip": round(bits, 1),
-        "psnr": _mean(psnr(made, truth)),
-        "ssim": _mean(ssim(made, truth), 4),
-        "psnr_mean_frame": _mean(psnr(still, truth)),
-        "ssim_mean_frame": _mean(ssim(still, truth), 4),
-        "psnr_nearest_training_clip": _mean(psnr(nearest_clip(truth, bank), truth)),
-        "psnr_where_it_moves": _mean(psnr_where_it_moves(made, truth)),
-        "psnr_where_it_moves_mean_frame": _mean(psnr_where_it_moves(still, truth)),
+        "bits_a_clip": round(tokenizer.raw_bits(tuple(some.shape[2:])), 1),
+        **_quality(tokenizer, store, split.reported, most, search_steps),
+        "psnr_nearest_training_clip": _mean(psnr(*_nearest(store, split, most))),
         "usage": round(usage(codes, size), 4),
         "perplexity": round(perplexity(codes, size), 1),
         "codes": size,
         "stability": stable,
+    }
+    if split.test:
+        facts["validation"] = _quality(tokenizer, store, split.validation, most, search_steps)
+    return facts
+
+
+def _nearest(store: FrameStore, split: Split, most: int | None) -> tuple[Tensor, Tensor]:
+    """The nearest training clips of those that are reported, and these."""
+    truth = held_out(store, most, split.reported)
+    return nearest_clip(truth, Clips(store, split.train, FRAMES, stride=4)), truth
+
+
+def _quality(
+    tokenizer: TubeletTokenizer | VideoAutoencoder,
+    store: FrameStore,
+    shots: list[Shot],
+    most: int | None,
+    search_steps: int,
+) -> dict:
+    """How near reconstructions are to the clips of some shots, and each clip's mean frame."""
+    truth, where = held_out(store, most, shots), next(tokenizer.parameters()).device
+    made, still = reconstruct(tokenizer, truth), mean_frame(truth)
+    facts = {
+        "clips": len(truth),
+        "psnr": _mean(psnr(made, truth)),
+        "ssim": _mean(ssim(made, truth), 4),
+        "psnr_mean_frame": _mean(psnr(still, truth)),
+        "ssim_mean_frame": _mean(ssim(still, truth), 4),
+        "psnr_where_it_moves": _mean(psnr_where_it_moves(made, truth)),
+        "psnr_where_it_moves_mean_frame": _mean(psnr_where_it_moves(still, truth)),
+        "step": _mean(steps(made)),
+        "step_film": _mean(steps(truth)),
+        "step_correlation": _mean(step_correlation(made, truth), 3),
     }
     if search_steps:
         parts = tqdm(truth.split(8), unit="batch", desc="searching codes")
@@ -104,6 +132,13 @@ def tokenizer_facts(
             "search_steps": search_steps,
             "psnr_searched": _mean(psnr(best, truth)),
             "ssim_searched": _mean(ssim(best, truth), 4),
+        }
+    if most is None and len(shots) > 1:
+        of_each = [held_out(store, None, [shot]) for shot in shots if shot[1] - shot[0] >= FRAMES]
+        parts = made.split([len(clips) for clips in of_each])
+        facts["by_shot"] = {
+            "psnr": [_mean(psnr(part, clips)) for part, clips in zip(parts, of_each)],
+            "psnr_mean_frame": [_mean(psnr(mean_frame(clips), clips)) for clips in of_each],
         }
     return facts
 

@@ -65,12 +65,12 @@ def write_reels(run: Run) -> dict[str, str]:
         found[name] = about
 
     if tokenizer:
-        truth = held_out(store, sampling.clips, run.footage.sides)
+        truth = held_out(store, sampling.clips, run.footage.split.reported)
         write("reconstructions.gif", "originals, and their reconstructions", truth, reconstruct(tokenizer, truth))
     if tokenizer and prior:
         how: dict[str, Any] = {**sampling.options(), "frames": sampling.frames}
-        shots = beginnings(store, sampling.clips, sampling.frames, run.footage.sides)
-        prompts = beginnings(store, sampling.clips, GIVEN, run.footage.sides) if shots is None else shots[:, :, :GIVEN]
+        shots = beginnings(store, sampling.clips, sampling.frames, run.footage.split)
+        prompts = beginnings(store, sampling.clips, GIVEN, run.footage.split) if shots is None else shots[:, :, :GIVEN]
         made = generate(prior, tokenizer, prompts, **how).cpu()
         write("continuations.gif", "the film, and what the prior makes of its first 16 frames", prompts, made)
         if labels := prior.labels_with_layouts()[: sampling.clips]:

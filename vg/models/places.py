@@ -16,8 +16,7 @@ class Coordinates(nn.Module):
     left quarter is so to all grids what it is to one, and a grid that was never seen lies between those that were.
 
     Each share u in (0, 1) comes as cos(pi k u), k from 1 to ``FREQUENCIES``: the features of Fourier (Tancik et al.,
-    2020, arXiv:2006.10739) that have no seam between the first row and the last. Of n rows those from k = n on are 0:
-    they are others with the sign changed.
+    2020, arXiv:2006.10739) that have no seam between the first row and the last.
 
     Args:
         d: D.
@@ -38,5 +37,4 @@ def _features(n: int, like: Tensor) -> Tensor:
     """(n, FREQUENCIES + 1): of n rows, or columns."""
     shares = (torch.arange(n).to(like) + 0.5) / n
     waves = torch.cos(math.pi * shares[:, None] * torch.arange(1, FREQUENCIES + 1).to(like))
-    waves[:, max(0, n - 1) :] = 0
     return torch.cat([waves, torch.full((n, 1), math.log2(n) - 4).to(like)], dim=1)
