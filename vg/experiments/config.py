@@ -55,6 +55,7 @@ class TokenizerPart:
         batch: clips in a batch.
         frames: of a clip.
         motion: weight of the steps from frame to frame in the loss, beside the frames themselves.
+        hue: share of the fresh views in colour whose hues are turned.
         views: fresh views, parts at any place and scale; else the film as it is, moved by some pixels.
         search_steps: of the search for better codes that is measured too; 0 is none.
         use: a finished tokenizer, by name or folder, where none is to be trained.
@@ -65,6 +66,7 @@ class TokenizerPart:
     batch: int = 4
     frames: int = 16
     motion: float = 1.0
+    hue: float = 0.5
     views: bool = True
     search_steps: int = 0
     use: str = ""
