@@ -357,7 +357,8 @@ def nearest(held, rest):
     return distance / held.shape[1] ** 0.5, which
 
 
-train, val = split_shots(store.shots, share=settings.share)
+split = split_shots(store.shots, share=settings.share)
+train, val = split.train, split.held_out
 every = Clips(store, frames=16, stride=4)
 thumbs = thumbnails(every)
 order = torch.randperm(len(every), generator=torch.Generator().manual_seed(0))
@@ -420,8 +421,17 @@ show.bars(
 # </details>
 #
 # So the whole course splits by shot: `split_shots` draws a shot in each tenth of the film until enough is held out, and leaves the
-# titles in training. `Clips(store, val, 16)` are windows of the validation shots alone.
-#
+# titles in training. Of the shots held out, every third is for the *test*. Validation shots decide: which model is kept, how
+# long it trains, which settings it is sampled with. Test shots decide nothing, and the cards of the shipped models report on
+# them: the best of many on the shots that chose it is partly luck. `Clips(store, split.validation, 16)` are windows of the
+# validation shots alone.
+
+# %%
+# NBVAL_IGNORE_OUTPUT
+for side in ("train", "validation", "test"):
+    print(f"{side:10} {sum(b - a for a, b in getattr(split, side)):5,} frames")
+
+# %% [markdown]
 # ## Old film: flicker and sway
 #
 # In an old film the light jumps from frame to frame, and the picture sways by a fraction of a percent of its width.

@@ -56,7 +56,8 @@ settings = profile().settings(  # smoke, laptop, gpu
 )
 source = film()
 store = open_store(source, frames=settings.frames)
-train_shots, val_shots = split_shots(store.shots, settings.held_out)
+split = split_shots(store.shots, settings.held_out)
+train_shots, val_shots = split.train, split.held_out
 validation = Clips(store, val_shots, frames=16, stride=8)
 truth = validation.take(range(len(validation)))  # (B, C, T, H, W) in [-1, 1]
 motion = (truth[:, :, 1:] - truth[:, :, :-1]).abs().flatten(1).mean(1)  # (B,) how much each moves

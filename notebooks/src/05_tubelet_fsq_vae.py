@@ -66,7 +66,8 @@ settings = profile().settings(  # smoke, laptop, gpu
 # NBVAL_IGNORE_OUTPUT
 source = film()
 store = open_store(source, frames=settings.frames)
-train_shots, val_shots = split_shots(store.shots, settings.held_out)
+split = split_shots(store.shots, settings.held_out)
+train_shots, val_shots = split.train, split.held_out
 clips16 = Clips(store, val_shots, frames=16, stride=8)
 truth = clips16.take(range(len(clips16)))
 motion = truth.diff(dim=2).abs().flatten(1).mean(1)  # (B,) how much each clip moves
@@ -546,15 +547,15 @@ def evaluate(model):
 # %%
 # NBVAL_IGNORE_OUTPUT
 own_store = open_store(source, size=settings.size, frames=settings.frames)
-own_train, own_val = split_shots(own_store.shots, settings.held_out)
-own_clips = Clips(own_store, own_val, frames=16, stride=8)
+own_split = split_shots(own_store.shots, settings.held_out)
+own_clips = Clips(own_store, own_split.held_out, frames=16, stride=8)
 own_truth = own_clips.take(range(len(own_clips)))
 floor = float(evaluation.psnr(evaluation.mean_frame(own_truth), own_truth).mean())
 torch.manual_seed(0)
 trained = fit(
     TubeletTokenizer(TubeletConfig(width=settings.width)).to(device()),
     tubelet_loss,
-    tokenizer_batches(Clips(own_store, own_train, frames=16), batch=settings.batch, reverse=True),
+    tokenizer_batches(Clips(own_store, own_split.train, frames=16), batch=settings.batch, reverse=True),
     Recipe(steps=settings.steps, lr=2e-3, muon=2e-2, warmup=50, grad_clip=5.0, ema=0.98),
     evaluate=evaluate,
     every=settings.every,

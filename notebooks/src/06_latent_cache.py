@@ -71,7 +71,8 @@ settings = profile().settings(  # smoke, laptop, gpu
 # NBVAL_IGNORE_OUTPUT
 source = film()
 store = open_store(source, frames=settings.frames)
-train_shots, val_shots = split_shots(store.shots, settings.held_out)
+split = split_shots(store.shots, settings.held_out)
+train_shots, val_shots = split.train, split.held_out
 tokenizer = checkpoints.load("tubelet-fsq-64", device=device())
 codes, (span, rows, columns) = math.prod(tokenizer.levels), tokenizer.tubelet
 grid, length = (64 // rows, 64 // columns), 4  # (h, w); latent frames in a window

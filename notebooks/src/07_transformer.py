@@ -81,7 +81,8 @@ settings = profile().settings(  # smoke, laptop, gpu
 # %%
 # NBVAL_IGNORE_OUTPUT
 store = open_store(film(), frames=settings.film_frames)
-train, val = split_shots(store.shots)
+split = split_shots(store.shots)
+train, val = split.train, split.held_out
 tokenizer = checkpoints.load("tubelet-fsq-64", device=device())
 cache = open_cache(store, tokenizer)
 span, (h, w), levels = cache.tubelet[0], cache.grid, cache.levels

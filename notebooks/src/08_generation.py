@@ -71,7 +71,8 @@ tokenizer = checkpoints.load(f"tubelet-fsq-{SIZE}", device=device())
 prior = checkpoints.load(f"prior-{SIZE}", device=device()).at((16, 16))
 both_sizes = [{"size": SIZE}, {"size": 128}]
 store, large_store = open_stores(film(), both_sizes, frames=settings.film_frames)
-train_shots, val_shots = split_shots(store.shots, settings.held_out)
+split = split_shots(store.shots, settings.held_out)
+train_shots, val_shots = split.train, split.held_out
 span, grid, TOTAL = tokenizer.tubelet[0], prior.grid, settings.total
 GIVEN = 2  # latent frames of a prompt
 PROMPT = GIVEN * span  # frames of a prompt

@@ -234,7 +234,8 @@ tokenizer = checkpoints.load("tubelet-fsq-64", device=device())
 prior = checkpoints.load("prior-64", device=device())
 wanted = [{"size": (64, 76)}, {"size": (128, 152)}]
 store, large = open_stores(film(), wanted, frames=settings.film_frames)
-train_shots, val_shots = split_shots(store.shots, settings.held_out)
+split = split_shots(store.shots, settings.held_out)
+train_shots, val_shots = split.train, split.held_out
 span, GIVEN = tokenizer.tubelet[0], 2  # GIVEN: latent frames of a prompt
 PROMPT, TOTAL = GIVEN * span, 3 * GIVEN * span
 DRAW = {**sampling_defaults(prior), "progress": False}

@@ -64,7 +64,8 @@ print(f"profile {profile().name}, device {device()}")
 tokenizer = checkpoints.load("tubelet-fsq-64", device=device())
 prior = checkpoints.load("prior-64", device=device()).at((16, 16))
 store = open_store(film(), size=64, frames=settings.film_frames)
-train_shots, val_shots = split_shots(store.shots, settings.held_out)
+split = split_shots(store.shots, settings.held_out)
+train_shots, val_shots = split.train, split.held_out
 span, GIVEN, TOTAL = tokenizer.tubelet[0], 2, settings.total  # GIVEN: latent frames of a prompt
 PROMPT = GIVEN * span
 NEW = TOTAL - PROMPT

@@ -113,7 +113,7 @@ data = FilmData(film=(film,), size=settings.size)
 footage, about = opened(data)
 store = footage.store
 print(about)
-print(f"{store}: {len(footage.train)} shots train, {len(footage.val)} held out")
+print(f"{store}: {len(footage.split.train)} shots train, {len(footage.split.held_out)} held out")
 show.player(store.clip(0, min(96, len(store.frames)))[0], fps=store.fps)
 
 # %% [markdown]
@@ -128,7 +128,7 @@ show.player(store.clip(0, min(96, len(store.frames)))[0], fps=store.fps)
 # %%
 # NBVAL_IGNORE_OUTPUT
 firsts = torch.cat([store.clip(a, a + 1) for a, _ in store.shots])[:, :, 0]
-uses = ["held out" if shot in footage.val else "trains" for shot in store.shots]
+uses = ["held out" if shot in footage.split.held_out else "trains" for shot in store.shots]
 show.grid(firsts[:24], columns=6, scale=2, labels=uses[:24])
 
 # %% [markdown]
@@ -394,7 +394,7 @@ show_command(f"--parts tokenizer --tokenizer.recipe.steps {count}")
 
 # %%
 # NBVAL_IGNORE_OUTPUT
-truth = held_out(store, 24, footage.sides)  # (B, C, T, H, W)
+truth = held_out(store, 24, footage.split.held_out)  # (B, C, T, H, W)
 ours = {
     name: reconstruct(checkpoints.load("tokenizer", where, device()), truth).clamp(-1, 1)
     for name, (where, _) in runs.items()
@@ -469,7 +469,7 @@ show.card("prior", folder)
 # NBVAL_IGNORE_OUTPUT
 control, _ = trained(replace(tuning, begin="", parts=("tokenizer",)))
 grey, _ = opened(tuning.data)
-grey_truth = held_out(grey.store, 24, grey.sides)
+grey_truth = held_out(grey.store, 24, grey.split.held_out)
 tokenizer = checkpoints.load("tokenizer", folder, device())
 models = {
     f"random weights, {more_steps} steps": checkpoints.load("tokenizer", control, device()),
@@ -504,7 +504,7 @@ show.player({name: x[typical] for name, x in seen.items()}, fps=store.fps, colum
 phases = grey.phases(tokenizer.tubelet[0])
 cache = open_cache(grey.store, tokenizer, mirrored=False, phases=phases)
 untouched = adapted(checkpoints.load("prior-64", trainable=True), cache).to(device()).eval()
-before = prior_facts(untouched, tokenizer, cache, grey.train, grey.val)
+before = prior_facts(untouched, tokenizer, cache, grey.split)
 reached = tuned["prior"]["metrics"]  # the same measure
 bits = {
     "shipped, as it is": before["bits_a_token"],
@@ -532,7 +532,7 @@ show.bars(bits, "held-out tokens", unit="bits per token (less is better)", basel
 # %%
 # NBVAL_IGNORE_OUTPUT
 prior = checkpoints.load("prior", folder, device())
-sides = {"held out": grey.val, "trained on": grey.train}
+sides = {"held out": grey.split.held_out, "trained on": grey.split.train}
 T = min(settings.clip_frames, max(b - a for shots in sides.values() for a, b in shots))
 long = [(name, a) for name, shots in sides.items() for a, b in shots if b - a >= T][:2]
 films = torch.cat([grey.store.clip(a, a + T) for _, a in long])
