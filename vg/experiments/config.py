@@ -17,7 +17,7 @@ from vg.training import Recipe
 # Two patches of four frames share a token, and the busiest have more digits: motion needs both (benchmarks/LOG.md).
 TUBELET = TubeletConfig((4, 4, 4), (8, 5), (2, 1, 1), detail_levels=(5, 5, 5, 5), detail_share=0.2, lookahead=True)
 TOKENIZER_RECIPE = Recipe(steps=7000, lr=2e-3, muon=2e-2, warmup=50, grad_clip=5.0, ema=0.99)
-PRIOR_RECIPE = Recipe(steps=3700, lr=1e-3, muon=1.5e-2, warmup=30, betas=(0.9, 0.95), weight_decay=0.05, ema=0.995)
+PRIOR_RECIPE = Recipe(steps=2400, lr=1e-3, muon=1.5e-2, warmup=30, betas=(0.9, 0.95), weight_decay=0.05, ema=0.995)
 FEATURES_RECIPE = Recipe(steps=1800, lr=1e-3, muon=1e-2, warmup=50, ema=0.99)
 PartName = Literal["tokenizer", "prior", "features"]
 
