@@ -26,8 +26,8 @@ LEVELS = (5, 4, 3)
 def random_prior(**config) -> Prior:
     """Sure enough of some tokens that guesses come true, unsure enough of others that they fail. In float64: exact."""
     torch.manual_seed(0)
-    shape = {"grid": (2, 3), "width": 32, "depth": 2, "heads": 4, "context": 1, "num_labels": 3}
-    prior = Prior(PriorConfig(LEVELS, **shape | config))
+    shape = {"levels": LEVELS, "grid": (2, 3), "width": 32, "depth": 2, "heads": 4, "context": 1, "num_labels": 3}
+    prior = Prior(PriorConfig(**shape | config))
     for weight in prior.parameters():
         weight.data += 0.15 * torch.randn_like(weight)
     return prior.double().freeze()
@@ -213,6 +213,19 @@ def test_a_stream_is_the_video_that_generate_makes_piece_by_piece(tokenizer, mon
     clip = generate(prior, tokenizer, prompt, frames=40, progress=False, **options)
     stream = Stream(prior, tokenizer, prompt, **options)
     torch.testing.assert_close(torch.cat([next(stream) for _ in range(20)], dim=1), clip[0])
+
+
+@pytest.mark.parametrize(("group", "pieces"), [((1, 1, 1), [2, 2, 2, 2]), ((2, 1, 1), [2, 4, 4, 4])])
+def test_a_stream_whose_decoder_looks_ahead_is_later_but_the_same(group, pieces):
+    torch.manual_seed(0)
+    shape = {"width": 16, "encoder_depth": 1, "decoder_depth": 1, "lookahead": True}
+    tokenizer = TubeletTokenizer(TubeletConfig((2, 4, 4), LEVELS, group, **shape)).freeze()
+    prior = random_prior(levels=tokenizer.levels).float()
+    clip = generate(prior, tokenizer, frames=20, seed=4, window=2, progress=False)
+    stream = Stream(prior, tokenizer, seed=4, window=2)
+    made = [next(stream) for _ in pieces]
+    assert [piece.shape[1] for piece in made] == pieces and stream.drawn == sum(pieces)
+    torch.testing.assert_close(torch.cat(made, dim=1), clip[0, :, : sum(pieces)])
 
 
 def test_a_stream_that_was_changed_goes_on_as_one_that_had_the_other_options_from_there_on(tokenizer):
