@@ -137,7 +137,8 @@ def card(name: str, where: str | Path | None = None) -> Checkpoint:
 
 def _current_config(model: str, config: dict) -> dict:
     """A configuration in today's words, whatever version of vg wrote it."""
-    former, current = FORMER_FIELDS.get(model, {}), {}
+    former: dict[str, str] = FORMER_FIELDS.get(model, {})
+    current: dict[str, Any] = {}
     for name, value in config.items():
         if name == "quantizer" and isinstance(value, dict):  # written today
             current[name] = value

@@ -1,6 +1,7 @@
 """What a card says of a tokenizer: how good its reconstructions of held-out clips are, beside the baselines."""
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -75,8 +76,8 @@ def tokenizer_facts(
     with autocast(where):
         tokens = tokenizer.encode(some.to(where))
     facts = {
-        "measured_on": ("grey" if some.shape[1] == 1 else "R, G and B alike")
-        + (", test shots" if split.test else ", validation shots"),
+        "measured_on": "grey" if some.shape[1] == 1 else "R, G and B alike",
+        "shots": "test" if split.test else "validation",
         "tokens_a_clip": tokens.numel(),
         "bits_a_clip": round(tokenizer.raw_bits(tuple(some.shape[2:])), 1),
         **_quality(tokenizer, store, split.reported, most, search_steps),
@@ -107,7 +108,7 @@ def _quality(
     """How near reconstructions are to the clips of some shots, and each clip's mean frame."""
     truth, where = held_out(store, most, shots), next(tokenizer.parameters()).device
     made, still = reconstruct(tokenizer, truth), mean_frame(truth)
-    facts = {
+    facts: dict[str, Any] = {
         "clips": len(truth),
         "psnr": _mean(psnr(made, truth)),
         "ssim": _mean(ssim(made, truth), 4),

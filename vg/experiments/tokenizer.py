@@ -40,7 +40,9 @@ def check_fits(tokenizer: TubeletTokenizer | VideoAutoencoder, footage: Footage)
 def views_of(footage: Footage, frames: int, batch: int, gain: float = 0.15, hue: float = 0.0) -> BatchSampler:
     """Fresh views of the training shots, at the footage's size: none is blurred, and none is seen twice."""
     least = min(1.0, footage.size[0] / footage.large.frames.shape[-2])
-    return random_views(Clips(footage.large, footage.split.train, frames), batch, footage.size, least, gain=gain, hue=hue)
+    return random_views(
+        Clips(footage.large, footage.split.train, frames), batch, footage.size, least, gain=gain, hue=hue
+    )
 
 
 def train_tokenizer(run: Run) -> Part:
@@ -52,7 +54,8 @@ def train_tokenizer(run: Run) -> Part:
     check_fits(tokenizer, footage)
     truth = held_out(footage.store, MEASURED, footage.split.validation)
     plain = Clips(footage.store, footage.split.train, part.frames)
-    batches = views_of(footage, part.frames, part.batch, hue=part.hue) if part.views else tokenizer_batches(plain, part.batch)
+    views = views_of(footage, part.frames, part.batch, hue=part.hue)
+    batches = views if part.views else tokenizer_batches(plain, part.batch)
     trained = run.fit(
         tokenizer.to(device()),
         partial(tubelet_loss, motion=part.motion) if isinstance(tokenizer, TubeletTokenizer) else tokenizer_loss,
