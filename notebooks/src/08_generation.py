@@ -14,7 +14,7 @@
 #
 # **You need** Python, a little PyTorch, and the shipped weights, which are in the repository. The notebook runs alone.
 #
-# **Study:** about 3 hours, tasks included. **Computing:** about 3 minutes on a two-core laptop. Nothing is trained.
+# **Study:** about 3 hours, tasks included. **Computing:** about 3 minutes on a two-core laptop @@CHECK. Nothing is trained.
 #
 # **Before:** [07 Transformer](07_transformer.ipynb). **Next:** [09 One model, many tasks](09_one_model_many_tasks.ipynb) asks
 # the same prior for other shapes, for loops and for clips between two others.
@@ -110,8 +110,8 @@ show.player({f"shot {k}": clip for k, clip in enumerate(reel)}, store.fps, given
 #   video (1, 1, T, 64, 64)
 # ```
 #
-# (The drawing is for 64 pixels.) A token's two patches are of four frames each, one after the other. The last four digits of a patch
-# are *details*: only the busiest patches have them, all others keep the middle value there (notebook 05). The decoder
+# (The drawing is for 64 pixels.) A token's two patches have four frames each, one after the other. A patch has two *base digits* and
+# four *details*, which stay in the middle unless it is one of the busiest (notebook 05). The decoder
 # looks ahead: it draws a patch from its own digits, earlier ones, and those of the next four frames. So even the last four given
 # frames depend a little on what is drawn.
 #
