@@ -98,8 +98,8 @@ print(f"{len(windows)} training windows, {len(held)} for validation")
 
 # %% [markdown]
 # This is all that the transformer sees. A patch has two *base digits*, of 8 and 5 levels (FSQ, notebook 04), and four
-# *details* of 5 levels. The details stay in the middle unless the patch is one of the busiest (notebook 05). So a token
-# is twelve digits. The colour of a patch shows its first three; neighbouring levels have similar ones.
+# *details* of 5, which stay in the middle unless it is one of the busiest (notebook 05). So a token has twelve digits. A
+# patch's first three are its colour below; neighbouring levels have similar ones.
 
 # %% tags=["hide-input"]
 # NBVAL_IGNORE_OUTPUT
@@ -641,14 +641,12 @@ print("by hand as vg's:", torch.allclose(ours, theirs, atol=1e-4))
 # %% [markdown]
 # ## Tokens and digits
 #
-# FSQ made each token from a few digits, and a token's number is these digits written as one number. The transformer reads
-# digits and writes digits.
+# A token's number is its digits written as one number. The transformer reads digits and writes digits.
 #
 # **Reading.** A token is embedded as the sum of one vector per digit, looked up by its level. So the tables have
-# $2\,(8 + 5 \cdot 5)$ rows here, not $(8 \cdot 5^5)^2$, which would be the number of codes. Each level has a free vector.
-# Nothing tells the model that level 3 lies between 2 and 4; if that matters, training has to find it. Did it? Below is
-# the cosine between the vectors of every two levels, in the shipped prior's tables for the token one latent frame back,
-# each table's mean taken off. A row of pictures is a patch.
+# $2\,(8 + 5 \cdot 5)$ rows here, not $(8 \cdot 5^5)^2$. Each level has a free vector. Nothing tells the model that level 3 lies
+# between 2 and 4; if that matters, training has to find it. Did it? Below is the cosine between the vectors of every two levels, in
+# the shipped prior's tables for the token one latent frame back, each table's mean taken off: a row for each patch.
 
 # %% tags=["hide-input"]
 # NBVAL_IGNORE_OUTPUT
@@ -748,13 +746,12 @@ print(next(check_digit_bits(digit_bits)))
 
 # %% [markdown]
 # Would it do to predict all digits at once, each on its own? What counts is how much they tell about each other *given the
-# hidden state*. The shipped prior can say. It has too many codes to list them all, but one can sample tokens from it. The
-# average over samples of $p(d_i \mid s, d_0, \dots, d_{i-1})$ is the probability of digit $i$ given the state alone,
+# hidden state*. The shipped prior can say: sample the earlier digits many times, and average. That gives each digit alone,
 #
 # $$p(d_i \mid s) = \mathbb{E}_{d_0, \dots, d_{i-1} \sim p(\cdot \mid s)} \left[ p(d_i \mid s, d_0, \dots, d_{i-1}) \right],$$
 #
-# and no independent prediction from the same state can be better. The *entropy* of probabilities is the bits that they
-# expect to pay. In the chain that is the average of the entropies; for independent digits, the entropy of the average.
+# the best that independent digits could do with the same state. The *entropy* of probabilities is the bits that they
+# expect to pay: in the chain the average of the entropies, independently the entropy of the average.
 
 
 # %%
@@ -784,7 +781,7 @@ for name, bits in {"in the chain": chain, "alone": alone}.items():
 #
 # @@CHECK
 # In the chain the digits cost less. The details gain most: a patch may use all four or none, so the first of them tells
-# about the other three, and the base digits about all. The chain costs little and is exact.
+# about the other three, and the base digits about all.
 #
 # </details>
 #
@@ -827,10 +824,10 @@ print("the whole prior by hand as vg's:", torch.allclose(ours, theirs, atol=1e-4
 # %% [markdown]
 # ## What it costs to know nothing
 #
-# Three baselines. *Uniform*: all digits in use equally likely, the raw bits of notebook 05. The others count, and there are
-# too many codes of tokens to count them. So they count codes of patches, and a token costs what its two patches cost.
-# *Unigram*: codes as often as they occur in the training shots. *Copy*: the patch before, at the same place, as often as
-# in the training shots; otherwise as unigram. A model that does not beat copying has learnt that the film stands still.
+# Three baselines: all digits in use equally likely, the raw bits of notebook 05 (*uniform*); codes as often as they occur in the
+# training shots (*unigram*); and *copy*: the patch at the same place 4 frames back, as often as in the training shots; otherwise
+# as unigram. A model that does not beat copying has learnt that the film stands still. Tokens have too many codes to count, so the
+# last two count codes of patches, and a token costs what its two patches cost.
 #
 # Bits have a second reading. The *perplexity* $2^{\text{bits}}$ is the number of equally likely codes that would be as
 # hard to guess. Neither can be compared between tokenizers: another tokenizer makes other tokens, easier or harder to
@@ -864,9 +861,9 @@ print(*(f"{name} {bits:.2f}" for name, bits in floor.items()), "bits per token",
 # %% [markdown]
 # ## Before training: two checks
 #
-# **What should the first loss be?** A new prior knows nothing, not even that most patches have no details. So it should pay
-# the logarithm of the number of all codes. If it pays much more, it is sure of something without a reason: look at the
-# initialisation. If it pays less, look for a leak.
+# **What should the first loss be?** A new prior knows nothing, not even that most patches have no details, so it should pay
+# what all codes equally likely cost. If it pays much more, it is sure of something without a reason: look at the initialisation.
+# If it pays less, look for a leak.
 #
 # **Can it overfit one batch?** A model that cannot learn one window by heart has a mistake in it. The bits should fall far
 # below every baseline.
