@@ -281,7 +281,6 @@ print(f"encoded across a cut: {differ[0]:.0%} of the first latent frame after it
 # %% [markdown]
 # <details><summary>What the stored run shows</summary>
 #
-# @@CHECK
 # With the past, the pieces give the tokens of the whole. (Sums in another order can move a rare value that lies on the
 # edge between two levels.) Without it, many tokens of each piece's first latent frame differ. Across a cut, many tokens
 # of the first latent frame depend on a scene that has nothing to do with them.
@@ -339,8 +338,7 @@ show.bars(shares | {"mirrored": common(0, True)}, "tokens as in phase 0", unit="
 # %% [markdown]
 # <details><summary>What the stored run shows</summary>
 #
-# @@CHECK
-# Even one frame later a large part of the tokens differ, though an eye sees the same picture. A code also says what is
+# Even one frame later most tokens differ, though an eye sees the same picture. A code also says what is
 # left and right in its tubelet, so the mirror image is not the mirrored tokens. To a model of tokens, each view is new
 # text.
 #
@@ -527,7 +525,7 @@ def moved(amount):
 torch.manual_seed(1)
 untrained = type(tokenizer)(tokenizer.config).to(device())
 shown = by_shot[longest][None, :length].to(device())
-decoders = {"right weights": tokenizer, "moved a little": moved(0.3), "untrained": untrained}
+decoders = {"right weights": tokenizer, "moved a little": moved(0.2), "untrained": untrained}
 decoded = {name: model.decode(shown)[0].cpu() for name, model in decoders.items()}
 original = video[0, :, : decoded["untrained"].shape[1]]
 for name, made in decoded.items():
@@ -535,7 +533,6 @@ for name, made in decoded.items():
 show.strip({"film": original} | decoded, every=8, scale=2)
 
 # %% [markdown]
-# @@CHECK
 # Moved a little, the picture hardly changes. That is the danger: no eye would notice. So a cache is filed under a
 # *key*, a hash of everything that its integers depend on:
 #
@@ -771,7 +768,7 @@ show.bars(gains, "what fresh views save against 16 cached ones", unit="bits per 
 #
 # @@CHECK
 # On one cached view, the validation curve turns up, and training ends far below it: the network learns the view by
-# heart. With 16 cached views the gap is smaller, and the curve only goes flat. On fresh views there is no such gap, and
+# heart. With 16 cached views the gap is smaller, and the curve hardly rises. On fresh views there is no such gap, and
 # the validation curve ends lowest, by more in some shots than in others. But their batches took far longer to make.
 #
 # </details>
