@@ -74,9 +74,9 @@ settings = profile().settings(  # smoke, laptop, gpu
 # %% [markdown]
 # ## The tokens
 #
-# One integer stands for a *tubelet*: a few frames of a small patch. All tubelets of the same frames make a
-# *latent frame*, a grid of $h \times w$ tokens. The cache holds every shot as such grids. A *window* is a
-# stretch of latent frames within one shot. Whole shots are held out for validation.
+# One integer stands for a *tubelet*: 8 frames of a small square, as two *patches* of 4 frames, one after the other. All
+# tubelets of the same frames make a *latent frame*, a grid of $h \times w$ tokens. The cache holds every shot as such
+# grids. A *window* is a stretch of latent frames within one shot. Whole shots are held out for validation.
 
 # %%
 # NBVAL_IGNORE_OUTPUT
@@ -91,20 +91,23 @@ windows = cache.windows(window, shots=train)
 held = cache.windows(window, shots=val, views=[(0, False)])
 truth = held.take(torch.arange(len(held)))  # (B, t, h, w): what everything is measured on
 known = windows.take(torch.arange(0, len(windows), 7))  # where the baselines count
-print(f"a latent frame: {span} frames, {h} x {w} tokens of {codes:,} codes, levels {levels}")
+print(f"a latent frame: {span} frames, {h} x {w} tokens of {codes:,} codes")
+print(f"a token: {len(levels)} digits, levels {levels}")
 print(f"a window: {window} latent frames = {window * span} frames = {window * frame} tokens")
 print(f"{len(windows)} training windows, {len(held)} for validation")
 
 # %% [markdown]
-# This is all that the transformer sees. A token is three digits of 8, 6 and 5 levels (FSQ,
-# notebook 04), shown as a colour; neighbouring codes have similar ones.
+# This is all that the transformer sees. A patch has two *base digits*, of 8 and 5 levels (FSQ, notebook 04), and four
+# *details* of 5, which stay in the middle unless it is one of the busiest (notebook 05). So a token has twelve digits. A
+# patch's first three are its colour below; neighbouring levels have similar ones.
 
 # %% tags=["hide-input"]
 # NBVAL_IGNORE_OUTPUT
 first, last = max(val, key=lambda shot: shot[1] - shot[0])  # frames of the longest of them
 clip = store.clip(first, first + min(window, (last - first) // span) * span)[0]  # (C, T, H, W)
 tokens = tokenizer.encode(clip[None].to(device()))[0].cpu()  # (t, h, w), as in the cache
-token_colours = show.token_map(tokens, clip, cache.tubelet, levels, 1.0)
+patches = tokenizer.patch_indices(tokens[None])[0]  # (2t, h, w)
+token_colours = show.token_map(patches, clip, tokenizer.patch, tokenizer.patch_levels, 1.0)
 show.player({"a validation shot": clip, "its tokens": token_colours}, fps=store.fps)
 
 # %% [markdown]
@@ -638,36 +641,39 @@ print("by hand as vg's:", torch.allclose(ours, theirs, atol=1e-4))
 # %% [markdown]
 # ## Tokens and digits
 #
-# FSQ made each token from a few digits, and a token's number is these digits written as one number. The transformer reads
-# digits and writes digits.
+# A token's number is its digits written as one number. The transformer reads digits and writes digits.
 #
 # **Reading.** A token is embedded as the sum of one vector per digit, looked up by its level. So the tables have
-# $8 + 6 + 5$ rows here, not $8 \cdot 6 \cdot 5$. Each level has a free vector. Nothing tells the model that level 3 lies between 2 and
-# 4; if that matters, training has to find it. Did it? Below is the cosine between the vectors of every two levels, in the shipped prior's
-# table for the token one latent frame back, each table's mean taken off.
+# $2\,(8 + 5 \cdot 5)$ rows here, not $(8 \cdot 5^5)^2$. Each level has a free vector. Nothing tells the model that level 3 lies
+# between 2 and 4; if that matters, training has to find it. Did it? Below is the cosine between the vectors of every two levels, in
+# the shipped prior's tables for the token one latent frame back, each table's mean taken off: a row for each patch.
 
 # %% tags=["hide-input"]
 # NBVAL_IGNORE_OUTPUT
-figure, panels = plt.subplots(1, len(levels), figsize=(9, 2.9), layout="constrained")
-for i, (axes, table) in enumerate(zip(panels, shipped.before.tables)):
+figure, panels = plt.subplots(2, len(levels) // 2, figsize=(9.5, 3.6), layout="constrained")
+for i, (axes, table) in enumerate(zip(panels.flat, shipped.before.tables)):
     rows = F.normalize((table.weight - table.weight.mean(0)).detach().cpu(), dim=-1)
     drawn = axes.imshow(rows @ rows.T, vmin=-1, vmax=1, cmap="RdBu_r")
-    axes.set(title=f"digit {i}", xlabel="level", ylabel="level", yticks=range(levels[i]))
+    axes.set(title=f"digit {i}", xticks=range(levels[i]), yticks=range(levels[i]))
     axes.grid(False)
+figure.supxlabel("level", fontsize=9)
+figure.supylabel("level", fontsize=9)
 figure.colorbar(drawn, ax=panels, label="cosine")
 plt.show()
 
 # %% [markdown]
 # <details><summary>Is a digit a scale? What the stored run shows</summary>
 #
+# @@CHECK
 # Mostly. Neighbouring levels have the most similar vectors (warm beside the diagonal), those of most levels farther apart
 # point apart. So training has found the order of the levels. They do not lie on a straight line: the two ends are not the most opposed.
 #
 # </details>
 #
-# **Writing.** Digits are predicted one after another, each from the hidden state $s$ (the last layer's vector at a place) and the digits before it. This is the chain rule,
+# **Writing.** Digits are predicted one after another, each from the hidden state $s$ (the last layer's vector at a place) and the
+# digits before it. This is the chain rule,
 #
-# $$p(a, b, c \mid s) = p(a \mid s)\, p(b \mid s, a)\, p(c \mid s, a, b).$$
+# $$p(d_0, \dots, d_{n-1} \mid s) = \prod_{i=0}^{n-1} p(d_i \mid s, d_0, \dots, d_{i-1}).$$
 #
 # It is exact. In `DigitHead`, `head.logits[i]` maps states `(B, D)` to the logits of digit `i`; then the embedding of the true digit,
 # `head.known.tables[i](digit)`, is added to the state and stays there: digit 2 is predicted from $s$ plus both embeddings.
@@ -739,28 +745,43 @@ print(next(check_digit_bits(digit_bits)))
 
 
 # %% [markdown]
-# Would it do to predict all digits at once, each on its own? What counts is how much they tell about each other *given the hidden
-# state*. The shipped prior can say. From its probabilities of all codes $p(a, b, c \mid s)$ follow those of each digit alone, and their
-# product is the best that independent digits could do with the same states.
+# Would it do to predict all digits at once, each on its own? What counts is how much they tell about each other *given the
+# hidden state*. The shipped prior can say: sample the earlier digits many times, and average. That gives each digit alone,
+#
+# $$p(d_i \mid s) = \mathbb{E}_{d_0, \dots, d_{i-1} \sim p(\cdot \mid s)} \left[ p(d_i \mid s, d_0, \dots, d_{i-1}) \right],$$
+#
+# the best that independent digits could do with the same state. The *entropy* of probabilities is the bits that they
+# expect to pay: in the chain the average of the entropies, independently the entropy of the average.
+
 
 # %%
 # NBVAL_IGNORE_OUTPUT
+def entropy(p):
+    """Bits that are expected of a digit with these probabilities: (..., levels) -> (...)."""
+    return torch.special.entr(p).sum(-1) / math.log(2)
+
+
+samples, chain, alone = 256, [], []  # samples of each state
+torch.manual_seed(0)
 with torch.no_grad():
-    s = shipped.hidden(shipped.digits(truth[:1]))[0, frame::7]  # not of latent frame 0
-    each = FSQ(levels).digits(torch.arange(codes))  # (codes, n)
-    joint = torch.stack([-digit_bits(shipped.head, one.expand(codes, -1), each) for one in s])
-joint = joint.exp2()  # (S, codes), each row adds up to 1
-alone = torch.ones_like(joint)
-for digit in each.T:
-    alone *= joint @ (digit[:, None] == digit).float()  # the probability of each code's digit
-bits = [float(-(joint * p.log2()).sum(-1).mean()) for p in (joint, alone)]
-print(f"the prior expects {bits[0]:.2f} bits per token, with independent digits {bits[1]:.2f}")
+    s = shipped.hidden(shipped.digits(truth[:1]))[0, frame::7]  # (S, D), not of latent frame 0
+    s = s.repeat_interleave(samples, dim=0)
+    for i, logits in enumerate(shipped.head.logits):
+        p = logits(s).softmax(-1)  # (S * samples, levels[i])
+        chain.append(float(entropy(p).mean()))
+        alone.append(float(entropy(p.unflatten(0, (-1, samples)).mean(1)).mean()))
+        if i + 1 < len(levels):
+            s = s + shipped.head.known.tables[i](p.multinomial(1)[:, 0])
+print("bits of digit " + "".join(f"{i:6}" for i in range(len(levels))) + "     all")
+for name, bits in {"in the chain": chain, "alone": alone}.items():
+    print(f"{name:>13} " + "".join(f"{x:6.2f}" for x in bits) + f"{sum(bits):8.2f}")
 
 # %% [markdown]
 # <details><summary>What the stored run shows</summary>
 #
-# The second figure is only a little larger: once the state is known, the digits tell little about each other. The chain is
-# kept because it costs almost nothing and is exact.
+# @@CHECK
+# In the chain the digits cost less. The details gain most: a patch may use all four or none, so the first of them tells
+# about the other three, and the base digits about all.
 #
 # </details>
 #
@@ -803,8 +824,10 @@ print("the whole prior by hand as vg's:", torch.allclose(ours, theirs, atol=1e-4
 # %% [markdown]
 # ## What it costs to know nothing
 #
-# Three baselines: all codes equally likely (*uniform*); codes as often as they occur in the training shots (*unigram*);
-# and *copy*: the token of one latent frame back again, as often as in the training shots; otherwise as unigram. A model that does not beat copying has learnt that the film stands still.
+# Three baselines: all digits in use equally likely, the raw bits of notebook 05 (*uniform*); codes as often as they occur in the
+# training shots (*unigram*); and *copy*: the patch at the same place 4 frames back, as often as in the training shots; otherwise
+# as unigram. A model that does not beat copying has learnt that the film stands still. Tokens have too many codes to count, so the
+# last two count codes of patches, and a token costs what its two patches cost.
 #
 # Bits have a second reading. The *perplexity* $2^{\text{bits}}$ is the number of equally likely codes that would be as
 # hard to guess. Neither can be compared between tokenizers: another tokenizer makes other tokens, easier or harder to
@@ -819,10 +842,18 @@ def measure(prior, indices):
     return torch.cat([prior.nll_bits(x.to(prior.start.device)).cpu() for x in indices.split(4)])
 
 
+def by_patch(baseline):
+    """A baseline that counts codes of patches: its bits of each token (B, t, h, w)."""
+    counted, judged = (tokenizer.patch_indices(x) for x in (known, truth))  # (B, 2t, h, w)
+    found = baseline(counted, judged, math.prod(tokenizer.patch_levels))
+    return found.unflatten(1, (window, -1)).sum(2)
+
+
+raw = tokenizer.raw_bits((span, 64, 64)) / frame
 baselines = {
-    "uniform": torch.full(truth.shape, math.log2(codes)),
-    "unigram": evaluation.unigram_bits(known, truth, codes),
-    "copy": evaluation.copy_bits(known, truth, codes),
+    "uniform": torch.full(truth.shape, raw),
+    "unigram": by_patch(evaluation.unigram_bits),
+    "copy": by_patch(evaluation.copy_bits),
 }
 floor = {name: float(bits.mean()) for name, bits in baselines.items()}
 print(*(f"{name} {bits:.2f}" for name, bits in floor.items()), "bits per token", sep=", ")
@@ -830,8 +861,9 @@ print(*(f"{name} {bits:.2f}" for name, bits in floor.items()), "bits per token",
 # %% [markdown]
 # ## Before training: two checks
 #
-# **What should the first loss be?** A new prior knows nothing, so it should pay what the uniform guess pays. If it pays much more, it is sure
-# of something without a reason: look at the initialisation. If it pays less, look for a leak.
+# **What should the first loss be?** A new prior knows nothing, not even that most patches have no details, so it should pay
+# what all codes equally likely cost. If it pays much more, it is sure of something without a reason: look at the initialisation.
+# If it pays less, look for a leak.
 #
 # **Can it overfit one batch?** A model that cannot learn one window by heart has a mistake in it. The bits should fall far
 # below every baseline.
@@ -849,7 +881,7 @@ one_window = windows.take(torch.arange(1))  # (1, t, h, w)
 recipe = Recipe(settings.overfit_steps, lr=2e-3, warmup=0, ema=0.0)
 overfit = fit(new_prior(), lambda prior, x: prior.nll_bits(x).mean(), lambda _: one_window, recipe)
 bits = overfit.history["loss"]
-print(f"first loss {bits[0][1]:.2f} bits per token, uniform {floor['uniform']:.2f}")
+print(f"first loss {bits[0][1]:.2f} bits per token, all codes alike {math.log2(codes):.2f}")
 show.curves({"one window": bits}, "overfit one window", y="bits per token", baselines=floor)
 
 # %% [markdown]
@@ -901,6 +933,7 @@ for name, bits in everyone.items():
 # %% [markdown]
 # <details><summary>What the stored run shows</summary>
 #
+# @@CHECK
 # Both priors are far below copying, the one trained above after a few minutes; the much longer training of the shipped one is
 # worth a little more. A token of the first latent frame costs most, where there is nothing to copy.
 #
@@ -950,6 +983,7 @@ plt.show()
 # %% [markdown]
 # <details><summary>What the stored run shows</summary>
 #
+# @@CHECK
 # ALiBi alone would spread that of all but the steepest head; most trained heads concentrate it. In the first layer both flat heads
 # put nearly all on the first latent frame of the window. Later most goes to the token's own latent frame and the one before. The maps
 # below show that each token attends to very few places; in the last two layers many share them. Heads that look back (layer 2,
