@@ -73,6 +73,7 @@ PROMPT = GIVEN * span
 NEW = TOTAL - PROMPT
 SAMPLING = sampling_defaults(prior)
 print(f"{len(train_shots)} training shots, {len(val_shots)} held-out shots")
+print(f"a token: {span} frames of {tokenizer.tubelet[1:]} pixels, {len(prior.levels)} digits")
 
 # %% [markdown]
 # ## A sheet, none chosen
