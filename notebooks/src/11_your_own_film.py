@@ -474,7 +474,7 @@ show.curves(
 # no motion at all. The nearest training clip shows what memory alone would give.
 #
 # PSNR hardly asks about motion, as most pixels stand still. So the cards have it on its own (notebook 10): how many grey levels a frame
-# steps, and the correlation of these steps with the film's.
+# steps, and the correlation of these steps with the film's. Many grey levels with no correlation are flicker.
 
 # %%
 # NBVAL_IGNORE_OUTPUT
