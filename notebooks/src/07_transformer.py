@@ -666,7 +666,8 @@ plt.show()
 #
 # @@CHECK
 # Mostly. Neighbouring levels have the most similar vectors (warm beside the diagonal), those of most levels farther apart
-# point apart. So training has found the order of the levels. They do not lie on a straight line: the two ends are not the most opposed.
+# point apart. So training has found the order of the levels. They do not lie on a straight line: the two ends are not the most
+# opposed. Of a detail the middle level stands rather alone: it mostly says that there are no details.
 #
 # </details>
 #
@@ -780,8 +781,8 @@ for name, bits in {"in the chain": chain, "alone": alone}.items():
 # <details><summary>What the stored run shows</summary>
 #
 # @@CHECK
-# In the chain the digits cost less. The details gain most: a patch may use all four or none, so the first of them tells
-# about the other three, and the base digits about all.
+# In the chain the digits cost less. Details gain, since a patch may use all four or none: the first ones tell about the others.
+# And the second patch gains, since the first tells about it.
 #
 # </details>
 #
