@@ -19,7 +19,7 @@ TALL = 192  # pixels that a clip is enlarged to, about
 ABOUT = """# {name}
 
 {table}
-PSNR and SSIM are those of validation shots, which were not trained on: {shots}.
+PSNR and SSIM are those of shots that were not trained on: {shots}.
 
 {reels}
 To load the models (`import vg.checkpoints`; this folder as `where`):
@@ -42,7 +42,8 @@ def write_report(run: Run) -> None:
         return
     reels = write_reels(run) if isinstance(run.experiment, Experiment) else {}
     atomic.write_bytes(run.folder / "numbers.json", json.dumps(metrics, indent=2).encode())
-    held = next(iter(cards.values()))["data"].get("validation_shots", "the test images")
+    data = next(iter(cards.values()))["data"]
+    held = data.get("test_shots") or data.get("validation_shots", "the test images")
     text = ABOUT.format(
         name=run.name,
         table=table(metrics),
