@@ -141,9 +141,9 @@ class Sampling:
         measured: clips that are measured, at most; None is all.
     """
 
-    temperature: float = 1.0
-    top_p: float = 0.97
-    history: float = 1.0
+    temperature: float = 0.95
+    top_p: float = 0.99
+    history: float = 1.5
     guidance: float = 2.0
     clips: int = 4
     frames: int = 48
