@@ -72,41 +72,39 @@ def tokenizer_facts(
     split, where = split or split_shots(store.shots), next(tokenizer.parameters()).device
     codes, stable = _codes(tokenizer, store)
     size = math.prod(tokenizer.patch_levels if isinstance(tokenizer, TubeletTokenizer) else tokenizer.levels)
-    some = held_out(store, 1, split.reported)
+    truth = held_out(store, most, split.reported)
+    nearest = nearest_clip(truth, Clips(store, split.train, FRAMES, stride=4))
     with autocast(where):
-        tokens = tokenizer.encode(some.to(where))
+        tokens = tokenizer.encode(truth[:1].to(where))
     facts = {
-        "measured_on": "grey" if some.shape[1] == 1 else "R, G and B alike",
+        "measured_on": "grey" if truth.shape[1] == 1 else "R, G and B alike",
         "shots": "test" if split.test else "validation",
         "tokens_a_clip": tokens.numel(),
-        "bits_a_clip": round(tokenizer.raw_bits(tuple(some.shape[2:])), 1),
-        **_quality(tokenizer, store, split.reported, most, search_steps),
-        "psnr_nearest_training_clip": _mean(psnr(*_nearest(store, split, most))),
+        "bits_a_clip": round(tokenizer.raw_bits(tuple(truth.shape[2:])), 1),
+        **_quality(tokenizer, truth, search_steps, [] if most else _clips_of_each(store, split.reported)),
+        "psnr_nearest_training_clip": _mean(psnr(nearest, truth)),
         "usage": round(usage(codes, size), 4),
         "perplexity": round(perplexity(codes, size), 1),
         "codes": size,
         "stability": stable,
     }
     if split.test:
-        facts["validation"] = _quality(tokenizer, store, split.validation, most, search_steps)
+        clips = held_out(store, most, split.validation)
+        of_each = [] if most else _clips_of_each(store, split.validation)
+        facts["validation"] = _quality(tokenizer, clips, search_steps, of_each)
     return facts
 
 
-def _nearest(store: FrameStore, split: Split, most: int | None) -> tuple[Tensor, Tensor]:
-    """The nearest training clips of those that are reported, and these."""
-    truth = held_out(store, most, split.reported)
-    return nearest_clip(truth, Clips(store, split.train, FRAMES, stride=4)), truth
+def _clips_of_each(store: FrameStore, shots: list[Shot]) -> list[int]:
+    """How many clips ``held_out`` takes of each shot."""
+    return [len(Clips(store, [shot], FRAMES, stride=8)) for shot in shots if shot[1] - shot[0] >= FRAMES]
 
 
 def _quality(
-    tokenizer: TubeletTokenizer | VideoAutoencoder,
-    store: FrameStore,
-    shots: list[Shot],
-    most: int | None,
-    search_steps: int,
+    tokenizer: TubeletTokenizer | VideoAutoencoder, truth: Tensor, search_steps: int, of_each: list[int]
 ) -> dict:
-    """How near reconstructions are to the clips of some shots, and each clip's mean frame."""
-    truth, where = held_out(store, most, shots), next(tokenizer.parameters()).device
+    """How near reconstructions are to clips, and each clip's mean frame; by shot too, where ``of_each`` counts them."""
+    where = next(tokenizer.parameters()).device
     made, still = reconstruct(tokenizer, truth), mean_frame(truth)
     facts: dict[str, Any] = {
         "clips": len(truth),
@@ -134,12 +132,11 @@ def _quality(
             "psnr_searched": _mean(psnr(best, truth)),
             "ssim_searched": _mean(ssim(best, truth), 4),
         }
-    if most is None and len(shots) > 1:
-        of_each = [held_out(store, None, [shot]) for shot in shots if shot[1] - shot[0] >= FRAMES]
-        parts = made.split([len(clips) for clips in of_each])
+    if len(of_each) > 1:
+        by_shot = {"psnr": made, "psnr_mean_frame": still}
         facts["by_shot"] = {
-            "psnr": [_mean(psnr(part, clips)) for part, clips in zip(parts, of_each)],
-            "psnr_mean_frame": [_mean(psnr(mean_frame(clips), clips)) for clips in of_each],
+            name: [_mean(psnr(*both)) for both in zip(video.split(of_each), truth.split(of_each))]
+            for name, video in by_shot.items()
         }
     return facts
 
