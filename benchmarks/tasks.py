@@ -18,7 +18,7 @@ from vg.evaluation.metrics import steps
 from vg.experiments.config import FilmData
 from vg.experiments.film import open_footage, open_sources
 from vg.models import ClipFeatures, Prior, TubeletTokenizer
-from vg.sampling import before, generate, join, loop, sampling_defaults
+from vg.sampling import SAMPLING, before, generate, join, loop
 from vg.sampling.tasks import TOWARDS_GOAL
 
 FRAMES, MOST = 48, 20
@@ -77,7 +77,7 @@ def report_backwards(
                 made = generate(reader or prior, tokenizer, part.flip(2), PROMPT + NEW, **how).flip(2)
             parts.append(made[:, :, :NEW].cpu())
         print(f"before, {name}: {unbiased_frechet(describe(features, torch.cat(parts)), pasts):.2f}", flush=True)
-    made = new_clips(prior, tokenizer, halves[:, :, :PROMPT], NEW, sampling_defaults(prior))
+    made = new_clips(prior, tokenizer, halves[:, :, :PROMPT], NEW, SAMPLING)
     print(f"continued: {unbiased_frechet(describe(features, made), futures):.2f}; {len(halves)} clips each")
 
 
@@ -87,7 +87,7 @@ def main(side: str = "held-out") -> None:
     prior: Prior = checkpoints.load("prior-64")
     data = FilmData(size=64, colour=False)
     footage = open_footage(data, open_sources(data), multiple=tokenizer.tubelet[1:])
-    options = {"seed": 0, **sampling_defaults(prior), **QUIET}
+    options = {"seed": 0, **SAMPLING, **QUIET}
     clips = Clips(
         footage.store, footage.split.train if side == "train" else footage.split.held_out, FRAMES, stride=FRAMES // 2
     )

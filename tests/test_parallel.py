@@ -8,6 +8,7 @@ import torch
 from vg import checkpoints, threads
 from vg.models import Prior, PriorConfig, TubeletConfig, TubeletTokenizer
 from vg.sampling import (
+    SAMPLING,
     Options,
     Sampler,
     Stream,
@@ -16,7 +17,6 @@ from vg.sampling import (
     one_by_one,
     packed,
     parallel,
-    sampling_defaults,
 )
 from vg.sampling.windows import Windows
 
@@ -142,13 +142,13 @@ def test_room_grows_where_the_length_is_not_known_beforehand(prior):
 @pytest.mark.parametrize("name", ["prior-64", "prior-128"])
 def test_a_shipped_prior_needs_far_fewer_passes_than_tokens(name):
     prior = checkpoints.load(name)
-    how = Options(**sampling_defaults(prior) | {"label": 4})
+    how = Options(**SAMPLING | {"label": 4})
     empty = torch.zeros(1, 0, len(prior.levels), dtype=torch.long)
     with torch.no_grad(), threads.one_thread():
         sampler = Sampler(prior, [0], how, empty)
         tokens = torch.cat([tokens for _, tokens in sampler.run(3)])
     assert sampler.drawn == 3 * prior.tokens_per_frame and sampler.passes < sampler.drawn / 1.5
-    wanted = one_by_one(prior, None, 3, progress=False, **sampling_defaults(prior), label=4)
+    wanted = one_by_one(prior, None, 3, progress=False, **SAMPLING, label=4)
     assert torch.equal(tokens, prior.digits(wanted)[0])
 
 

@@ -35,13 +35,13 @@ from vg.models import Prior, PriorConfig
 from vg.models.transformer import DecodeState
 from vg.profiles import device, profile
 from vg.sampling import (
+    SAMPLING,
     Stream,
     branches,
     filter_logits,
     generate,
     generate_tokens,
     one_by_one,
-    sampling_defaults,
 )
 from vg.show import interactive
 
@@ -78,7 +78,6 @@ span, grid, TOTAL = tokenizer.tubelet[0], prior.grid, settings.total
 GIVEN = 2  # latent frames of a prompt
 PROMPT = GIVEN * span  # frames of a prompt
 NEW = TOTAL - PROMPT
-SAMPLING = sampling_defaults(prior)
 DRAW = {name: SAMPLING[name] for name in ("temperature", "top_p")}
 
 
@@ -827,7 +826,7 @@ show.player(long, fps=store.fps, given=PROMPT)
 large = checkpoints.load("tubelet-fsq-128", device=device())
 large_prior = checkpoints.load("prior-128", device=device())
 large_truth = beginnings(large_store, val_shots, settings.clips, TOTAL)
-options = sampling_defaults(large_prior)
+options = SAMPLING
 begin = time.perf_counter()
 large_made = generate(large_prior, large, large_truth[:, :, :PROMPT], TOTAL, **options).cpu()
 print(f"{len(large_made)} clips in {time.perf_counter() - begin:.0f} s")

@@ -35,7 +35,7 @@ from vg.models.goals import Goal
 from vg.models.places import Coordinates
 from vg.precision import autocast
 from vg.profiles import device, profile
-from vg.sampling import before, fill, generate, generate_tokens, join, loop, sampling_defaults
+from vg.sampling import SAMPLING, before, fill, generate, generate_tokens, join, loop
 from vg.sampling.tasks import TOWARDS_GOAL
 from vg.training import Recipe, fit
 
@@ -238,7 +238,7 @@ split = split_shots(store.shots, settings.held_out)
 train_shots, val_shots = split.train, split.held_out
 span, GIVEN = tokenizer.tubelet[0], 2  # GIVEN: latent frames of a prompt
 PROMPT, TOTAL = GIVEN * span, 3 * GIVEN * span
-DRAW = {**sampling_defaults(prior), "progress": False}
+DRAW = {**SAMPLING, "progress": False}
 
 
 @torch.no_grad()

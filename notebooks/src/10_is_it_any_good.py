@@ -43,7 +43,7 @@ from vg.evaluation.generated import describe, shuffled
 from vg.latents.search import search_codes
 from vg.profiles import device, profile
 from vg.progress import tqdm
-from vg.sampling import filter_logits, generate_tokens, sample_images, sampling_defaults
+from vg.sampling import SAMPLING, filter_logits, generate_tokens, sample_images
 
 show.style()
 settings = profile().settings(  # smoke, laptop, gpu
@@ -71,7 +71,6 @@ train_shots, val_shots = split.train, split.held_out
 span, GIVEN, TOTAL = tokenizer.tubelet[0], 2, settings.total  # GIVEN: latent frames of a prompt
 PROMPT = GIVEN * span
 NEW = TOTAL - PROMPT
-SAMPLING = sampling_defaults(prior)
 print(f"{len(train_shots)} training shots, {len(val_shots)} held-out shots")
 print(f"a token: {span} frames of {tokenizer.tubelet[1:]} pixels, {len(prior.levels)} digits")
 

@@ -11,7 +11,7 @@ from vg.evaluation.tokenizer import FRAMES, reconstruct
 from vg.models import ClipFeatures, Prior, TubeletTokenizer
 from vg.precision import autocast, full_precision
 from vg.progress import tqdm
-from vg.sampling import generate, sampling_defaults
+from vg.sampling import SAMPLING, generate
 
 PROMPT, NEW = 16, 32
 LONG = 96
@@ -60,9 +60,9 @@ def new_clips(
         prior, tokenizer: a pair, on one device.
         given: prompts (B, C, T, H, W) to go on from; or scenes (B,) int64, for clips from nothing but a label.
         frames: after the prompts, or in all.
-        options: of ``generate``; default ``sampling_defaults(prior)``.
+        options: of ``generate``; default ``SAMPLING``.
     """
-    made, options = [], sampling_defaults(prior) if options is None else options
+    made, options = [], SAMPLING if options is None else options
     for k, part in enumerate(tqdm(given.split(16), desc="generating", unit="batch")):
         how = {"seed": 16 * k, "progress": False, **options}
         if part.ndim == 1:
@@ -100,7 +100,7 @@ def generated_facts(
     Args:
         prior, tokenizer, features: on one device.
         store: the film.
-        options: of ``generate``; default ``sampling_defaults(prior)``.
+        options: of ``generate``; default ``SAMPLING``.
         most: stretches at most, from all over the film; default all.
         split: of the film; default ``split_shots``.
         shift: frames of each shot that are left out at its beginning.
@@ -118,7 +118,7 @@ def generated_facts(
         shot is long enough.
         Empty if the film has fewer than eight stretches.
     """
-    options = sampling_defaults(prior) if options is None else options
+    options = SAMPLING if options is None else options
     if sum(max(0, stop - start - shift) // (PROMPT + NEW) for start, stop in store.shots) < 8:
         return {}
     stretches = windows(store, PROMPT + NEW, most=most, shift=shift)

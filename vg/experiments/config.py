@@ -12,6 +12,7 @@ from typing import Annotated, Literal
 from tyro.conf import arg
 
 from vg.models import TubeletConfig, VAEConfig, VideoConfig, VQVAE2Config, VQVAEConfig
+from vg.sampling import SAMPLING
 from vg.training import Recipe
 
 # Two patches of four frames share a token, and the busiest have more digits: motion needs both (benchmarks/LOG.md).
@@ -141,9 +142,9 @@ class Sampling:
         measured: clips that are measured, at most; None is all.
     """
 
-    temperature: float = 0.95
-    top_p: float = 0.99
-    history: float = 1.5
+    temperature: float = SAMPLING["temperature"]
+    top_p: float = SAMPLING["top_p"]
+    history: float = SAMPLING["history"]
     guidance: float = 2.0
     clips: int = 4
     frames: int = 48
@@ -151,7 +152,7 @@ class Sampling:
 
     def options(self) -> dict[str, float]:
         """For ``generate``; without guidance, which needs a label."""
-        return {"temperature": self.temperature, "top_p": self.top_p, "history": self.history}
+        return {name: getattr(self, name) for name in SAMPLING}
 
 
 @dataclass(frozen=True)
