@@ -826,9 +826,8 @@ show.player(long, fps=store.fps, given=PROMPT)
 large = checkpoints.load("tubelet-fsq-128", device=device())
 large_prior = checkpoints.load("prior-128", device=device())
 large_truth = beginnings(large_store, val_shots, settings.clips, TOTAL)
-options = SAMPLING
 begin = time.perf_counter()
-large_made = generate(large_prior, large, large_truth[:, :, :PROMPT], TOTAL, **options).cpu()
+large_made = generate(large_prior, large, large_truth[:, :, :PROMPT], TOTAL, **SAMPLING).cpu()
 print(f"{len(large_made)} clips in {time.perf_counter() - begin:.0f} s")
 print(f"{len(large_prior.levels)} digits a token, patches of {large.patch}")
 rows = {f"film {k}": clip for k, clip in enumerate(large_truth)}
