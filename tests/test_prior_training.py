@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -10,7 +11,7 @@ import torch
 import torch.nn.functional as F
 
 from vg import latents
-from vg.data import Split, drawn_cartoon, open_store
+from vg.data import FrameStore, Split, drawn_cartoon, open_store
 from vg.evaluation import generated, psnr
 from vg.evaluation import prior as measuring
 from vg.evaluation.prior import prior_facts
@@ -20,7 +21,7 @@ from vg.experiments.batches import mixed_batches, prior_batches, unpack_batch
 from vg.experiments.config import PriorPart
 from vg.experiments.prior import film_batches, fresh_views, learn_layouts
 from vg.latents import open_cache
-from vg.models import Prior, PriorConfig, TubeletConfig, TubeletTokenizer
+from vg.models import ClipFeatures, FeaturesConfig, Prior, PriorConfig, TubeletConfig, TubeletTokenizer
 
 WINDOW = 6
 
@@ -241,3 +242,21 @@ def test_a_shot_that_is_divided_is_measured_in_the_part_that_is_held_out_and_lai
     learn_layouts(SimpleNamespace(learn_layouts=lambda k, x: learned.append((k, x)), start=prior.start), cache, train)
     assert [number for number, _ in learned] == list(range(len(cache.shots)))
     assert len(learned[0][1][0]) == 2 * ((middle - 4 - start) // 2)  # of the part alone, in two phases
+
+
+@pytest.mark.parametrize("count", [generated.FEWEST - 1, generated.FEWEST, generated.FEWEST + 1])
+@pytest.mark.parametrize("by", ["most", "film"])
+def test_clips_are_measured_where_there_are_enough_for_a_distance_and_its_error(count, by, monkeypatch):
+    monkeypatch.setattr(generated, "reconstruct", lambda tokenizer, video: video)
+    monkeypatch.setattr(generated, "new_clips", lambda a, b, given, frames, c: torch.rand(len(given), 1, frames, 8, 8))
+    stretch, stretches = generated.PROMPT + generated.NEW, count if by == "film" else 24
+    frames = np.random.default_rng(0).integers(0, 256, (stretch * stretches, 1, 8, 8), np.uint8)
+    shots = [(k * stretch, (k + 1) * stretch) for k in range(stretches)]
+    store = FrameStore(frames, 12.0, shots, "film", "sha", "key", Path("none"))
+    prior, features = SimpleNamespace(labels_with_layouts=list), ClipFeatures(FeaturesConfig(2, 8, 8)).freeze()
+    found = generated.generated_facts(prior, None, store, features, {}, count if by == "most" else None)
+    if count < generated.FEWEST:
+        assert found == {}
+    else:
+        assert found["clips"] == count // 2
+        assert set(found["frechet"]) == set(found["frechet_error"]) and found["frechet_error"]["real_half"] > 0

@@ -15,6 +15,7 @@ from vg.sampling import SAMPLING, generate
 
 PROMPT, NEW = 16, 32
 LONG = 96
+FEWEST = 10  # stretches: a tenth left out, there are still enough for an unbiased distance
 CHOSEN = 24  # frames of each shot that are left out where settings are chosen: other prompts than those reported
 
 
@@ -116,10 +117,11 @@ def generated_facts(
         "novelty": how near the nearest training clip is, as PSNR, for what was made from prompts that no model saw,
         from training prompts, from labels, and for the film itself at the former; without those for which no
         shot is long enough.
-        Empty if the film has fewer than eight stretches.
+        Empty with fewer than ``FEWEST`` stretches: then there is no distance, or no error of it.
     """
     options = SAMPLING if options is None else options
-    if sum(max(0, stop - start - shift) // (PROMPT + NEW) for start, stop in store.shots) < 8:
+    available = sum(max(0, stop - start - shift) // (PROMPT + NEW) for start, stop in store.shots)
+    if min(available, available if most is None else most) < FEWEST:
         return {}
     stretches = windows(store, PROMPT + NEW, most=most, shift=shift)
     stretches = stretches[: len(stretches) // 2 * 2]
