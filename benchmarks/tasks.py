@@ -12,9 +12,10 @@ from torch import Tensor
 from vg import checkpoints
 from vg.data import Clips, FrameStore
 from vg.evaluation import psnr
-from vg.evaluation.frechet import unbiased_frechet
+from vg.evaluation.frechet import frechet_distance, frechet_error, unbiased_frechet
 from vg.evaluation.generated import NEW, PROMPT, describe, new_clips, windows
 from vg.evaluation.metrics import steps
+from vg.evaluation.tokenizer import FRAMES as FRAMES_SEEN
 from vg.experiments.config import FilmData
 from vg.experiments.film import open_footage, open_sources
 from vg.models import ClipFeatures, Prior, TubeletTokenizer
@@ -62,7 +63,7 @@ def report_loops(prior: Prior, tokenizer: TubeletTokenizer, clips: Tensor, optio
 def report_backwards(
     prior: Prior, tokenizer: TubeletTokenizer, store: FrameStore, features: ClipFeatures, options: dict
 ) -> None:
-    """Frechet distances of pasts and futures, each to the film's own."""
+    """Frechet distances of pasts and futures to the film's own; the plain ones compare, as sets are of one size."""
     stretches = windows(store, PROMPT + NEW)
     stretches = stretches[: len(stretches) // 2 * 2]
     halves, others = stretches[::2], stretches[1::2]
@@ -76,9 +77,18 @@ def report_backwards(
             else:
                 made = generate(reader or prior, tokenizer, part.flip(2), PROMPT + NEW, **how).flip(2)
             parts.append(made[:, :, :NEW].cpu())
-        print(f"before, {name}: {unbiased_frechet(describe(features, torch.cat(parts)), pasts):.2f}", flush=True)
+        _distance(f"before, {name}", describe(features, torch.cat(parts)), pasts)
     made = new_clips(prior, tokenizer, halves[:, :, :PROMPT], NEW, SAMPLING)
-    print(f"continued: {unbiased_frechet(describe(features, made), futures):.2f}; {len(halves)} clips each")
+    _distance("continued", describe(features, made), futures)
+
+
+def _distance(name: str, made: Tensor, real: Tensor) -> None:
+    stretches = len(made) // (NEW // FRAMES_SEEN)
+    unbiased, error = unbiased_frechet(made, real), frechet_error(made, real, stretches)
+    print(
+        f"{name}: {frechet_distance(made, real):.1f}, unbiased {unbiased:.1f} +- {error:.1f}; {stretches} clips",
+        flush=True,
+    )
 
 
 @torch.no_grad()
