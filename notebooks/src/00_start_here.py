@@ -14,7 +14,7 @@
 # **You need** Python, a little PyTorch, and the packages of this repository (`make lab` installs them). The film is
 # downloaded the first time, once. Without a network a cartoon is drawn instead, and the notebook says so.
 #
-# **Time:** about 2 hours of study; 3 minutes of computing on two cores the first time, less than 1 afterwards.
+# **Time:** about 2 hours of study; about 1 minute of computing on two cores the first time, half of that afterwards.
 #
 # **Next:** [01 VAE](01_vae.ipynb).
 
@@ -98,14 +98,14 @@ draw_map(
 # %% [markdown]
 # | notebook | you build | hours of study | minutes of computing (laptop) |
 # |---|---|---|---|
-# | **00 Start here** | the film on disk, its shots, a fair split, baselines | 2 | 3 |
+# | **00 Start here** | the film on disk, its shots, a fair split, baselines | 2 | 1 |
 # | [01 VAE](01_vae.ipynb) | a variational autoencoder of small images | 3 | 3 |
 # | [02 VQ-VAE](02_vq_vae.ipynb) | discrete codes, a codebook, two levels | 3 | 7 |
 # | [03 Conv3D VQ-VAE](03_video_vq_vae.ipynb) | the same for clips of 16 frames | 2 | 3 |
 # | [04 Conv3D FSQ-VAE](04_video_fsq_vae.ipynb) | rounding in place of a codebook | 2 | 4 |
-# | [05 Tubelet FSQ-VAE](05_tubelet_fsq_vae.ipynb) | one integer for a block of space and time | 3 | 7 |
-# | [06 Latent cache](06_latent_cache.ipynb) | the whole film as integers on disk | 2 | 6 |
-# | [07 Transformer](07_transformer.ipynb) | a decoder-only transformer over these integers | 4 | 8 |
+# | [05 Tubelet FSQ-VAE](05_tubelet_fsq_vae.ipynb) | one integer for a block of space and time | 3 | 3 |
+# | [06 Latent cache](06_latent_cache.ipynb) | the whole film as integers on disk | 2 | 7 |
+# | [07 Transformer](07_transformer.ipynb) | a decoder-only transformer over these integers | 4 | 7 |
 # | [08 Generation](08_generation.ipynb) | new video: from nothing, a still, a clip | 3 | 2 |
 # | [09 One model, many tasks](09_one_model_many_tasks.ipynb) | any shape; loops, joins, missing parts | 3 | 5 |
 # | [10 Is it any good?](10_is_it_any_good.ipynb) | scores, with intervals | 3 | 5 |
@@ -334,6 +334,15 @@ labels = [f"{k}: {b - a} frames" for k, (a, b) in enumerate(store.shots)]
 show.grid(frames, columns=7, scale=2, labels=labels)
 
 # %% [markdown]
+# <details><summary>What the stored run shows</summary>
+#
+# No two neighbours are one shot. But cuts are missing, and middle frames do not show them all. Shot 0 is black in the middle:
+# the titles fade out there, and the first scene opens by an iris. In the same way shot 27 holds the end title. Late in shot
+# 22 a parrot follows on the sow without a cut found, probably because it moves so much that the jump does not stand alone.
+# And the cut into shot 25 is a few frames early, where the figures rush off.
+#
+# </details>
+#
 # ## Training and validation: split by shot
 #
 # To know whether a model has learnt the film or only copied it, some of the film is held out. Held out how? The easy way:
@@ -415,8 +424,8 @@ show.bars(
 # <details><summary>What the stored run shows</summary>
 #
 # The shots differ: some are nearer to training than others. The wall of shot 19, the nearest, is also that of shots 18
-# and 23, which train. So a validation
-# score is a mean over easier and harder shots, and is best read by shot.
+# and 23, which train. So a validation score is a mean over easier and harder shots, and is best read by shot. The measure
+# is crude: shot 7, the farthest, has the set and the figure of shot 9, which trains, but the figure moves differently.
 #
 # </details>
 #
@@ -514,7 +523,7 @@ for k in np.argsort(flash)[::-1][:4] + 1:
     print(f"shot {shot}, frame {k}: {flash[k - 1]:.1f} grey levels")
 
 # %% [markdown]
-# In the film, frames of shot 1 still flash after restoring: `restore` does not find them all.
+# In the film, frames of shots 1 and 9 still flash after restoring: `restore` does not find them all.
 #
 # What is restoring good for? The tokenizer of notebook 05 cuts the film into *tubelets* of 8 frames, 4 rows and 4
 # columns. A tubelet stands still if it differs by less than 3 grey levels on average from the one before at the same
@@ -633,7 +642,7 @@ print(f"{by_hand:.2f} dB", np.allclose(by_hand, evaluation.psnr(guess, truth).nu
 #   and no motion.
 # - **Copy the last frame.** For anything that predicts: the future is like the last frame seen.
 #
-# Here they are on the validation shots, in clips of 16 frames, each in one line.
+# Here they are on all shots held out (`val`: those for the test too), in clips of 16 frames, each in one line.
 
 # %%
 # NBVAL_IGNORE_OUTPUT
@@ -669,7 +678,7 @@ show.curves({"copy the last frame": ahead}, title="frames ahead", x="frames ahea
 
 # %% [markdown]
 # Cartoons move in cycles: where a limb comes back every few frames, the frame 8 ahead may be more like the last one than
-# the frame 7 ahead.
+# the frame 7 ahead. In the film it is, by far.
 #
 # The notebooks on film put their numbers beside these. They are hard to beat. The mean frame is no fair rival: it has seen
 # the very clip, and would have to be stored for each, a whole picture of 4,096 numbers. But it shows how much of the film
@@ -770,8 +779,8 @@ except data.BadVideo as problem:
 # ahead = [(k + 1, decibels(made[:, :, k : k + 1], future[:, :, k : k + 1])) for k in range(8)]
 # ```
 #
-# The change at moving edges is added again for every frame ahead, so it grows. Pixels do not move by adding; that is
-# one reason why the course predicts tokens.
+# On the film it is worse than copying from the first frame on. The change at moving edges is added again for every frame
+# ahead, so the error grows. Pixels do not move by adding; that is one reason why the course predicts tokens.
 #
 # </details>
 #

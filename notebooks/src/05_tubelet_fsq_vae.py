@@ -15,7 +15,7 @@
 #
 # **You need** Python, a little PyTorch, and what notebook 00 sets up. The notebook runs alone.
 #
-# **Time:** about 2.5 hours of study, 3 with the tasks; about 7 minutes of computing on a two-core laptop.
+# **Time:** about 2.5 hours of study, 3 with the tasks; about 3 minutes of computing on a two-core laptop.
 #
 # **Before:** [04 Conv3D FSQ-VAE](04_video_fsq_vae.ipynb). **Next:** [06 Latent cache](06_latent_cache.ipynb).
 
@@ -603,10 +603,10 @@ print("by hand as vg does it:", torch.equal(numbers, shipped.patch_indices(held_
 # %% [markdown]
 # ### More digits where there is more to draw
 #
-# A wall says less than a wheel. Every patch has two digits, of 8 and 5 levels. The fifth of a patch-frame's patches
+# A wall says less than moving legs. Every patch has two digits, of 8 and 5 levels. The fifth of a patch-frame's patches
 # whose pixels vary most have four more, the *details*. Five levels have a middle, and the details of all other patches
 # stay there. Papers on image codecs call such a choice an *importance map*. Below, what it costs, choice included, and
-# the chosen patches lit.
+# the chosen patches lit: strong contrasts, such as outlines and limbs. The wheel is faint; most of it has no details.
 
 # %%
 spread = patchify(truth, shipped.patch).var(-1).flatten(2)  # (B, t, patches of a patch-frame)
@@ -702,7 +702,7 @@ show.curves(errors, "with the next codes and without", x="frame", y="RMSE, grey 
 # <details><summary>What the stored run shows</summary>
 #
 # Frames 0 to 3 are the same: their next codes are in their own token. Frames 4 to 7 are further from the film without
-# the codes that follow, the last one most, and the step over the border is larger.
+# the codes that follow, the last one most, if by less than half a grey level. The step over the border is larger.
 #
 # </details>
 #
@@ -766,10 +766,10 @@ show.curves(jerks | {"tubelet-fsq-64": by_place(rebuilt)}, "patches end at place
 # Beside it stand two baselines that send no tokens. *Mean frame* is each clip's average picture, sent as bytes.
 # *Nearest training clip* is the closest clip of the training shots: what memory alone would give, at the bits of its
 # number (the film itself must be on the other side). SSIM compares local patterns, 1 is equal. *Moving* and *still* are
-# the PSNR over pixels that move (over 10 grey levels from their clip's mean) and over the rest. (The card draws the
-# line elsewhere: a pixel that moves far in one frame counts in all frames of its clip.) *Correlation* is that of the
-# changes from frame to frame with the film's: whether the right things move. A clip that moves as much as the film but
-# elsewhere has 0, one that stands still has none (`nan`).
+# the PSNR over pixels that move (over 10 grey levels from their clip's mean) and over the rest. (The card's figures are
+# of the two test shots alone, and a pixel that moves far in one frame counts in all of its clip.) *Correlation* is that
+# of the changes from frame to frame with the film's: whether the right things move. A clip that moves as much as the
+# film but elsewhere has 0, one that stands still has none (`nan`).
 
 
 # %%
@@ -796,6 +796,14 @@ table(compared, ["bits a clip", "PSNR dB", "SSIM", "moving dB", "still dB", "ste
 print(f"the film's mean step is {float(evaluation.steps(truth).mean()):.2f} grey levels")
 
 # %% [markdown]
+# <details><summary>What the stored run shows</summary>
+#
+# With a quarter of the bits the shipped tokenizer is ahead of the mean frame in PSNR, most where the film moves. Over
+# still pixels, and in SSIM, it is behind: it blurs fine lines that the mean frame keeps. Its steps are too small, but
+# go with the film's. Those of the tokenizer trained here hardly do.
+#
+# </details>
+#
 # What does a codec draw with so many bits? The fastest clip went through H.264 at several rates, its headers not
 # counted. Move its bits: where is it as close to the film as the tokens are?
 
@@ -810,17 +818,18 @@ if "h264" in available():  # PyAV can be built without it
 # %% [markdown]
 # <details><summary>What the stored run shows</summary>
 #
-# At about as many bits H.264 is a little closer to this clip, and the two err in different places. H.264 draws edges
-# sharply, with blocks around them; the tokenizer blurs what moves, such as the spokes of the wheel. The comparison is
-# not even. H.264 was made for larger pictures. The tokenizer has seen other shots of this film, and its weights are not
-# counted. But H.264's bits come out of an entropy coder, while each digit here costs its full $\log_2$ of levels. The
-# transformer of notebook 07 is what an entropy coder of tokens needs; notebook 10 counts the bits that it saves.
+# At about as many bits H.264 is about 1 dB closer to this clip; it is as close at about four fifths of them. Both lose
+# most of the wheel. H.264 draws edges sharply, with specks and blocks around them; the tokenizer blurs face and legs.
+# The comparison is not even. H.264 was made for larger pictures. The tokenizer has seen other shots of this film, and
+# its weights are not counted. But H.264's bits come out of an entropy coder, while each digit here costs its full
+# $\log_2$ of levels. The transformer of notebook 07 is what an entropy coder of tokens needs; notebook 10 counts the
+# bits that it saves.
 #
 # </details>
 #
 # The clips of one shot are alike, so the mean over all clips hides that few shots decide it. Here is each held-out shot
-# by itself. The last column tells how close the training shots come: a held-out shot with a near twin in training is an
-# easy one.
+# by itself. The last column tells how close the training shots come: a held-out shot with a near twin in training would
+# be an easy one.
 
 # %%
 # NBVAL_IGNORE_OUTPUT
@@ -834,6 +843,14 @@ for shot in val_shots:
 table(by_shot, ["clips", "tokenizer dB", "mean frame dB", "nearest dB"])
 
 # %% [markdown]
+# <details><summary>What the stored run shows</summary>
+#
+# The tokenizer is ahead of the mean frame in every shot, by less than 1 dB in one and more than 5 in another. No shot
+# has a near twin; the one that training comes closest to is drawn worst. The second and the fifth are the test shots.
+# They are drawn best, so the card's PSNR is higher than that of all six.
+#
+# </details>
+#
 # Then the codes, patch by patch, for those of a token are too many to be counted. *Usage* is the share of codes that
 # occur anywhere in the film; *entropy* is how many bits a patch's code carries; *bits* are what it costs as sent.
 # *Stability* is the share of codes that stay the same from one patch to the one after it where the picture stands still
@@ -862,6 +879,14 @@ codes["tubelet-fsq-64"] = report(shipped, store, truth)
 table(codes, ["codes", "usage %", "entropy bits", "bits", "stability"])
 
 # %% [markdown]
+# <details><summary>What the stored run shows</summary>
+#
+# Nearly half of the shipped tokenizer's codes change where the picture stands still. Probably grain and flicker tip
+# numbers that lie between two levels. Of its codes about half occur, some much more often than others: the entropy is
+# below the bits, so an entropy coder would save some.
+#
+# </details>
+#
 # ## What one digit draws
 #
 # Take the patch of the fastest clip that varies most in the first 4 frames, and give its two base digits each of their
@@ -895,9 +920,9 @@ interactive.digits(drawn, truth[fastest], base, own, place, shipped.patch)
 # <details><summary>What the stored run shows</summary>
 #
 # Neighbouring levels draw similar pictures, distant ones do not: a level is a step on a scale. Most of the change
-# stays within the box; the 3x3 convolutions carry a little of it to its neighbours. The line above the explorer counts
-# the pairs that draw the clip better than the encoder's own: none, or few. Yet the encoder compares no pictures. It
-# rounds once, and has learned where to.
+# stays within the box; the 3x3 convolutions carry some of it to its neighbours. The line above the explorer counts the
+# pairs that draw the clip better than the encoder's own: few. In the box alone, as the captions tell, [1, 3] and [1, 4]
+# are better, close by. Yet the encoder compares no pictures. It rounds once, and has learned where to.
 #
 # </details>
 #
@@ -975,8 +1000,8 @@ print("frames in pieces equal the whole:", same)
 # %% [markdown]
 # ## 128 pixels: four patches in one token
 #
-# At twice the side a clip has four times the patches. `tubelet-fsq-128` keeps 512 tokens: here 2x2 patches in space
-# share one. The busiest have details as before.
+# At twice the side a clip has four times the patches. `tubelet-fsq-128` keeps 512 tokens: its patches are 8 frames long
+# again, and 2x2 of them in space share one. The busiest have details as before; the decoder does not look ahead.
 
 # %%
 # NBVAL_IGNORE_OUTPUT

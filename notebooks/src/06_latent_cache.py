@@ -15,7 +15,7 @@
 # **You need** [notebook 05](05_tubelet_fsq_vae.ipynb) for what a token is, and notebook 00 for shots and splits. The
 # tokenizer comes with the repository.
 #
-# **Time:** about 1.5 hours of study, 2 with the tasks; about 4 minutes of computing on a two-core laptop, and 2 more
+# **Time:** about 1.5 hours of study, 2 with the tasks; about 4 minutes of computing on a two-core laptop, and 3 more
 # the first time.
 #
 # **Before:** [05 Tubelet FSQ-VAE](05_tubelet_fsq_vae.ipynb). **Next:** [07 Transformer](07_transformer.ipynb).
@@ -282,8 +282,8 @@ print(f"encoded across a cut: {differ[0]:.0%} of the first latent frame after it
 # <details><summary>What the stored run shows</summary>
 #
 # With the past, the pieces give the tokens of the whole. (Sums in another order can move a rare value that lies on the
-# edge between two levels.) Without it, many tokens of each piece's first latent frame differ. Across a cut, many tokens
-# of the first latent frame depend on a scene that has nothing to do with them.
+# edge between two levels.) Without it, many tokens of each piece's first latent frame differ. Across a cut, more than half
+# of the first latent frame's tokens are others, because of a scene that has nothing to do with them.
 #
 # </details>
 #
@@ -622,8 +622,9 @@ for name, parts in plans.items():
 print("as many keys as plans:", len({cache_key(parts) for parts in plans.values()}) == len(plans))
 
 # %% [markdown]
-# The key is part of the folder's name, so caches lie side by side and none takes the place of another. And `open`
-# compares the list that is stored beside the tokens, the *manifest*, with what it is given:
+# The key is part of the folder's name, so caches lie side by side and none takes the place of another. (`vg` does not sort
+# the parts, so its digits differ from those above.) And `open` compares the list that is stored beside the tokens, the
+# *manifest*, with what it is given:
 
 # %%
 # NBVAL_IGNORE_OUTPUT
@@ -766,10 +767,11 @@ show.bars(gains, "what fresh views save against 16 cached ones", unit="bits per 
 # %% [markdown]
 # <details><summary>What the stored run shows</summary>
 #
-# @@CHECK
 # On one cached view, the validation curve turns up, and training ends far below it: the network learns the view by
 # heart. With 16 cached views the gap is smaller, and the curve hardly rises. On fresh views there is no such gap, and
-# the validation curve ends lowest, by more in some shots than in others. But their batches took far longer to make.
+# the validation curve ends lowest, in every held-out shot, by more in some than in others. The gain over 16 views is
+# small all the same, probably because so short a training does not even reach every window of the 16 views once. And
+# the batches took far longer to make.
 #
 # </details>
 #
@@ -894,8 +896,8 @@ print(check_bytes(bytes_needed))
 # ```
 #
 # This is how the raw bits are counted, and about half of what uint32 takes. But one patch can no longer be read without
-# all the others. zlib finds repetition, which this does not. The transformer of notebook 07 is a better packer than
-# both: its bits per token are those that an arithmetic coder would write.
+# all the others. zlib finds repetition, which this does not, and needs about as much. The transformer of notebook 07 is
+# a better packer than both: its bits per token are those that an arithmetic coder would write.
 #
 # </details>
 #
