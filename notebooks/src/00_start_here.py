@@ -374,8 +374,8 @@ order = torch.randperm(len(every), generator=torch.Generator().manual_seed(0))
 by_clip_held, by_clip_rest = order[: len(every) // 10 + 1], order[len(every) // 10 + 1 :]
 inside = torch.tensor([any(a <= start < b for a, b in val) for start in every.starts])
 by_shot_held, by_shot_rest = inside.nonzero()[:, 0], (~inside).nonzero()[:, 0]
-print("a validation shot is never a training shot:", not set(train) & set(val))
-print("there is something to validate on:", len(val) > 0)
+print("a held-out shot is never a training shot:", not set(train) & set(val))
+print("something is held out:", len(val) > 0)
 
 # %%
 # NBVAL_IGNORE_OUTPUT
@@ -662,8 +662,8 @@ baselines = {
     "mean frame of all 16": decibels(mean, truth),
     "frames 8 to 15: copy of frame 7": decibels(copy, future),
 }
-print(f"{len(truth)} clips of validation shots")
-show.bars(baselines, title="baselines on validation shots", unit="PSNR in dB")
+print(f"{len(truth)} clips of held-out shots")
+show.bars(baselines, title="baselines on held-out shots", unit="PSNR in dB")
 
 # %%
 print(torch.equal(mean, evaluation.mean_frame(truth)), truth.shape[1:] == (1, 16, 64, 64))
