@@ -14,7 +14,7 @@
 #
 # **You need** Python, a little PyTorch, and the shipped weights, which are in the repository. The notebook runs alone.
 #
-# **Study:** about 3 hours, tasks included. **Computing:** about 3 minutes on a two-core laptop @@CHECK. Nothing is trained.
+# **Study:** about 3 hours, tasks included. **Computing:** about 2 minutes on a two-core laptop. Nothing is trained.
 #
 # **Before:** [07 Transformer](07_transformer.ipynb). **Next:** [09 One model, many tasks](09_one_model_many_tasks.ipynb) asks
 # the same prior for other shapes, for loops and for clips between two others.
@@ -93,7 +93,9 @@ show.player({f"shot {k}": clip for k, clip in enumerate(reel)}, store.fps, given
 
 # %% [markdown]
 # Five arguments did it: the two models, a prompt, a length and a seed. `SAMPLING` holds the recommended options,
-# which were chosen by measurement. The rest of this notebook opens that call.
+# which were chosen by measurement. In the stored run all four places stay. The cow roughly keeps its shape, and so do head and
+# arms of the figure at the wheel; its legs, the parrot's head and the captain's upper body dissolve into blots. The rest of this notebook
+# opens that call.
 #
 # ```
 #   prompt (1, 1, 16, 64, 64)          video, values in [-1, 1]
@@ -115,7 +117,8 @@ show.player({f"shot {k}": clip for k, clip in enumerate(reel)}, store.fps, given
 # frames depend a little on what is drawn.
 #
 # A prior only makes sense with the tokenizer it was trained with. Its card holds the hash of that
-# tokenizer's weights, so that a wrong pair can be noticed before it makes noise.
+# tokenizer's weights, so that a wrong pair can be noticed before it makes noise. (The Frechet distance on the card is explained in
+# notebook 10. It is an unbiased estimate, and where the true distance is small that can be negative.)
 
 # %%
 # NBVAL_IGNORE_OUTPUT
@@ -307,9 +310,10 @@ for how, cut in {"each digit": digitwise, "whole patch": codewise}.items():
 # %% [markdown]
 # <details><summary>What the stored run shows</summary>
 #
-# Cutting each digit at 0.9 keeps less than 0.9 of the patch's probability, because each of six cuts may take up to a tenth @@CHECK;
-# and the codes it keeps need not be the likeliest ones. A whole token is cut twelve times. So a `top_p` of `generate` is
-# not the top-p of other programs: compare it only with itself.
+# Here both ways keep as many codes and as much probability: the prior is nearly sure of this patch's details, so only its two base digits
+# are really cut. In general each of six cuts may take up to a tenth, which can leave much less than 0.9, and the codes that stay need
+# not be the likeliest ones. A whole token is cut twelve times. So a `top_p` of `generate` is not the top-p of other programs: compare it
+# only with itself.
 #
 # </details>
 #
@@ -349,7 +353,8 @@ assert gap < 0.01
 
 # %% [markdown]
 # All options on one patch of the film, with details, without a kernel. Bars are what is drawn from, dotted
-# outlines the prior's own probabilities, a cross a value that is left out. *History* is explained further down.
+# outlines the prior's own probabilities, a cross a value that is left out. *History* is explained further down. (On a static page the bars
+# are the prior's own probabilities.)
 
 # %% tags=["hide-input"]
 # NBVAL_IGNORE_OUTPUT
@@ -512,7 +517,7 @@ def check_decode(function):
 print(check_decode(decode))
 
 # %% [markdown]
-# The same loop with the real prior must give the very tokens of `vg.sampling.one_by_one`. Then the seconds for a few tokens, with the
+# The same loop with the real prior must give the very tokens of `vg.sampling.one_by_one`. Then the time for a token, with the
 # cache and without: without it every step reads the whole video again.
 
 # %%
@@ -587,10 +592,11 @@ plt.show()
 # %% [markdown]
 # <details><summary>What the stored run shows</summary>
 #
-# A guess counts only if all twelve digits are right, so one hesitant digit ends what a pass keeps. Still the passes are far fewer than
-# the tokens @@CHECK. A guess comes true where the tokens just before it hardly matter, because the earlier latent frames, which are known,
-# already say what comes. A long row of kept tokens therefore has two sides: it makes drawing fast, and in it
-# nothing but the shared past makes neighbours agree.
+# A guess counts only if all twelve digits are right. Still the passes are far fewer than the tokens, and they come in pairs. In the first
+# of a pair the guesses are those one latent frame back: the first is wrong, and one token is kept. In the second the guesses are what the
+# first has drawn, and all come true. So what is drawn hardly depends on the tokens before it in the same latent frame; the earlier latent
+# frames, which are known, decide. This has two sides: it makes drawing fast, and nothing but the shared past makes neighbours agree. The
+# second is probably one reason why figures dissolve.
 #
 # </details>
 #
@@ -618,6 +624,8 @@ dreams = generate(prior, tokenizer, frames=NEW, batch=3, seed=0, **SAMPLING).cpu
 show.player({f"from nothing, seed {k}": clip for k, clip in enumerate(dreams)}, fps=store.fps)
 
 # %% [markdown]
+# In the stored run nothing in these can be named: walls with dark blots on them, which change all the time and become nothing.
+#
 # **A still.** One frame. The tokenizer needs eight, so the frame is held: the prior reads eight frames in which nothing moved. One still
 # is from a training shot and one from a held-out shot. A continuation of a training shot can be memory; that of a held-out shot cannot.
 
@@ -633,8 +641,9 @@ show.player(pairs, fps=store.fps, given=span)
 # %% [markdown]
 # <details><summary>Does it go on standing still? What the stored run shows</summary>
 #
-# The held frames are strong evidence for a still picture, so little moves at first @@CHECK. What does move tends to be what moves often in this
-# film @@CHECK. Compare with the film beside it, and with the clips below, whose prompts move.
+# The held frames are strong evidence for a still picture, so little moves at first, and less than in the film to the end. What changes is
+# where the film moves too: heads, arms, legs. But they lose their shape more than they move. Compare with the film beside it, and with the
+# clips below, whose prompts move.
 #
 # </details>
 #
@@ -653,6 +662,13 @@ futures = {"film": val_clip[0]} | {f"seed {10 + b}": clip for b, clip in enumera
 show.player(futures, fps=store.fps, given=PROMPT)
 
 # %% [markdown]
+# <details><summary>What the stored run shows</summary>
+#
+# The place stays with each seed, and the figure stays where the wheel is. For about a second after the prompt it keeps its shape and moves a
+# little. Then arms, legs and face run into one another, with each seed in another way. It does not stop changing.
+#
+# </details>
+#
 # ## Classifier-free guidance
 #
 # In training the prior got the number of the shot as a *label*, in some windows and not in others. So it
@@ -769,12 +785,12 @@ show.player(from_label, fps=store.fps)
 # %% [markdown]
 # <details><summary>What more guidance buys. What the stored run shows</summary>
 #
-# The place comes from the layout and can be recognised already at 1 @@CHECK. Figures are blots, and more guidance makes them no
-# truer @@CHECK: a layout is a mean over all frames of a shot, and who walks through is not in it. Since these shots were trained on, this is
-# memory and not foresight.
+# The place comes from the layout and can be recognised already at 1. Figures are blots, and more guidance gives darker ones and more
+# of them, but no truer ones: a layout is a mean over all frames of a shot, and who stands where, and how, is not in it. Since these shots were
+# trained on, this is memory and not foresight.
 #
 # Labels are the weakest thing to begin with: by the Frechet distance of notebook 10, clips from a label alone are farther from
-# the film than continuations of a clip @@CHECK: a label says where things stand, not how figures look and move.
+# the film than continuations of a clip: a label says where things stand, not how figures look and move.
 #
 # </details>
 #
@@ -782,8 +798,8 @@ show.player(from_label, fps=store.fps)
 #
 # The same equation with "after all latent frames so far" for *with*, and "as if this latent frame were the first" for *without*, is
 # *history guidance* (arXiv:2502.06764; for text, arXiv:2305.14739). It needs no extra training: windows begin anywhere in a shot, so the prior
-# knows both. Above 1, whatever the past makes likelier becomes likelier still. What suits each prior was measured: `history` among the
-# options printed above is this one's.
+# knows both. Above 1, whatever the past makes likelier becomes likelier still. What suits was measured: `history` among the
+# options printed above.
 #
 # ## Longer than any training clip
 #
@@ -809,16 +825,17 @@ show.player(long, fps=store.fps, given=PROMPT)
 # %% [markdown]
 # <details><summary>Does motion last? What the stored run shows</summary>
 #
-# Something moves in every quarter, with the bound and without, but less and less @@CHECK; and figures do not get their shape back once it is
-# lost @@CHECK: what has been drawn badly is the past of all that follows. The bound saves time, and the more of it the longer the video. One
-# video of one seed cannot say which of the two is better.
+# By the number it grows from quarter to quarter, with the bound and more without. But this is no longer a figure that moves: after a few
+# seconds it has come apart into blots, which change from frame to frame, while the place stays. A shape that is lost does not come
+# back: what has been drawn badly is the past of all that follows. The bound saves time, and the more of it the longer the video. One video
+# of one seed cannot say which of the two is better.
 #
 # </details>
 #
 # ## At 128 pixels
 #
 # The larger pair has four patches in each token, side by side (notebook 05), so a latent frame is 256 tokens here too, but each has twice
-# as many digits. Its patches have eight frames each. The past guides (`history`), so each latent frame is
+# as many digits. Its patches have eight frames each. The past guides here too (`history`), so each latent frame is
 # read twice. The prompts are the beginnings of the same held-out shots as above.
 
 # %%
@@ -835,6 +852,14 @@ rows |= {f"made {k}": clip for k, clip in enumerate(large_made)}
 show.player(rows, fps=store.fps, scale=1, columns=len(large_made), given=PROMPT)
 
 # %% [markdown]
+# <details><summary>What the stored run shows</summary>
+#
+# Places are sharper than at 64 pixels, and stay. Motion does not last: soon after the prompt the cow and the parrot hardly move, while the
+# film's do. The parrot loses its head, and the captain's upper body falls apart into squares, which stand nearly still. The figure at the wheel moves
+# longest; its legs dissolve.
+#
+# </details>
+#
 # ## Your turn
 #
 # Set seed, temperature, top-p, history, where to start and which scene, then press the button; the
@@ -901,8 +926,8 @@ for suffix in (".gif", ".mp4"):
 # Look for these in the clips above; they are the usual failures of small priors.
 #
 # - *Blur.* Part of it is the tokenizer's, as the given frames show.
-# - *Freezing.* Motion dies down, sooner with a low temperature or a small top-p.
-# - *Dissolving.* Limbs and faces melt when they move fast: even the busiest patch has six digits for four frames.
+# - *Freezing.* Motion dies down, as at 128 pixels above; sooner with a low temperature or a small top-p.
+# - *Dissolving.* Limbs and faces melt, most of all where they move fast: even the busiest patch has six digits for four frames.
 # - *Seams* where patches meet, in space or every fourth frame.
 # - *No events.* The prior looks back a few seconds and has no plan.
 # - *A small world.* It has seen a few minutes of one film and makes no places that are not in it.
