@@ -833,7 +833,7 @@ show.player({"given": given_half, **drawn, "film": original[0]}, fps=store.fps, 
 # ## What it costs
 #
 # Training on other shapes leaves fewer steps for each. What does that cost?
-# Three more priors of the same size were trained, each on one shape, with as many random crops of that shape as the shipped one
+# Two more priors of the same size were trained, each on one shape, with as many random crops of that shape as the shipped one
 # had. (For all of them, every third batch is the whole picture at 6:5.) The card has the bits per token on held-out windows of one, three and six latent frames.
 
 # %%
@@ -841,7 +841,7 @@ show.player({"given": given_half, **drawn, "film": original[0]}, fps=store.fps, 
 for shape, kept in checkpoints.card("prior-64").facts["one_shape"].items():
     line = f"{shape:6}"
     for frames, (mixed, alone) in kept.items():
-        line += f"   {frames} frames: {mixed:.2f}, alone {alone:.2f} ({mixed / alone - 1:+.1%})"
+        line += f"   {frames} latent: {mixed:.2f}, alone {alone:.2f} ({mixed / alone - 1:+.1%})"
     print(line)
 
 # %% [markdown]
