@@ -492,7 +492,7 @@ for name, (_, card) in runs.items():
 # much: in grey, below, fewer steps come far nearer to the mean frame.
 #
 # Each budget is about three times the one before, and gains a little each time. The first run is no better than memory, the
-# others are. None reaches the mean frame: a few minutes are too few for a tokenizer from random weights. The first run changes
+# others are, by a little. None reaches the mean frame: a few minutes are too few for a tokenizer from random weights. The first run changes
 # nearly as much as the film from frame to frame, but at the wrong places: that is flicker. The others change about half as much
 # as the film, and each moves what the film moves better than the one before; the mean frame moves nothing. These figures are of the
 # one test shot. (Training took longer than planned, as the machine had other work: the time of a step holds as long as the load does.)
@@ -554,7 +554,7 @@ show.player({name: x[typical] for name, x in seen.items()}, fps=store.fps, colum
 # <details><summary>What the stored run shows</summary>
 #
 # The shipped tokenizer has never seen this cartoon, and without one step of training it is about as good as the random weights are
-# after all of theirs. Fine-tuned with as many steps, it is well ahead of both: the windows of the boat are there, and clouds have
+# after all of theirs. Fine-tuned with as many steps, it is well ahead of both: the windows of the boat are clear, and clouds have
 # outlines. It is also a little above the mean frame, which knows the clip itself, mostly by one clip in which the picture closes to a
 # circle; elsewhere the two are about equal. Much of what a tokenizer knows is about pictures, not about one film.
 #
