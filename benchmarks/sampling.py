@@ -18,7 +18,7 @@ import torch
 
 from vg import checkpoints
 from vg.models import Prior
-from vg.sampling import generate_tokens, one_by_one, sampling_defaults
+from vg.sampling import SAMPLING, generate_tokens, one_by_one
 from vg.threads import one_thread
 
 FRAMES, GIVEN, ROUNDS = 6, 2, 5  # latent frames of a clip, of its prompt; rounds
@@ -61,7 +61,7 @@ def compute(stop) -> None:
 
 def one_clip(name: str) -> None:
     prior = checkpoints.load(name)
-    how = {**sampling_defaults(prior), "progress": False}
+    how = {**SAMPLING, "progress": False}
     prompt = generate_tokens(prior, None, GIVEN, seed=1, label=4, **how)
     new = (FRAMES - GIVEN) * prior.tokens_per_frame
     sides = {"ours": lambda: generate_tokens(prior, prompt, FRAMES, **how)}
@@ -95,7 +95,7 @@ def one_clip(name: str) -> None:
 def long(name: str) -> None:
     """Ten minutes of film, in latent frames of 8 frames at 12 a second."""
     prior = checkpoints.load(name)
-    how = {**sampling_defaults(prior), "window": 6}
+    how = {**SAMPLING, "window": 6}
     from vg.sampling import Options, Sampler
 
     minute, marks = 90, []

@@ -49,7 +49,7 @@ def main(runs: list[Path]) -> None:
     shipped: Prior = checkpoints.load("prior-64")
     data = FilmData(size=64, colour=False)
     footage = open_footage(data, open_sources(data), multiple=tokenizer.tubelet[1:])
-    clips = Clips(footage.large, footage.val, FRAMES, stride=FRAMES // 2)
+    clips = Clips(footage.large, footage.split.held_out, FRAMES, stride=FRAMES // 2)
     video = clips.take(range(len(clips)))
     print(f"{len(video)} windows of {FRAMES} frames")
     for run in runs:

@@ -1,7 +1,7 @@
 """How well one prior joins, loops and goes backwards: ``python benchmarks/tasks.py``, with the film at hand.
 
-Held-out windows of 48 frames at the film's own shape. Nothing is chosen, all seeds are 0. The guidance towards a goal
-was settled on training windows: ``python benchmarks/tasks.py train`` measures joins on those.
+Windows of 48 frames of all shots held out, at the film's own shape. Nothing is chosen, all seeds are 0. The guidance
+towards a goal was settled on training windows: ``python benchmarks/tasks.py train`` measures joins on those.
 """
 
 import sys
@@ -12,21 +12,18 @@ from torch import Tensor
 from vg import checkpoints
 from vg.data import Clips, FrameStore
 from vg.evaluation import psnr
-from vg.evaluation.frechet import frechet_distance
+from vg.evaluation.frechet import frechet_distance, frechet_error, unbiased_frechet
 from vg.evaluation.generated import NEW, PROMPT, describe, new_clips, windows
+from vg.evaluation.metrics import steps
+from vg.evaluation.tokenizer import FRAMES as FRAMES_SEEN
 from vg.experiments.config import FilmData
 from vg.experiments.film import open_footage, open_sources
 from vg.models import ClipFeatures, Prior, TubeletTokenizer
-from vg.sampling import before, generate, join, loop, sampling_defaults
+from vg.sampling import SAMPLING, before, generate, join, loop
 from vg.sampling.tasks import TOWARDS_GOAL
 
 FRAMES, MOST = 48, 20
 QUIET = {"progress": False}
-
-
-def steps(video: Tensor) -> Tensor:
-    """Grey levels from each frame to the next: (B, C, T, H, W) -> (B, T - 1)."""
-    return video.diff(dim=2).abs().mean((1, 3, 4)) * 127.5
 
 
 def report_joins(prior: Prior, tokenizer: TubeletTokenizer, clips: Tensor, options: dict) -> None:
@@ -66,7 +63,7 @@ def report_loops(prior: Prior, tokenizer: TubeletTokenizer, clips: Tensor, optio
 def report_backwards(
     prior: Prior, tokenizer: TubeletTokenizer, store: FrameStore, features: ClipFeatures, options: dict
 ) -> None:
-    """Frechet distances of pasts and futures, each to the film's own."""
+    """Frechet distances of pasts and futures to the film's own; the plain ones compare, as sets are of one size."""
     stretches = windows(store, PROMPT + NEW)
     stretches = stretches[: len(stretches) // 2 * 2]
     halves, others = stretches[::2], stretches[1::2]
@@ -80,19 +77,30 @@ def report_backwards(
             else:
                 made = generate(reader or prior, tokenizer, part.flip(2), PROMPT + NEW, **how).flip(2)
             parts.append(made[:, :, :NEW].cpu())
-        print(f"before, {name}: {frechet_distance(describe(features, torch.cat(parts)), pasts):.2f}", flush=True)
-    made = new_clips(prior, tokenizer, halves[:, :, :PROMPT], NEW, sampling_defaults(prior))
-    print(f"continued: {frechet_distance(describe(features, made), futures):.2f}; {len(halves)} clips each")
+        _distance(f"before, {name}", describe(features, torch.cat(parts)), pasts)
+    made = new_clips(prior, tokenizer, halves[:, :, :PROMPT], NEW, SAMPLING)
+    _distance("continued", describe(features, made), futures)
+
+
+def _distance(name: str, made: Tensor, real: Tensor) -> None:
+    stretches = len(made) // (NEW // FRAMES_SEEN)
+    unbiased, error = unbiased_frechet(made, real), frechet_error(made, real, stretches)
+    print(
+        f"{name}: {frechet_distance(made, real):.1f}, unbiased {unbiased:.1f} +- {error:.1f}; {stretches} clips",
+        flush=True,
+    )
 
 
 @torch.no_grad()
-def main(side: str = "validation") -> None:
+def main(side: str = "held-out") -> None:
     tokenizer: TubeletTokenizer = checkpoints.load("tubelet-fsq-64")
     prior: Prior = checkpoints.load("prior-64")
     data = FilmData(size=64, colour=False)
     footage = open_footage(data, open_sources(data), multiple=tokenizer.tubelet[1:])
-    options = {"seed": 0, **sampling_defaults(prior), **QUIET}
-    clips = Clips(footage.store, footage.train if side == "train" else footage.val, FRAMES, stride=FRAMES // 2)
+    options = {"seed": 0, **SAMPLING, **QUIET}
+    clips = Clips(
+        footage.store, footage.split.train if side == "train" else footage.split.held_out, FRAMES, stride=FRAMES // 2
+    )
     count = min(MOST, len(clips))
     video = clips.take(len(clips) * k // count for k in range(count))
     print(f"{count} windows of {side} shots")

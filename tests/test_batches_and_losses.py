@@ -10,6 +10,7 @@ from torchvision.utils import save_image
 
 from vg import checkpoints
 from vg.data import Clips, drawn_cartoon, open_store, save, to_unit
+from vg.data.pixels import YCBCR
 from vg.evaluation import psnr
 from vg.experiments.batches import prior_batches, random_views, tokenizer_batches, unpack_batch
 from vg.experiments.losses import prior_loss, squared_error, tokenizer_loss, tubelet_loss
@@ -80,6 +81,40 @@ def test_the_tubelet_loss_is_psnr_but_for_a_factor():
     stand_in = SimpleNamespace(quantize=lambda v: Quantized(off, None, 0.0), reconstruct=lambda codes, size: codes)
     due = math.log(2) - psnr(off, video).mean() * math.log(10) / 20
     assert float(tubelet_loss(stand_in, video)) == pytest.approx(float(due), abs=1e-2)
+
+
+def test_steps_from_frame_to_frame_weigh_as_much_as_is_asked_for():
+    video, off = torch.rand(2, 3, 1, 4, 8, 8).mul(1.6).sub(0.8)
+    stand_in = SimpleNamespace(quantize=lambda v: Quantized(off, None, 0.0), reconstruct=lambda codes, size: codes)
+    frames = (off - video).square().flatten(1).mean(1)
+    step = ((off[:, :, 1:] - off[:, :, :-1]) - (video[:, :, 1:] - video[:, :, :-1])).square().flatten(1).mean(1)
+    for motion in (0.0, 0.5, 2.0):
+        due = (frames + motion * step + 2e-4).log().mean() / 2
+        torch.testing.assert_close(tubelet_loss(stand_in, video, motion), due)
+    brighter = SimpleNamespace(quantize=stand_in.quantize, reconstruct=lambda codes, size: video + 0.1)
+    torch.testing.assert_close(tubelet_loss(brighter, video, 9.0), tubelet_loss(brighter, video)), "it moves alike"
+    one = video[:, :, :1]
+    still = SimpleNamespace(quantize=stand_in.quantize, reconstruct=lambda codes, size: off[:, :, :1])
+    torch.testing.assert_close(tubelet_loss(still, one, 9.0), tubelet_loss(still, one)), "a picture has no steps"
+
+
+def test_views_in_colour_have_their_hues_turned_as_often_as_is_asked_for():
+    red = np.zeros((8, 3, 16, 16), np.uint8)
+    red[:, 0], red[:, 1:] = 140, 100
+    store = SimpleNamespace(frames=red, shots=[(0, 8)], name="red")
+    plain = random_views(Clips(store, frames=2), 200, 8, whole=1, gain=0.0)(seeded())[:, :, 0, 0, 0]
+    views = random_views(Clips(store, frames=2), 200, 8, whole=1, gain=0.0, hue=0.5)(seeded())[:, :, 0, 0, 0]
+    turned = (views - plain).abs().amax(1) > 1e-3
+    assert 0.4 < turned.float().mean() < 0.6 and torch.unique(views[turned], dim=0).shape[0] == int(turned.sum())
+    basis = torch.tensor(YCBCR)
+    luma, cb, cr = basis @ views.T
+    torch.testing.assert_close(luma, (basis @ plain.T)[0])
+    torch.testing.assert_close(torch.hypot(cb, cr), torch.hypot(*(basis @ plain.T)[1:]))
+    angles = torch.atan2(cr, cb)[turned]
+    assert all(((angles > a) & (angles < a + math.pi / 2)).sum() > 10 for a in (-math.pi, -math.pi / 2, 0, math.pi / 2))
+    grey = SimpleNamespace(frames=red[:, :1], shots=[(0, 8)], name="grey")
+    same = [random_views(Clips(grey, frames=2), 9, 8, hue=hue)(seeded()) for hue in (0.0, 1.0)]
+    assert torch.equal(*same), "grey has no hue, and draws what it drew"
 
 
 class Watched:

@@ -127,7 +127,7 @@ def test_a_folder_of_films_trains_one_generator_of_which_each_film_is_held_out_i
         run("--film", clips, *TINY)
     footage = Run(Experiment(data=FilmData(film=(clips,), size=16))).footage
     assert len(footage.store.frames) == 210 and footage.size == (16, 24) and footage.channels == 3
-    assert {start >= 110 for start, _ in footage.val} == {True, False}, "a part of either"
+    assert {start >= 110 for start, _ in footage.split.held_out} == {True, False}, "a part of either"
 
 
 def test_the_same_command_again_makes_nothing_anew_and_another_config_has_another_folder(done, film, monkeypatch):

@@ -168,6 +168,8 @@ def test_the_distance_orders_sets_of_clips_as_an_eye_does(source, tmp_path, monk
         "shuffled": shuffled(halves),
         "trembling": drawn + 2 * (drawn - smeared(drawn, 3)),  # sharpened in time: white ghosts round what moves
     }
-    far = frechet_facts({name: video[:, :, 16:].clamp(-1, 1) for name, video in sets.items()}, real, features)
+    far = frechet_facts({name: video[:, :, 16:].clamp(-1, 1) for name, video in sets.items()}, real, features)[
+        "frechet"
+    ]
     assert far["real"] < far["tokenizer"] < far["smeared"] < min(far["copied"], far["shuffled"]), far
     assert far["tokenizer"] < far["trembling"], far

@@ -11,6 +11,7 @@ from vg.data.images import ImageSet
 from vg.evaluation import (
     copy_bits,
     frechet_distance,
+    frechet_error,
     mean_frame,
     nearest_clip,
     pca_images,
@@ -18,6 +19,9 @@ from vg.evaluation import (
     psnr,
     ssim,
     stability,
+    step_correlation,
+    steps,
+    unbiased_frechet,
     unigram_bits,
     usage,
 )
@@ -201,3 +205,48 @@ def test_frechet_distance_of_a_set_to_itself_is_nothing_and_of_a_moved_one_the_w
 def test_frechet_distance_refuses_what_has_no_covariance(a, b):
     with pytest.raises(ValueError, match="frechet_distance"):
         frechet_distance(torch.zeros(a), torch.zeros(b))
+
+
+def two_sets(n=94, features=24, apart=0.0, seed=0):
+    draw = torch.Generator().manual_seed(seed)
+    scale = torch.linspace(2, -2, features).exp().sqrt().double()
+    a, b = (torch.randn(n, features, generator=draw, dtype=torch.float64) * scale for _ in range(2))
+    return a, b + apart
+
+
+def test_the_unbiased_frechet_distance_of_two_equal_kinds_is_nothing_where_the_plain_one_is_far():
+    found = [(unbiased_frechet(*sets), frechet_distance(*sets)) for sets in (two_sets(seed=k) for k in range(8))]
+    unbiased, plain = torch.tensor(found).T
+    assert plain.min() > 4 and unbiased.mean().abs() < 0.5 and unbiased.min() < 0
+    apart = torch.tensor([unbiased_frechet(*two_sets(apart=0.5, seed=k)) for k in range(8)])
+    assert float(apart.mean()) == pytest.approx(24 * 0.25, abs=0.5)
+
+
+def test_the_error_of_a_frechet_distance_is_about_its_spread_and_counts_stretches_not_clips():
+    sets = [two_sets(48, 8, seed=k) for k in range(10)]
+    spread = torch.tensor([unbiased_frechet(*each) for each in sets]).std()
+    error = torch.tensor([frechet_error(*each, stretches=48) for each in sets]).mean()
+    assert 0.7 * spread < error < 4 * spread
+    thrice = [tuple(x.repeat(3, 1) for x in each) for each in sets]  # the same clips three times over know no more
+    again = torch.tensor([frechet_error(*each, stretches=48) for each in thrice]).mean()
+    assert again > 0.5 * error
+
+
+def test_an_unbiased_frechet_distance_of_too_few_clips_is_refused():
+    with pytest.raises(ValueError, match="got 7 clips, expected 8"):
+        unbiased_frechet(torch.zeros(7, 4), torch.zeros(20, 4))
+
+
+def test_steps_are_grey_levels_and_their_correlation_says_whether_the_right_things_move():
+    video = torch.zeros(2, 1, 3, 4, 4)
+    video[0, :, 1:] = 2 / 255
+    assert steps(video).shape == (2, 2)
+    torch.testing.assert_close(steps(video), torch.tensor([[1.0, 0.0], [0.0, 0.0]]))
+    draw = torch.Generator().manual_seed(0)
+    truth, other = (torch.rand(3, 1, 5, 16, 16, generator=draw) * 0.4 - 0.2 for _ in range(2))
+    torch.testing.assert_close(step_correlation(truth * 0.5 + 0.3, truth), torch.ones(3))
+    torch.testing.assert_close(step_correlation(-truth, truth), -torch.ones(3))
+    assert step_correlation(other, truth).abs().max() < 0.1
+    due = torch.corrcoef(torch.stack([x[0].diff(dim=1).flatten() for x in (truth + other, truth)]))[0, 1]
+    torch.testing.assert_close(step_correlation(truth + other, truth)[0], due)
+    assert step_correlation(torch.zeros_like(truth), truth).isnan().all()

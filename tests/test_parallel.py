@@ -8,6 +8,7 @@ import torch
 from vg import checkpoints, threads
 from vg.models import Prior, PriorConfig, TubeletConfig, TubeletTokenizer
 from vg.sampling import (
+    SAMPLING,
     Options,
     Sampler,
     Stream,
@@ -16,7 +17,6 @@ from vg.sampling import (
     one_by_one,
     packed,
     parallel,
-    sampling_defaults,
 )
 from vg.sampling.windows import Windows
 
@@ -26,8 +26,8 @@ LEVELS = (5, 4, 3)
 def random_prior(**config) -> Prior:
     """Sure enough of some tokens that guesses come true, unsure enough of others that they fail. In float64: exact."""
     torch.manual_seed(0)
-    shape = {"grid": (2, 3), "width": 32, "depth": 2, "heads": 4, "context": 1, "num_labels": 3}
-    prior = Prior(PriorConfig(LEVELS, **shape | config))
+    shape = {"levels": LEVELS, "grid": (2, 3), "width": 32, "depth": 2, "heads": 4, "context": 1, "num_labels": 3}
+    prior = Prior(PriorConfig(**shape | config))
     for weight in prior.parameters():
         weight.data += 0.15 * torch.randn_like(weight)
     return prior.double().freeze()
@@ -142,13 +142,13 @@ def test_room_grows_where_the_length_is_not_known_beforehand(prior):
 @pytest.mark.parametrize("name", ["prior-64", "prior-128"])
 def test_a_shipped_prior_needs_far_fewer_passes_than_tokens(name):
     prior = checkpoints.load(name)
-    how = Options(**sampling_defaults(prior) | {"label": 4})
+    how = Options(**SAMPLING | {"label": 4})
     empty = torch.zeros(1, 0, len(prior.levels), dtype=torch.long)
     with torch.no_grad(), threads.one_thread():
         sampler = Sampler(prior, [0], how, empty)
         tokens = torch.cat([tokens for _, tokens in sampler.run(3)])
     assert sampler.drawn == 3 * prior.tokens_per_frame and sampler.passes < sampler.drawn / 1.5
-    wanted = one_by_one(prior, None, 3, progress=False, **sampling_defaults(prior), label=4)
+    wanted = one_by_one(prior, None, 3, progress=False, **SAMPLING, label=4)
     assert torch.equal(tokens, prior.digits(wanted)[0])
 
 
@@ -213,6 +213,19 @@ def test_a_stream_is_the_video_that_generate_makes_piece_by_piece(tokenizer, mon
     clip = generate(prior, tokenizer, prompt, frames=40, progress=False, **options)
     stream = Stream(prior, tokenizer, prompt, **options)
     torch.testing.assert_close(torch.cat([next(stream) for _ in range(20)], dim=1), clip[0])
+
+
+@pytest.mark.parametrize(("group", "pieces"), [((1, 1, 1), [2, 2, 2, 2]), ((2, 1, 1), [2, 4, 4, 4])])
+def test_a_stream_whose_decoder_looks_ahead_is_later_but_the_same(group, pieces):
+    torch.manual_seed(0)
+    shape = {"width": 16, "encoder_depth": 1, "decoder_depth": 1, "lookahead": True}
+    tokenizer = TubeletTokenizer(TubeletConfig((2, 4, 4), LEVELS, group, **shape)).freeze()
+    prior = random_prior(levels=tokenizer.levels).float()
+    clip = generate(prior, tokenizer, frames=20, seed=4, window=2, progress=False)
+    stream = Stream(prior, tokenizer, seed=4, window=2)
+    made = [next(stream) for _ in pieces]
+    assert [piece.shape[1] for piece in made] == pieces and stream.drawn == sum(pieces)
+    torch.testing.assert_close(torch.cat(made, dim=1), clip[0, :, : sum(pieces)])
 
 
 def test_a_stream_that_was_changed_goes_on_as_one_that_had_the_other_options_from_there_on(tokenizer):

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -10,17 +11,17 @@ import torch
 import torch.nn.functional as F
 
 from vg import latents
-from vg.data import drawn_cartoon, open_store
-from vg.evaluation import generated
+from vg.data import FrameStore, Split, drawn_cartoon, open_store
+from vg.evaluation import generated, psnr
 from vg.evaluation import prior as measuring
 from vg.evaluation.prior import prior_facts
 from vg.evaluation.reels import some_labels
-from vg.evaluation.tokenizer import tokenizer_facts
+from vg.evaluation.tokenizer import held_out, tokenizer_facts
 from vg.experiments.batches import mixed_batches, prior_batches, unpack_batch
 from vg.experiments.config import PriorPart
 from vg.experiments.prior import film_batches, fresh_views, learn_layouts
 from vg.latents import open_cache
-from vg.models import Prior, PriorConfig, TubeletConfig, TubeletTokenizer
+from vg.models import ClipFeatures, FeaturesConfig, Prior, PriorConfig, TubeletConfig, TubeletTokenizer
 
 WINDOW = 6
 
@@ -29,9 +30,9 @@ def test_codes_and_bits_of_a_tokenizer_are_counted_by_patch(tmp_path, monkeypatc
     monkeypatch.setenv("VG_CACHE", str(tmp_path))
     store = open_store(drawn_cartoon(), size=32, frames=120)
     torch.manual_seed(0)
-    tokenizer = TubeletTokenizer(TubeletConfig((2, 8, 8), (5, 5), (2, 2), width=16)).freeze()
+    tokenizer = TubeletTokenizer(TubeletConfig((2, 8, 8), (5, 5), (2, 2, 2), width=16)).freeze()
     facts = tokenizer_facts(tokenizer, store)
-    assert (facts["tokens_a_clip"], facts["codes"]) == (8 * 2 * 2, 25)
+    assert (facts["tokens_a_clip"], facts["codes"]) == (4 * 2 * 2, 25)
     assert facts["bits_a_clip"] == pytest.approx(8 * 4 * 4 * math.log2(25), abs=0.1)
     assert 0 < facts["usage"] <= 1 and 1 <= facts["perplexity"] <= 25
 
@@ -107,7 +108,7 @@ def test_layouts_are_learned_from_training_shots_not_mirrored(cache):
     assert prior.labels_with_layouts() == list(range(len(train))), "nothing is known of a validation shot"
     seen = [cache.indices(entry) for entry in cache.entries if entry.shot == 0 and not entry.mirrored]
     mean = prior.quantizer.codes(torch.cat(seen)).mean(0).flatten(0, 1)
-    torch.testing.assert_close(prior.layouts[1], mean)
+    torch.testing.assert_close(prior.layouts[1], mean.half())
     drawn = some_labels(prior, 50, seed=3)
     assert drawn == some_labels(prior, 50, seed=3) and set(drawn) == set(range(len(train)))
     assert some_labels(Prior(PriorConfig(cache.levels, cache.grid, 16, 1, 2, num_labels=3)), 2, seed=0) is None
@@ -191,8 +192,35 @@ def test_of_a_shot_longer_than_can_be_measured_as_a_whole_the_beginning_is(cache
     bits, seen = prior.nll_bits, []
     monkeypatch.setattr(prior, "nll_bits", lambda tokens: seen.append(tokens.shape[1]) or bits(tokens))
     tokenizer = TubeletTokenizer(TubeletConfig((2, 8, 8), (5, 5), width=16, encoder_depth=1, decoder_depth=1))
-    facts = prior_facts(prior, tokenizer, cache, cache.shots[:-1], cache.shots[-1:])
+    facts = prior_facts(prior, tokenizer, cache, Split(cache.shots[:-1], cache.shots[-1:], []))
     assert max(seen) == 5 and facts["whole_shots"]["shots"] == 1
+
+
+def test_test_shots_are_reported_and_validation_shots_beside_them(cache):
+    prior = Prior(PriorConfig(cache.levels, cache.grid, 16, 1, 2)).eval()
+    tokenizer = TubeletTokenizer(TubeletConfig((2, 8, 8), (5, 5), width=16, encoder_depth=1, decoder_depth=1))
+    first, second, *rest = [shot for shot in cache.shots if shot[1] - shot[0] >= 2 * measuring.MEASURED + 2]
+    both = prior_facts(prior, tokenizer, cache, Split(rest or [first], [first], [second]))
+    alone = prior_facts(prior, tokenizer, cache, Split(rest or [first], [second], []))
+    assert {name: value for name, value in both.items() if name != "validation"} == alone
+    assert both["validation"] == prior_facts(prior, tokenizer, cache, Split(rest or [first], [first], []))
+    assert both["whole_shots"]["by_shot"] == [both["whole_shots"]["bits_a_token"]]
+
+
+def test_what_a_tokenizer_reaches_is_reported_of_test_shots_and_by_shot(tmp_path, monkeypatch):
+    monkeypatch.setenv("VG_CACHE", str(tmp_path))
+    store = open_store(drawn_cartoon(), size=32, frames=240)
+    torch.manual_seed(0)
+    tokenizer = TubeletTokenizer(TubeletConfig((2, 8, 8), (5, 5), width=16)).freeze()
+    first, second, third = [shot for shot in store.shots if shot[1] - shot[0] >= 16][:3]
+    facts = tokenizer_facts(tokenizer, store, split=Split([first], [second], [first, third]))
+    clips = [held_out(store, shots=[shot]) for shot in (first, third)]
+    due = [float(psnr(tokenizer(each)[0].clamp(-1, 1), each).mean()) for each in clips]
+    assert facts["by_shot"]["psnr"] == pytest.approx(due, abs=0.006)
+    assert facts["clips"] == sum(map(len, clips)) and facts["shots"] == "test"
+    other = tokenizer_facts(tokenizer, store, split=Split([first], [second], []))
+    assert facts["validation"]["psnr"] == other["psnr"] and other["shots"] == "validation"
+    assert "validation" not in other
 
 
 def test_a_shot_that_is_divided_is_measured_in_the_part_that_is_held_out_and_laid_out_by_the_other(cache):
@@ -205,7 +233,7 @@ def test_a_shot_that_is_divided_is_measured_in_the_part_that_is_held_out_and_lai
     assert whole.start + 2 * 9 == middle and len(held) == measuring.MEASURED
     prior = Prior(PriorConfig(cache.levels, cache.grid, 16, 1, 2, layouts=True, num_labels=len(cache.shots)))
     tokenizer = TubeletTokenizer(TubeletConfig((2, 8, 8), (5, 5), width=16, encoder_depth=1, decoder_depth=1))
-    facts = prior_facts(prior.eval(), tokenizer, cache, train, val)
+    facts = prior_facts(prior.eval(), tokenizer, cache, Split(train, val, []))
     assert facts["windows"] == 1 and facts["whole_shots"]["shots"] == 1
     with torch.no_grad():
         due = float(prior.nll_bits(held[None]).mean())
@@ -214,3 +242,21 @@ def test_a_shot_that_is_divided_is_measured_in_the_part_that_is_held_out_and_lai
     learn_layouts(SimpleNamespace(learn_layouts=lambda k, x: learned.append((k, x)), start=prior.start), cache, train)
     assert [number for number, _ in learned] == list(range(len(cache.shots)))
     assert len(learned[0][1][0]) == 2 * ((middle - 4 - start) // 2)  # of the part alone, in two phases
+
+
+@pytest.mark.parametrize("count", [generated.FEWEST - 1, generated.FEWEST, generated.FEWEST + 1])
+@pytest.mark.parametrize("by", ["most", "film"])
+def test_clips_are_measured_where_there_are_enough_for_a_distance_and_its_error(count, by, monkeypatch):
+    monkeypatch.setattr(generated, "reconstruct", lambda tokenizer, video: video)
+    monkeypatch.setattr(generated, "new_clips", lambda a, b, given, frames, c: torch.rand(len(given), 1, frames, 8, 8))
+    stretch, stretches = generated.PROMPT + generated.NEW, count if by == "film" else 24
+    frames = np.random.default_rng(0).integers(0, 256, (stretch * stretches, 1, 8, 8), np.uint8)
+    shots = [(k * stretch, (k + 1) * stretch) for k in range(stretches)]
+    store = FrameStore(frames, 12.0, shots, "film", "sha", "key", Path("none"))
+    prior, features = SimpleNamespace(labels_with_layouts=list), ClipFeatures(FeaturesConfig(2, 8, 8)).freeze()
+    found = generated.generated_facts(prior, None, store, features, {}, count if by == "most" else None)
+    if count < generated.FEWEST:
+        assert found == {}
+    else:
+        assert found["clips"] == count // 2
+        assert set(found["frechet"]) == set(found["frechet_error"]) and found["frechet_error"]["real_half"] > 0

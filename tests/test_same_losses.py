@@ -41,7 +41,7 @@ def plain_inputs(self, digits, seen, first, stop, label=None, conditioning=None)
         x = x + self.position(positions)
     x = x + self.label_embedding(label + 1)[:, None]
     if self.config.layouts:
-        x = x + self.layout_embedding(self.layouts[label + 1])[:, positions % self.tokens_per_frame]
+        x = x + self.layout_embedding(self.layouts[label + 1].float())[:, positions % self.tokens_per_frame]
     return x
 
 

@@ -93,7 +93,7 @@ def test_films_of_different_sizes_or_rates_are_not_joined(folder: Path):
 def test_every_film_keeps_a_part_of_its_own_for_validation(folder: Path):
     film(folder / "long.mp4", 9, 200)
     stores = [open_store(source, size=16) for source in videos([folder / "a.mp4", folder / "long.mp4"])]
-    train, val = split_films(stores)
+    train, val, _ = split_films(stores)
     frames = [set(range(*shot)) for shot in train + val]
     assert val and train and sum(map(len, frames)) == len(set().union(*frames))
     assert all(start >= len(stores[0].frames) for start, _ in val), "a film too short to be divided trains"
@@ -101,16 +101,18 @@ def test_every_film_keeps_a_part_of_its_own_for_validation(folder: Path):
 
 def test_of_films_too_short_to_be_divided_whole_ones_are_held_out(folder: Path):
     stores = [open_store(source, size=16) for source in videos([folder])]
-    train, val = split_films(stores)
+    train, val, _ = split_films(stores)
     assert train == [(0, 41), (41, 81)] and val == [(81, 123)]
-    assert split_films(stores[:1]) == ([(0, 41)], [])
+    assert split_films(stores[:1]) == ([(0, 41)], [], [])
 
 
 def test_films_held_out_are_the_last_long_enough_ones_in_order_and_a_tenth_of_all():
     assert split_films([store(40)] * 12)[1] == [(400, 440), (440, 480)]
-    assert split_films([store(40), store(40), store(20, 20)]) == ([(0, 40), (80, 100), (100, 120)], [(40, 80)])
-    assert split_films([store(40), store(20)]) == ([(0, 40), (40, 60)], []), "one is left to train on"
-    assert split_films([store(40), store(20)], shortest=20) == ([(0, 40)], [(40, 60)])
+    assert split_films([store(40), store(40), store(20, 20)]) == ([(0, 40), (80, 100), (100, 120)], [(40, 80)], [])
+    assert split_films([store(40), store(20)]) == ([(0, 40), (40, 60)], [], []), "one is left to train on"
+    assert split_films([store(40), store(20)], shortest=20) == ([(0, 40)], [(40, 60)], [])
+    many = split_films([store(40)] * 32)
+    assert many.held_out == [(40 * k, 40 * k + 40) for k in range(28, 32)] and many.test == [(1160, 1200)]
     once, fewer = split_films([store(*[12] * 20), store(40)], shortest=10), split_films([store(*[12] * 20), store(40)])
     assert any(stop <= 240 for _, stop in once[1]), "shots of a dozen frames are held out if that is allowed"
     assert fewer[1] == [(240, 280)]

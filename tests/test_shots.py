@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from vg.data import find_shots, seconds_needed, split_shots
-from vg.data.shots import AHEAD, shots_in
+from vg.data import Split, find_shots, seconds_needed, split_shots
+from vg.data.shots import AHEAD, shots_in, validation_and_test
 from vg.latents import LatentCache
 from vg.synthetic import draw_cartoon
 from vg.synthetic.cartoon import Cartoon, storyboard
@@ -137,28 +137,41 @@ def some_shots(seed: int, count: int) -> list[tuple[int, int]]:
 def test_a_shot_is_on_one_side_and_the_first_and_last_always_train(count, share):
     for seed in range(5):
         shots = some_shots(seed, count)
-        training, validation = split_shots(shots, share, seed=seed)
-        assert sorted(training + validation) == shots  # whole shots, each once
-        assert training == sorted(training) and validation == sorted(validation)
+        split = split_shots(shots, share, seed=seed)
+        training, held_out = split.train, split.held_out
+        assert sorted(training + split.validation + split.test) == shots  # whole shots, each once
+        assert all(side == sorted(side) for side in split)
         assert shots[0] in training and shots[-1] in training
-        assert all(b - a >= 36 for a, b in validation)
-        held = sum(b - a for a, b in validation) / (shots[-1][1] - shots[0][0])
+        assert all(b - a >= 36 for a, b in held_out)
+        held = sum(b - a for a, b in held_out) / (shots[-1][1] - shots[0][0])
         assert held <= 1.25 * share and held >= 0.7 * share
 
 
 def test_the_split_repeats_with_the_seed_and_changes_with_it():
     shots = some_shots(0, 60)
-    splits = [split_shots(shots, seed=seed)[1] for seed in range(8)]
-    assert splits == [split_shots(list(shots), seed=seed)[1] for seed in range(8)]
-    assert len({tuple(validation) for validation in splits}) == 8
+    splits = [split_shots(shots, seed=seed).held_out for seed in range(8)]
+    assert splits == [split_shots(list(shots), seed=seed).held_out for seed in range(8)]
+    assert len({tuple(held) for held in splits}) == 8
 
 
-def test_validation_comes_from_all_over_the_film():
+@pytest.mark.parametrize(
+    ("held", "test"), [(1, []), (2, []), (3, [1]), (4, [1]), (5, [1, 4]), (6, [1, 4]), (9, [1, 4, 7])]
+)
+def test_every_third_shot_held_out_is_for_the_test_alone(held, test):
+    shots = row([50] * held)
+    validation, chosen = validation_and_test(shots)
+    assert chosen == [shots[k] for k in test]
+    assert validation == [shot for shot in shots if shot not in chosen] and len(validation) >= 1
+    split = Split([], validation, chosen)
+    assert split.held_out == shots and split.reported == (chosen or validation)
+
+
+def test_what_is_held_out_comes_from_all_over_the_film():
     shots = some_shots(0, 400)
     first, last = shots[0][0], shots[-1][1]
     for seed in range(4):
-        _, validation = split_shots(shots, seed=seed)
-        tenths = [int(10 * ((a + b) / 2 - first) / (last - first)) for a, b in validation]
+        held = split_shots(shots, seed=seed).held_out
+        tenths = [int(10 * ((a + b) / 2 - first) / (last - first)) for a, b in held]
         counts = np.bincount(tenths, minlength=10)
         assert counts.min() >= 1 and np.ptp(counts) <= 2
 
@@ -173,8 +186,9 @@ def row(lengths: list[int], first: int = 0) -> list[tuple[int, int]]:
 @pytest.mark.parametrize("lengths", [[90], [400], [5000], [50, 50], [300, 90], [20, 900], [200, 30, 35, 100]])
 def test_where_no_inner_shot_can_be_held_out_the_end_of_the_longest_is_and_a_gap_is_on_no_side(lengths, share):
     shots = row(lengths, first=100)
-    training, validation = split_shots(shots, share)
+    training, validation, test = split_shots(shots, share)
     [(start, stop)] = validation
+    assert not test
     longest = max(shots, key=lambda shot: shot[1] - shot[0])
     assert longest[0] <= start and stop == longest[1]
     wanted = max(36, min(round(share * sum(lengths)), sum(lengths) - 12 - 36))
@@ -205,7 +219,7 @@ def test_windows_of_latents_lie_on_one_side_of_a_shot_that_is_divided(lengths, p
     }
     tokens = np.concatenate([np.arange(entry[1], entry[2], 4) for entry in entries])  # each says its first frame
     cache = LatentCache(Path("here"), manifest, tokens.reshape(-1, 1, 1).astype(np.uint16))
-    for side in split_shots(shots):
+    for side in split_shots(shots)[:2]:
         seen = {int(n) + f for window in cache.windows(3, shots=side) for n in window[:, 0, 0] for f in range(4)}
         due = set()
         for start, stop in side:
@@ -219,7 +233,7 @@ def test_windows_of_latents_lie_on_one_side_of_a_shot_that_is_divided(lengths, p
 @pytest.mark.parametrize("lengths", [[30], [36], [83], [20] * 9, [36, 30]])
 def test_where_no_shot_is_long_enough_all_train(lengths):
     shots = row(lengths)
-    assert split_shots(shots) == (shots, [])
+    assert split_shots(shots) == (shots, [], [])
 
 
 @pytest.mark.parametrize("clip", [1, 16, 36, 50])
@@ -232,8 +246,8 @@ def test_a_film_as_long_as_is_needed_can_be_divided_and_one_frame_less_cannot(cl
 
 def test_a_film_with_shots_to_draw_from_is_split_as_shipped_models_were_trained():
     shots = row([139, 59, 88, 118, 56, 252, 88, 46, 160, 94, 87, 56, 157])
-    assert split_shots(shots)[1] == [(139, 198), (404, 460), (800, 846)]
-    assert split_shots(shots, 0.35, seed=3)[1] == [(139, 198), (286, 404), (404, 460), (460, 712), (800, 846)]
+    assert split_shots(shots).held_out == [(139, 198), (404, 460), (800, 846)]
+    assert split_shots(shots, 0.35, seed=3).held_out == [(139, 198), (286, 404), (404, 460), (460, 712), (800, 846)]
 
 
 @pytest.mark.parametrize("share", [0, -0.1, 0.51, 1])

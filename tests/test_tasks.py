@@ -73,6 +73,18 @@ def test_a_loops_goal_is_its_own_beginning_and_its_second_round_is_shown(pair, a
     torch.testing.assert_close(made, twice[:, :, 20:])  # whatever round it is
 
 
+def test_a_loop_is_the_same_wherever_it_begins_though_its_decoder_looks_back_and_ahead(pair, asked):
+    torch.manual_seed(0)
+    config = TubeletConfig((SPAN, 4, 4), LEVELS, width=16, encoder_depth=1, decoder_depth=1, lookahead=True)
+    tokenizer = TubeletTokenizer(config).freeze()
+    made = loop(pair[0], tokenizer, clip(4), frames=10, seed=2, **QUIET)
+    turned = asked[0]["made"].roll(-2, dims=1)
+    later = tokenizer.decode(turned.repeat(1, 3, 1, 1))[:, :, 10:20]
+    torch.testing.assert_close(made.roll(-2 * SPAN, dims=2), later)
+    once = tokenizer.decode(asked[0]["made"])
+    assert not torch.allclose(once[:, :, -SPAN:], made[:, :, -SPAN:]), "the last frames know of the first"
+
+
 def test_a_loop_from_nothing_draws_its_beginning_with_other_dice(pair, asked):
     made = loop(*pair, frames=6, seed=4, batch=2, size=(8, 8), guidance=2.0, **QUIET)
     first, second = asked

@@ -179,6 +179,18 @@ def test_half_of_the_clips_are_told_a_latent_frame_of_their_own_after_the_first(
         assert float((at == k).float().mean()) == pytest.approx(0.5 / (t - 1), abs=0.06), "any as likely as another"
 
 
+def test_of_windows_with_a_label_half_as_many_have_a_goal():
+    torch.manual_seed(0)
+    able = {"places": "coordinates", "goals": 3, "num_labels": 2, "grid": (2, 3), "width": 16, "depth": 1, "heads": 2}
+    prior, batch = Told(PriorConfig(LEVELS, **able)), pack_batch(some_tokens((2, 3), 100, 3), torch.ones(100).long(), 0)
+    for drop_label, due in ((0.0, 0.25), (1.0, 0.5)):
+        prior.notes = []
+        for _ in range(10):
+            prior_loss(0.0, drop_label)(prior, batch)
+        given = torch.cat([note.goal.at >= 0 for note in prior.notes])
+        assert float(given.float().mean()) == pytest.approx(due, abs=0.06)
+
+
 def test_none_lies_farther_ahead_than_the_prior_can_be_told():
     at = torch.cat([note.goal.at for note in notes_of([clips(8)] * 10)])
     assert set(at.tolist()) == {-1, 1, 2, 3}

@@ -142,13 +142,13 @@ def test_frozen_means_frozen_inside_a_model_that_trains():
     assert all(not p.requires_grad and p.grad is None for p in around["tokenizer"].parameters())
 
 
-def grouped(group=(2, 3), seed=0):
+def grouped(group=(1, 2, 3), seed=0):
     torch.manual_seed(seed)
     return TubeletTokenizer(TubeletConfig((4, 4, 4), (8, 6, 5), group, width=16, decoder_depth=2)).eval()
 
 
 def test_grouped_patches_are_the_same_patches_in_fewer_tokens():
-    model, single = grouped(), grouped((1, 1), seed=1)
+    model, single = grouped(), grouped((1, 1, 1), seed=1)
     single.load_state_dict(model.state_dict())
     assert model.tubelet == (4, 8, 12) and model.levels == (8, 6, 5) * 6
     assert model.patch == single.tubelet and model.patch_levels == single.levels
@@ -163,6 +163,59 @@ def test_grouped_patches_are_the_same_patches_in_fewer_tokens():
     assert not moved[:, :, 2:].any() and not moved[:, :, :, :3].any()
 
 
+def test_patches_after_one_another_share_a_token_too():
+    model, single = grouped((2, 1, 2)), grouped((1, 1, 1), seed=1)
+    single.load_state_dict(model.state_dict())
+    assert model.tubelet == (8, 4, 8) and model.levels == (8, 6, 5) * 4
+    video = torch.rand(2, 1, 16, 16, 24) * 2 - 1
+    tokens, patches = model.encode(video), single.encode(video)
+    assert tokens.shape == (2, 2, 4, 3) and patches.shape == (2, 4, 4, 6)
+    assert torch.equal(model.patch_indices(tokens), patches)
+    torch.testing.assert_close(model.decode(tokens), single.decode(patches))
+    first = FSQ(model.patch_levels).digits(patches[:, :2, :1, :2])  # in time first, then down, then across
+    assert torch.equal(FSQ(model.levels).digits(tokens[:, 0, 0, 0]), first.flatten(1))
+    assert model.raw_bits((16, 16, 24)) == pytest.approx(single.raw_bits((16, 16, 24)))
+    padded = video[:, :, :11]
+    assert (
+        model.encode(padded).shape == (2, 2, 4, 3) and model.decode(model.encode(padded), (11, 16, 24)).shape[2] == 11
+    )
+    past = {}
+    assert torch.equal(torch.cat([model.encode(part, past) for part in video.split(8, dim=2)], dim=1), tokens)
+
+
+def ahead(group=(1, 1, 1)):
+    torch.manual_seed(0)
+    config = TubeletConfig((4, 4, 4), (8, 6, 5), group, width=16, decoder_depth=2, lookahead=True)
+    return TubeletTokenizer(config).eval()
+
+
+def test_a_decoder_that_looks_ahead_knows_the_next_codes_and_no_more():
+    model = ahead()
+    codes = model.quantize(torch.rand(2, 1, 16, 8, 8) * 2 - 1).codes
+    with torch.no_grad():
+        out = model.reconstruct(codes)
+        for k in range(4):
+            other = codes.clone()
+            other[:, k] *= -1
+            moved = (model.reconstruct(other) - out).view(2, 1, 4, 4, 8, 8).abs().amax((0, 1, 3, 4, 5)) > 0
+            assert moved.tolist() == [abs(j - k) <= 1 for j in range(4)], "the next, its own and the last"
+
+
+@pytest.mark.parametrize("group", [(1, 1, 1), (2, 1, 2)])
+@pytest.mark.parametrize("pieces", [[1, 1, 1, 1], [1, 3], [2, 2], [4]])
+def test_a_stream_that_looks_ahead_holds_back_what_it_cannot_know_yet(group, pieces):
+    model = ahead(group)
+    span = model.tubelet[0]
+    indices = model.encode(torch.rand(2, 1, 4 * span, 8, 8) * 2 - 1)
+    whole, past, due = model.decode(indices), {}, 0
+    for number, part in enumerate(indices.split(pieces, dim=1), 1):
+        last = number == len(pieces)
+        made = model.decode(part, past=past, more=not last)
+        torch.testing.assert_close(made, whole[:, :, due : due + made.shape[2]], atol=1e-5, rtol=0)
+        due += made.shape[2]
+        assert due == sum(pieces[:number]) * span - (0 if last else model.patch[0])
+
+
 def test_grouped_patches_take_any_size_and_stream():
     model = grouped()
     video = torch.rand(1, 1, 11, 9, 14) * 2 - 1
@@ -173,7 +226,7 @@ def test_grouped_patches_take_any_size_and_stream():
     assert torch.equal(torch.cat(pieces, dim=1), tokens)
 
 
-def detailed(group=(2, 2), share=0.25, seed=0):
+def detailed(group=(1, 2, 2), share=0.25, seed=0):
     torch.manual_seed(seed)
     more = dict(detail_levels=(5, 3, 7), detail_share=share)
     return TubeletTokenizer(TubeletConfig((4, 4, 4), (8, 5), group, width=16, decoder_depth=2, **more)).eval()
@@ -184,7 +237,7 @@ def patch_digits(model, tokens):
     return FSQ(model.patch_levels).digits(model.patch_indices(tokens))
 
 
-@pytest.mark.parametrize("group", [(1, 1), (2, 2)])
+@pytest.mark.parametrize("group", [(1, 1, 1), (1, 2, 2), (3, 1, 1)])
 def test_only_the_busiest_patches_of_each_latent_frame_have_details(group):
     model = detailed(group)
     video = torch.rand(2, 1, 12, 16, 32) * 2 - 1
@@ -197,8 +250,9 @@ def test_only_the_busiest_patches_of_each_latent_frame_have_details(group):
     assert plain.flatten(2)[~chosen].all(), "details where none are allowed"
     assert not plain.flatten(2)[chosen].all(), "no details at all"
     used = model.used(video)
-    assert used.shape == (2, 3, 4 // group[0], 8 // group[1], len(model.levels)) and used.dtype == torch.bool
-    assert (used.sum((2, 3, 4)) == 2 * 32 + 3 * 8).all()
+    t, h, w = group
+    assert used.shape == (2, 3 // t, 4 // h, 8 // w, len(model.levels)) and used.dtype == torch.bool
+    assert (used.sum((2, 3, 4)) == t * (2 * 32 + 3 * 8)).all()
     assert torch.equal(model.vectors(video) == 0, ~used)
 
 
@@ -268,5 +322,6 @@ def test_the_shipped_tokenizer_gives_the_same_tokens_and_frames_as_a_stream(monk
     assert torch.equal(model.encode(video), indices)
     torch.testing.assert_close(model.decode(indices), decoded, atol=1e-5, rtol=0)
     past: dict = {}
-    live = [model.decode(indices[:, k : k + 1], past=past) for k in range(indices.shape[1])]  # as a screen would
+    last = indices.shape[1] - 1
+    live = [model.decode(indices[:, k : k + 1], past=past, more=k < last) for k in range(last + 1)]  # as a screen would
     torch.testing.assert_close(torch.cat(live, dim=2), decoded, atol=1e-5, rtol=0)

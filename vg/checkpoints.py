@@ -137,7 +137,8 @@ def card(name: str, where: str | Path | None = None) -> Checkpoint:
 
 def _current_config(model: str, config: dict) -> dict:
     """A configuration in today's words, whatever version of vg wrote it."""
-    former, current = FORMER_FIELDS.get(model, {}), {}
+    former: dict[str, str] = FORMER_FIELDS.get(model, {})
+    current: dict[str, Any] = {}
     for name, value in config.items():
         if name == "quantizer" and isinstance(value, dict):  # written today
             current[name] = value
@@ -150,6 +151,8 @@ def _current_config(model: str, config: dict) -> dict:
     if model == "VQVAE2" and isinstance(config.get("quantizer"), str):  # both levels had the same options
         shared = {k: v for k, v in current["quantizer"].items() if k not in ("codebook_size", "levels")}
         current["top_quantizer"] = shared | current.get("top_quantizer", {})
+    if model == "TubeletTokenizer" and len(group := current.get("group", ())) == 2:  # down and across alone
+        current["group"] = [1, *group]
     return current
 
 

@@ -1,20 +1,20 @@
 # %% [markdown]
 # # 07 Transformer
 #
-# The film is now a stream of integers. Here a transformer learns, for every place in that stream, how likely each
-# integer is to come next. Such a model is called a *prior*. Notebook 08 samples new videos from its probabilities.
+# The film is now a stream of integers. Here a transformer learns how likely each integer is to come next. Such a model is called a
+# *prior*. Notebook 08 samples new videos from its probabilities.
 #
 # **After this notebook you will be able to**
 # - write causal attention with loops and with `einsum`, and compute it block by block, as FlashAttention does;
 # - recognise the mistake that lets a model read the future, and test for it in a few lines;
 # - say what ALiBi does, how far each head sees, and what happens on longer videos than those of training;
-# - build a layer of the transformer by hand, and stack such layers into the whole prior;
-# - predict a token digit by digit, so that no table has to hold every code;
+# - build a layer of the transformer by hand, and the whole prior of such layers;
+# - predict a token digit by digit;
 # - train a prior, judge it in bits per token beside baselines, and see what its heads attend to.
 #
 # **You need** notebook 06's idea (a film as a cache of integers) and a little PyTorch.
 #
-# **Study:** about 4 hours. **Computing:** about 8 minutes on a two-core laptop.
+# **Study:** about 4 hours. **Computing:** about 7 minutes on a two-core laptop.
 #
 # **Before:** [06 Latent cache](06_latent_cache.ipynb). **Next:** [08 Generation](08_generation.ipynb).
 
@@ -74,14 +74,15 @@ settings = profile().settings(  # smoke, laptop, gpu
 # %% [markdown]
 # ## The tokens
 #
-# One integer stands for a *tubelet*: a few frames of a small patch. All tubelets of the same frames make a
-# *latent frame*, a grid of $h \times w$ tokens. The cache holds every shot as such grids. A *window* is a
-# stretch of latent frames within one shot. Whole shots are held out for validation.
+# One integer stands for a *tubelet*: 8 frames of a small square, as two *patches* of 4 frames, one after the other. All
+# tubelets of the same frames make a *latent frame*, a grid of $h \times w$ tokens. The cache holds every shot as such
+# grids. A *window* is a stretch of latent frames within one shot. Whole shots are held out for validation.
 
 # %%
 # NBVAL_IGNORE_OUTPUT
 store = open_store(film(), frames=settings.film_frames)
-train, val = split_shots(store.shots)
+split = split_shots(store.shots)
+train, val = split.train, split.held_out
 tokenizer = checkpoints.load("tubelet-fsq-64", device=device())
 cache = open_cache(store, tokenizer)
 span, (h, w), levels = cache.tubelet[0], cache.grid, cache.levels
@@ -90,20 +91,23 @@ windows = cache.windows(window, shots=train)
 held = cache.windows(window, shots=val, views=[(0, False)])
 truth = held.take(torch.arange(len(held)))  # (B, t, h, w): what everything is measured on
 known = windows.take(torch.arange(0, len(windows), 7))  # where the baselines count
-print(f"a latent frame: {span} frames, {h} x {w} tokens of {codes:,} codes, levels {levels}")
+print(f"a latent frame: {span} frames, {h} x {w} tokens of {codes:,} codes")
+print(f"a token: {len(levels)} digits, levels {levels}")
 print(f"a window: {window} latent frames = {window * span} frames = {window * frame} tokens")
 print(f"{len(windows)} training windows, {len(held)} for validation")
 
 # %% [markdown]
-# This is all that the transformer sees. A token is three digits of 8, 6 and 5 levels (FSQ,
-# notebook 04), shown as a colour; neighbouring codes have similar ones.
+# This is all that the transformer sees. A patch has two *base digits*, of 8 and 5 levels (FSQ, notebook 04), and four
+# *details* of 5, which stay in the middle unless it is one of the busiest (notebook 05). A patch's first three digits are its colour
+# below; neighbouring levels have similar ones.
 
 # %% tags=["hide-input"]
 # NBVAL_IGNORE_OUTPUT
 first, last = max(val, key=lambda shot: shot[1] - shot[0])  # frames of the longest of them
 clip = store.clip(first, first + min(window, (last - first) // span) * span)[0]  # (C, T, H, W)
 tokens = tokenizer.encode(clip[None].to(device()))[0].cpu()  # (t, h, w), as in the cache
-token_colours = show.token_map(tokens, clip, cache.tubelet, levels, 1.0)
+patches = tokenizer.patch_indices(tokens[None])[0]  # (2t, h, w)
+token_colours = show.token_map(patches, clip, tokenizer.patch, tokenizer.patch_levels, 1.0)
 show.player({"a validation shot": clip, "its tokens": token_colours}, fps=store.fps)
 
 # %% [markdown]
@@ -112,21 +116,20 @@ show.player({"a validation shot": clip, "its tokens": token_colours}, fps=store.
 #
 # $$-\log_2 p(x_1, \dots, x_L) = \sum_{i=1}^{L} -\log_2 p(x_i \mid x_1, \dots, x_{i-1}).$$
 #
-# A token that was given the probability $p$ costs $-\log_2 p$ bits; fewer is better. This is the *cross-entropy* in base
-# 2, the usual loss of a language model.
+# Fewer is better. This is the *cross-entropy* in base 2, the usual loss of a language model.
 #
 # ### Why tokens, and not diffusion?
 #
 # Many large video models *denoise*: they refine a whole clip from noise in some dozens of steps, and an early error can be
-# mended. Here one token follows another, and stays. The price is as many steps as tokens, and an arbitrary order within a
-# frame. What one gets is an exact probability for every clip, to compare models by, and videos of any length.
+# mended. Here a token, once sampled, stays. The price is as many steps as tokens, and an arbitrary order within a frame. What one
+# gets is an exact probability for every clip, to compare models by, and videos of any length.
 #
 # ## Attention by hand
 #
 # A *query* $q_i$, a *key* $k_i$ and a *value* $v_i$ are three linear maps of the vector at position $i$. The scalar product of
 # query and key is a *score*: how well they fit. It is divided by the root of the width $D$, so as not to grow with it.
-# Position $i$ gets the average of the values, weighted by the softmax of the scores (exponentials, divided by their sum). *Causal* means that $j$ never lies after $i$. Several *heads* do this side by side, each with its own part of the
-# width. First in loops:
+# Position $i$ gets the average of the values, weighted by the softmax of the scores (exponentials, divided by their sum).
+# *Causal* means that $j$ never lies after $i$. Several *heads* do this side by side, each with its own part of the width. First in loops:
 
 
 # %%
@@ -146,9 +149,8 @@ generator = torch.Generator().manual_seed(0)
 q, k, v = torch.randn(3, 1, 6, 4, 8, generator=generator).unbind(0)  # each (B, L, N, D)
 
 # %% [markdown]
-# The same with two `einsum`s: `b` batch, `i` who asks, `j` who answers, `n` head, `d` width; an index
-# missing on the right is summed over. A *bias* $b_{ij}$, zero for
-# now, may be added to the scores:
+# The same with two `einsum`s: `b` batch, `i` who asks, `j` who answers, `n` head, `d` width; an index missing on the right is summed
+# over. A *bias* $b_{ij}$, zero for now, may be added to the scores:
 #
 # $$o_i = \sum_{j \le i} a_{ij} v_j, \qquad a_{ij} = \operatorname{softmax}_{j \le i}\left(\frac{q_i \cdot k_j}{\sqrt{D}} + b_{ij}\right).$$
 
@@ -225,9 +227,8 @@ print("as the loops:", torch.allclose(by_hand[0], by_loops(q[0], k[0], v[0]), at
 # ## A mistake that looks fine
 #
 # We keep a tensor as (B, **L, N**, D), positions before heads. PyTorch's kernel wants (B, **N, L**, D). So one transposes
-# on the way in, and must transpose back on the way out. Forget the way back and reshape instead: the shape is right, nothing
-# complains, the loss falls. But heads and positions have changed places, and what stands at position $i$ of the result
-# was computed at other positions, some of them later.
+# on the way in, and must transpose back on the way out. Forget that: the shape is right, nothing complains, the loss falls. But what
+# stands at position $i$ of the result was computed at other positions, some of them later.
 
 
 # %%
@@ -248,7 +249,7 @@ for way in (right, wrong):
 
 # %% [markdown]
 # What does it do to training? Take a sequence that nobody can predict: throws of an eight-sided die. An honest model
-# pays at least 3 bits per throw on average, whatever it learns. A very small transformer is trained with each of the two functions.
+# pays at least 3 bits per throw on average. A very small transformer is trained with each of the two functions.
 
 
 # %%
@@ -282,9 +283,8 @@ curves = {"right": honest_bits, "wrong": cheat_bits}
 show.curves(curves, "predicting dice", y="bits per throw", baselines={"3 bits": 3.0})
 
 # %% [markdown]
-# A curve below 3 bits is a model that foresees dice. On real data there is no such line: a loss that is too good
-# looks like a good loss. So one does not trust the loss but tests: **change token $k$, and see whether anything before it
-# moves.**
+# The wrong one falls to about half of 3 bits: it foresees dice. On real data there is no such line, and a loss that is too good
+# looks like a good loss. So one tests: **change token $k$, and see whether anything before it moves.**
 
 
 # %%
@@ -308,10 +308,10 @@ for name, model in {"right": honest, "wrong": cheat}.items():
 # %% [markdown]
 # ## ALiBi by hand
 #
-# Attention as it stands does not know the order of what it sees: shuffle the past and the average is the same. One
-# remedy is to learn a vector for every position and add it to the input; then position 1,025 has none if training ended
-# at 1,024. *ALiBi* (attention with linear biases) adds nothing to the input. The farther back a key, the more is taken off
-# its score. Head $n$ of $N$, counted from 0, has a slope $m_n$ that is not learnt:
+# Attention as it stands does not know the order of what it sees: shuffle the past and the average is the same. One remedy is to
+# learn a vector for every position and add it to the input; then position 1,025 has none if training ended at 1,024. In *ALiBi*
+# (attention with linear biases), the farther back a key, the more is taken off its score. Head $n$ of $N$, counted from 0, has a
+# slope $m_n$ that is not learnt:
 #
 # $$b_{ij} = -m_n\,(i - j), \qquad m_n = 2^{-8 (n + 1) / N}.$$
 
@@ -372,9 +372,9 @@ print(next(check_alibi(alibi)))
 # ## FlashAttention by hand: the online softmax
 #
 # The weights are $L \times L$ numbers for each head. On a GPU, writing them to memory and reading them back takes longer than
-# computing them. FlashAttention never writes them. It reads the keys in blocks, and of all blocks so far it keeps three things: the
-# largest score $m$, the sum $s$ of the exponentials, and the weighted sum $o$ of the values. A new block with scores $x_j$ may
-# hold a larger score. Then what was summed with the old maximum is *rescaled*:
+# computing them. FlashAttention never writes them. It reads the keys in blocks, and keeps three things: the largest score $m$ so far,
+# the sum $s$ of the exponentials, and the weighted sum $o$ of the values. If a new block with scores $x_j$ holds a larger score, what
+# was summed with the old maximum is *rescaled*:
 #
 # $$m' = \max(m, \max_j x_j), \quad s' = s\, e^{m - m'} + \sum_j e^{x_j - m'}, \quad o' = o\, e^{m - m'} + \sum_j e^{x_j - m'} v_j.$$
 #
@@ -515,8 +515,9 @@ plt.show()
 # %% [markdown]
 # <details><summary>What the stored run shows</summary>
 #
-# Eight times the length costs more than the square, 64 times, where all weights are held, and less in blocks. Blocks are
-# faster in long streams: they skip the future, and probably because what they hold fits into the processor's cache. The memory of all weights grows with the square, that of the blocks only with $L$.
+# Eight times the length takes more than 64 times (its square) as long where all weights are held, and less in blocks. Blocks are
+# faster from 512 tokens on: they skip the future, and what they hold probably fits into the processor's cache. The memory of
+# all weights grows with the square, that of the blocks with $L$ at most.
 #
 # </details>
 #
@@ -525,8 +526,8 @@ plt.show()
 # The stream is flattened, so **the same place one latent frame back lies $h \cdot w$ positions away.** Which heads can see that far? Say
 # that a head sees as far as its bias is above $-3$, where a key counts a twentieth of what it would count next door.
 #
-# `two_scale_slopes` gives half of the heads the plain slopes of $N / 2$ heads, and the other half the same slopes divided by $h \cdot w$: a
-# latent frame is to them what a token is to the others. The prior multiplies the latter by four: they fade faster.
+# `two_scale_slopes` gives half of the heads the plain slopes of $N / 2$ heads, and the other half the same slopes divided by
+# $h \cdot w$: a latent frame is to them what a token is to the others. The prior multiplies the latter by four: they fade faster.
 
 # %%
 # NBVAL_IGNORE_OUTPUT
@@ -538,9 +539,8 @@ for name, slope in heads.items():
     print(f"{name:>18} {slope:8.5f} {3 / slope / frame:16.2f} {near:26.1%} {far:8.1%}")
 
 # %% [markdown]
-# Far keys have faded for the steep heads, not for all: to the flattest head a window is near as a whole. (Curves of
-# equal slope lie on each other.) Drag a slope, or take that of a head, and see what it leaves of the stream: along the
-# distance, and in the grids of tokens for one query (blue; grey is the future).
+# To the flattest head a window is near as a whole. (Curves of equal slope lie on each other.) Drag a slope, or take that of a head,
+# and see what it leaves of the stream: along the distance, and in the grids of tokens for one query (blue; grey is the future).
 
 # %% tags=["hide-input"]
 # NBVAL_IGNORE_OUTPUT
@@ -549,10 +549,10 @@ interactive.slopes(heads, (h, w), span=4, start="two scales, head 2")
 # %% [markdown]
 # ## A task where positions must matter
 #
-# On film, the token one latent frame back is worth more than all that is older, so ways to know positions hardly differ.
-# Here is a task that turns on them. A picture of $2 \times 2$ tokens appears, is hidden for five latent frames, and comes back. All eight codes
-# are equally likely, so a guess costs 3 bits, and copying from **six latent frames back** costs 0. We train on eight latent
-# frames and test on 8, 16 and 32; what is older than the picture is empty. Three small priors:
+# On film the last latent frame is worth more than all that is older, so ways to know positions hardly differ. Here is a task that
+# turns on them. A picture of $2 \times 2$ tokens appears, is hidden for five latent frames, and comes back. All eight codes are equally
+# likely, so a guess costs 3 bits, and copying from **six latent frames back** costs 0. We train on eight latent frames and test on 8,
+# 16 and 32; what is older than the picture is empty. Three small priors:
 #
 # - *two scales*, as above;
 # - *plain, large grid*: slopes 64 times steeper, so that a latent frame of 4 tokens fades as one of 256;
@@ -594,17 +594,17 @@ remember("learned positions", positions="learned", longest=32)
 # %% [markdown]
 # <details><summary>What the stored run shows</summary>
 #
-# Two scales find the picture at every length: the empty past beyond the length of training does no harm. Learned
-# positions find it as well, but only at the length of training: at positions never trained they do worse than a guess. Slopes as steep as
+# Two scales find the picture at every length: the empty past beyond the length of training does hardly any harm. Learned
+# positions find it only at the length of training: at positions never trained they do worse than a guess. Slopes as steep as
 # plain ALiBi has in a large grid hardly reach six latent frames back, and pay little less than a guess.
 #
 # </details>
 #
 # ## A layer
 #
-# Attention is the only place where positions exchange anything. The rest of a transformer works on each position alone. A
-# *layer* does both, one after the other, and adds each result to what came in (a *residual* connection). *Norm* brings every
-# position to mean 0 and variance 1 before each part, as in GPT-2; the MLP widens to four times the width, applies GELU, and narrows.
+# Only in attention do positions exchange anything. The MLP works on each position alone: it widens to four times the width, applies
+# GELU, and narrows. A *layer* does both, one after the other, and adds each result to what came in (a *residual* connection). *Norm*
+# brings every position to mean 0 and variance 1 before each part, as in GPT-2.
 #
 # ```
 # x (B, L, D)
@@ -615,8 +615,8 @@ remember("learned positions", positions="learned", longest=32)
 # x (B, L, D)
 # ```
 #
-# The weights are the shipped prior's. It is for clips of any shape, as [notebook 09](09_one_model_many_tasks.ipynb) shows; with
-# `.at((h, w))` it is used for squares here.
+# The weights are the shipped prior's. It is for clips of any shape ([notebook 09](09_one_model_many_tasks.ipynb)); `.at((h, w))` sets it
+# to squares.
 
 
 # %%
@@ -637,36 +637,37 @@ print("by hand as vg's:", torch.allclose(ours, theirs, atol=1e-4))
 # %% [markdown]
 # ## Tokens and digits
 #
-# FSQ made each token from a few digits, and a token's number is these digits written as one number. The transformer reads
-# digits and writes digits.
-#
 # **Reading.** A token is embedded as the sum of one vector per digit, looked up by its level. So the tables have
-# $8 + 6 + 5$ rows here, not $8 \cdot 6 \cdot 5$. Each level has a free vector. Nothing tells the model that level 3 lies between 2 and
-# 4; if that matters, training has to find it. Did it? Below is the cosine between the vectors of every two levels, in the shipped prior's
-# table for the token one latent frame back, each table's mean taken off.
+# $2\,(8 + 5 \cdot 5)$ rows here, not $(8 \cdot 5^5)^2$. Nothing tells the model that level 3 lies between 2 and 4; if that matters,
+# training has to find it. Did it? Below is the cosine between the vectors of every two levels, in the shipped prior's tables for the
+# token one latent frame back, each table's mean taken off: a row for each patch.
 
 # %% tags=["hide-input"]
 # NBVAL_IGNORE_OUTPUT
-figure, panels = plt.subplots(1, len(levels), figsize=(9, 2.9), layout="constrained")
-for i, (axes, table) in enumerate(zip(panels, shipped.before.tables)):
+figure, panels = plt.subplots(2, len(levels) // 2, figsize=(9.5, 3.6), layout="constrained")
+for i, (axes, table) in enumerate(zip(panels.flat, shipped.before.tables)):
     rows = F.normalize((table.weight - table.weight.mean(0)).detach().cpu(), dim=-1)
     drawn = axes.imshow(rows @ rows.T, vmin=-1, vmax=1, cmap="RdBu_r")
-    axes.set(title=f"digit {i}", xlabel="level", ylabel="level", yticks=range(levels[i]))
+    axes.set(title=f"digit {i}", xticks=range(levels[i]), yticks=range(levels[i]))
     axes.grid(False)
+figure.supxlabel("level", fontsize=9)
+figure.supylabel("level", fontsize=9)
 figure.colorbar(drawn, ax=panels, label="cosine")
 plt.show()
 
 # %% [markdown]
 # <details><summary>Is a digit a scale? What the stored run shows</summary>
 #
-# Mostly. Neighbouring levels have the most similar vectors (warm beside the diagonal), those of most levels farther apart
-# point apart. So training has found the order of the levels. They do not lie on a straight line: the two ends are not the most opposed.
+# Mostly. Neighbouring levels have the most similar vectors (warm beside the diagonal), those of levels farther apart point apart. So
+# training has found the order of the levels. They do not lie on a straight line: the two ends are not the most opposed. Where
+# there are five levels, the middle one stands rather alone, with a cosine of about 0 to its neighbours, in base digits and details alike.
 #
 # </details>
 #
-# **Writing.** Digits are predicted one after another, each from the hidden state $s$ (the last layer's vector at a place) and the digits before it. This is the chain rule,
+# **Writing.** Digits are predicted one after another, each from the hidden state $s$ (the last layer's vector at a place) and the
+# digits before it. This is the chain rule,
 #
-# $$p(a, b, c \mid s) = p(a \mid s)\, p(b \mid s, a)\, p(c \mid s, a, b).$$
+# $$p(d_0, \dots, d_{n-1} \mid s) = \prod_{i=0}^{n-1} p(d_i \mid s, d_0, \dots, d_{i-1}).$$
 #
 # It is exact. In `DigitHead`, `head.logits[i]` maps states `(B, D)` to the logits of digit `i`; then the embedding of the true digit,
 # `head.known.tables[i](digit)`, is added to the state and stays there: digit 2 is predicted from $s$ plus both embeddings.
@@ -738,36 +739,49 @@ print(next(check_digit_bits(digit_bits)))
 
 
 # %% [markdown]
-# Would it do to predict all digits at once, each on its own? What counts is how much they tell about each other *given the hidden
-# state*. The shipped prior can say. From its probabilities of all codes $p(a, b, c \mid s)$ follow those of each digit alone, and their
-# product is the best that independent digits could do with the same states.
+# Would it do to predict all digits at once, each on its own? What counts is how much they tell about each other *given the
+# hidden state*. The shipped prior can say: sample the earlier digits many times, and average. That gives each digit alone,
+#
+# $$p(d_i \mid s) = \mathbb{E}_{d_0, \dots, d_{i-1} \sim p(\cdot \mid s)} \left[ p(d_i \mid s, d_0, \dots, d_{i-1}) \right],$$
+#
+# the best that independent digits could do with the same state. The bits that probabilities expect to pay are their *entropy*: in
+# the chain the average of the entropies, alone the entropy of the average.
+
 
 # %%
 # NBVAL_IGNORE_OUTPUT
+def entropy(p):
+    """Bits that are expected of a digit with these probabilities: (..., levels) -> (...)."""
+    return torch.special.entr(p).sum(-1) / math.log(2)
+
+
+samples, chain, alone = 256, [], []  # samples of each state
+torch.manual_seed(0)
 with torch.no_grad():
-    s = shipped.hidden(shipped.digits(truth[:1]))[0, frame::7]  # not of latent frame 0
-    each = FSQ(levels).digits(torch.arange(codes))  # (codes, n)
-    joint = torch.stack([-digit_bits(shipped.head, one.expand(codes, -1), each) for one in s])
-joint = joint.exp2()  # (S, codes), each row adds up to 1
-alone = torch.ones_like(joint)
-for digit in each.T:
-    alone *= joint @ (digit[:, None] == digit).float()  # the probability of each code's digit
-bits = [float(-(joint * p.log2()).sum(-1).mean()) for p in (joint, alone)]
-print(f"the prior expects {bits[0]:.2f} bits per token, with independent digits {bits[1]:.2f}")
+    s = shipped.hidden(shipped.digits(truth[:1]))[0, frame::7]  # (S, D), not of latent frame 0
+    s = s.repeat_interleave(samples, dim=0)
+    for i, logits in enumerate(shipped.head.logits):
+        p = logits(s).softmax(-1)  # (S * samples, levels[i])
+        chain.append(float(entropy(p).mean()))
+        alone.append(float(entropy(p.unflatten(0, (-1, samples)).mean(1)).mean()))
+        if i + 1 < len(levels):
+            s = s + shipped.head.known.tables[i](p.multinomial(1)[:, 0])
+print("bits of digit " + "".join(f"{i:6}" for i in range(len(levels))) + "     all")
+for name, bits in {"in the chain": chain, "alone": alone}.items():
+    print(f"{name:>13} " + "".join(f"{x:6.2f}" for x in bits) + f"{sum(bits):8.2f}")
 
 # %% [markdown]
 # <details><summary>What the stored run shows</summary>
 #
-# The second figure is only a little larger: once the state is known, the digits tell little about each other. The chain is
-# kept because it costs almost nothing and is exact.
+# No: a token would cost about nine bits in place of eight. In the chain the details gain, since a patch uses all four or none: the
+# first tell about the others. The second patch gains in all digits, since the first tells about it.
 #
 # </details>
 #
 # ## The whole prior
 #
-# Backgrounds stand still, so the best guess is often the token at the same place one latent frame back. Attention
-# could learn to look exactly $h \cdot w$ back. The prior gets it at the input instead. Input $k$, which predicts
-# token $k$, is a sum:
+# Backgrounds stand still, so the token at the same place one latent frame back tells much. Attention could learn to look
+# exactly $h \cdot w$ back. The prior gets that token at the input instead. Input $k$, which predicts token $k$, is a sum:
 #
 # ```
 # tokens (B, t, h, w) --> digits (B, L, n), L = t h w
@@ -780,9 +794,9 @@ print(f"the prior expects {bits[0]:.2f} bits per token, with independent digits 
 #                                              bits (B, t, h, w) <-- DigitHead <-- norm (B, L, D)
 # ```
 #
-# The *context* says what stood at this place, and around it, one latent frame ago and earlier. Within a latent frame it is not
-# causal at all. It need not be, since it is handed to the *next* latent frame, when all that it has seen is known. The whole must
-# be causal, and more (`own=1`): state $k$ predicts token $k$, so it must not know that token either.
+# The *context* says what stood at this place, and around it, one latent frame ago and earlier. Within a latent frame it sees
+# ahead. It may, since it is handed to the *next* latent frame, when all that it has seen is known. The whole must be causal, and
+# more (`own=1`): state $k$ predicts token $k$, so it must not know that token either.
 
 # %%
 torch.manual_seed(0)
@@ -802,12 +816,12 @@ print("the whole prior by hand as vg's:", torch.allclose(ours, theirs, atol=1e-4
 # %% [markdown]
 # ## What it costs to know nothing
 #
-# Three baselines: all codes equally likely (*uniform*); codes as often as they occur in the training shots (*unigram*);
-# and *copy*: the token of one latent frame back again, as often as in the training shots; otherwise as unigram. A model that does not beat copying has learnt that the film stands still.
+# Three baselines: all digits in use equally likely, the raw bits of notebook 05 (*uniform*); codes as often as they occur in the
+# training shots (*unigram*); and *copy*: the patch at the same place 4 frames back, as often as in the training shots; otherwise
+# as unigram. Tokens have too many codes to count, so the last two count codes of patches, and a token costs what its two patches cost.
 #
-# Bits have a second reading. The *perplexity* $2^{\text{bits}}$ is the number of equally likely codes that would be as
-# hard to guess. Neither can be compared between tokenizers: another tokenizer makes other tokens, easier or harder to
-# guess.
+# The *perplexity* $2^{\text{bits}}$ is the number of equally likely codes that would be as hard to guess. Neither bits nor
+# perplexity can be compared between tokenizers: others make tokens that are easier or harder to guess.
 
 
 # %%
@@ -818,10 +832,18 @@ def measure(prior, indices):
     return torch.cat([prior.nll_bits(x.to(prior.start.device)).cpu() for x in indices.split(4)])
 
 
+def by_patch(baseline):
+    """A baseline that counts codes of patches: its bits of each token (B, t, h, w)."""
+    counted, judged = (tokenizer.patch_indices(x) for x in (known, truth))  # (B, 2t, h, w)
+    found = baseline(counted, judged, math.prod(tokenizer.patch_levels))
+    return found.unflatten(1, (window, -1)).sum(2)
+
+
+raw = tokenizer.raw_bits((span, 64, 64)) / frame
 baselines = {
-    "uniform": torch.full(truth.shape, math.log2(codes)),
-    "unigram": evaluation.unigram_bits(known, truth, codes),
-    "copy": evaluation.copy_bits(known, truth, codes),
+    "uniform": torch.full(truth.shape, raw),
+    "unigram": by_patch(evaluation.unigram_bits),
+    "copy": by_patch(evaluation.copy_bits),
 }
 floor = {name: float(bits.mean()) for name, bits in baselines.items()}
 print(*(f"{name} {bits:.2f}" for name, bits in floor.items()), "bits per token", sep=", ")
@@ -829,11 +851,11 @@ print(*(f"{name} {bits:.2f}" for name, bits in floor.items()), "bits per token",
 # %% [markdown]
 # ## Before training: two checks
 #
-# **What should the first loss be?** A new prior knows nothing, so it should pay what the uniform guess pays. If it pays much more, it is sure
-# of something without a reason: look at the initialisation. If it pays less, look for a leak.
+# **What should the first loss be?** A new prior knows nothing, not even that most patches have no details, so it should pay
+# what all codes equally likely cost. If it pays much more, look at the initialisation; if less, look for a leak.
 #
-# **Can it overfit one batch?** A model that cannot learn one window by heart has a mistake in it. The bits should fall far
-# below every baseline.
+# **Can it overfit one batch?** A model that cannot learn one window by heart has a mistake in it. The bits should fall far below
+# every baseline. (The jump near step 8 is probably the price of a high rate without warm-up.)
 
 
 # %%
@@ -848,7 +870,7 @@ one_window = windows.take(torch.arange(1))  # (1, t, h, w)
 recipe = Recipe(settings.overfit_steps, lr=2e-3, warmup=0, ema=0.0)
 overfit = fit(new_prior(), lambda prior, x: prior.nll_bits(x).mean(), lambda _: one_window, recipe)
 bits = overfit.history["loss"]
-print(f"first loss {bits[0][1]:.2f} bits per token, uniform {floor['uniform']:.2f}")
+print(f"first loss {bits[0][1]:.2f} bits per token, all codes alike {math.log2(codes):.2f}")
 show.curves({"one window": bits}, "overfit one window", y="bits per token", baselines=floor)
 
 # %% [markdown]
@@ -856,8 +878,8 @@ show.curves({"one window": bits}, "overfit one window", y="bits per token", base
 #
 # `prior_batches` samples windows, `prior_loss` gives bits per token, `fit` is the loop of all notebooks. Two details:
 #
-# - In each window a share of the tokens that the model *sees* (not of those that it has to predict) is replaced by others.
-#   When it generates, it will read its own mistakes; so it learns that what it reads may be wrong.
+# - In each window a share of the tokens that the model *sees* (not of those that it has to predict) is replaced by others,
+#   since it will read its own mistakes when it generates.
 # - In half of the windows the label of the scene is left out. So the prior works with the label and without.
 #
 # The validation bits are measured with nothing replaced, no label, and averaged weights.
@@ -880,9 +902,9 @@ print(f"{millions:.1f} million weights, {settings.steps} steps, {trained.seconds
 # %% [markdown]
 # ## The shipped prior
 #
-# In the laptop profile it has the same width and depth. It was trained for longer and on more: the film, its mirror image, crops of
-# several shapes, and pieces run backwards. A shift by a few pixels gives other tokens, so these views keep the prior from learning
-# few shots by heart. The card's bits are for the film's own shape and longer windows.
+# It has the same width and depth (in the laptop profile). It was trained for longer and on more: the film, its mirror image, crops of
+# several shapes, and pieces run backwards. A shift by a few pixels gives other tokens, so it is harder to learn few shots by heart.
+# The card's bits are for the film's own shape and longer windows.
 
 # %%
 # NBVAL_IGNORE_OUTPUT
@@ -900,17 +922,18 @@ for name, bits in everyone.items():
 # %% [markdown]
 # <details><summary>What the stored run shows</summary>
 #
-# Both priors are far below copying, the one trained above after a few minutes; the much longer training of the shipped one is
-# worth a little more. A token of the first latent frame costs most, where there is nothing to copy.
+# Both priors are well below copying, the one trained above after a few minutes; the much longer training of the shipped one is worth
+# more than another bit. A token of the first latent frame costs most: only its second patch has one to copy. There the prior trained
+# above is little better than copying, and the longer training brings most.
 #
 # </details>
 
 # %% [markdown]
 # ## What trained heads attend to
 #
-# Our `causal_attention` gives the weights as well, so it can say what the layers of the shipped prior attend to. Input $k$ predicts
-# token $k$. For all tokens of the last latent frame: how much of their attention goes to this latent frame, to the one before, and
-# so on? Beside it is what ALiBi alone would give, with all scores zero.
+# Our `causal_attention` gives the weights as well, so it can say what the layers of the shipped prior attend to. For all tokens of
+# the last latent frame: how much of their attention goes to this latent frame, to the one before, and so on? Beside it is what ALiBi
+# alone would give, with all scores zero.
 
 
 # %%
@@ -949,15 +972,16 @@ plt.show()
 # %% [markdown]
 # <details><summary>What the stored run shows</summary>
 #
-# ALiBi alone would spread that of all but the steepest head; most trained heads concentrate it. In the first layer both flat heads
-# put nearly all on the first latent frame of the window. Later most goes to the token's own latent frame and the one before. The maps
-# below show that each token attends to very few places; in the last two layers many share them. Heads that look back (layer 2,
-# head 2) hardly look at the query's own place: the context has brought that.
+# ALiBi alone would spread the attention of all but the steepest head; most trained heads concentrate it. In the first layer the other
+# three look far back, much to the first latent frame of the window. In layers 2 and 3 most goes to the token's own latent frame and
+# the one before; one head of layer 3 also looks two back. The maps below show that each token attends to few places, in the last layer to
+# some more, and that many tokens share them (in layer 2, head 2, nearly all the same one). Heads that look back hardly look at the
+# query's own place, perhaps because the context has brought that.
 #
 # </details>
 #
-# Now single tubelets: click one in the picture. Its attention to all inputs before it is painted over the frames, one row per
-# head (square roots, so that faint ones show; above each picture its share).
+# Now single tubelets: click one in the picture. Its attention is painted over the frames, one row per head (square roots, so that
+# faint ones show; above each picture its share).
 
 # %% tags=["hide-input"]
 # NBVAL_IGNORE_OUTPUT
@@ -974,9 +998,9 @@ interactive.attention_maps(
 # %% [markdown]
 # ## Exercise
 #
-# **The gradient shows it too** (medium, 15 minutes). The leak test changes tokens one after another. Another way: on which
-# inputs $(1, L, D)$ does output $i$ depend? Write `seen(function, x)`. It returns a matrix $(L, L)$, True where output $i$ has a
-# gradient with respect to input $j$. Try it with `one_layer` and with a function that peeks, `lambda x: x + x.roll(-1, 1)`.
+# **The gradient shows a leak too** (medium, 15 minutes). On which inputs $(1, L, D)$ does output $i$ depend? Write
+# `seen(function, x)`. It returns a matrix $(L, L)$, True where output $i$ has a gradient with respect to input $j$. Try it with
+# `one_layer` and with a function that peeks, `lambda x: x + x.roll(-1, 1)`.
 #
 # <details><summary>Solution</summary>
 #
@@ -996,11 +1020,9 @@ interactive.attention_maps(
 #
 # ## Summary
 #
-# - Causal attention is a weighted average of the past. Loops, `einsum` and blocks give the same numbers.
-# - FlashAttention is exact: a running maximum, a sum, and a rescale when the maximum rises. Memory no longer grows with $L^2$.
-# - A test shows whether a model reads the future, the loss does not: change token $k$, nothing before it may move.
-# - ALiBi takes slope times distance off a score. In a flattened video one latent frame back is $h \cdot w$ positions away, so
-#   half of the heads count in latent frames.
+# - Causal attention is a weighted average of the past. FlashAttention computes it in blocks: exact, and memory does not grow with $L^2$.
+# - A test, not the loss, shows whether a model reads the future: change token $k$, nothing before it may move.
+# - ALiBi takes slope times distance off a score. Half of the heads count the distance in latent frames.
 # - A layer is attention and an MLP, each added to what came in.
 # - Digits predicted one after another give every code an exact probability, with a few outputs.
 # - A prior is judged in bits per token on shots that it has not seen, beside uniform, unigram and copying.

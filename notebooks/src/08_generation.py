@@ -14,7 +14,7 @@
 #
 # **You need** Python, a little PyTorch, and the shipped weights, which are in the repository. The notebook runs alone.
 #
-# **Study:** about 3 hours, tasks included. **Computing:** about 3 minutes on a two-core laptop. Nothing is trained.
+# **Study:** about 3 hours, tasks included. **Computing:** about 2 minutes on a two-core laptop. Nothing is trained.
 #
 # **Before:** [07 Transformer](07_transformer.ipynb). **Next:** [09 One model, many tasks](09_one_model_many_tasks.ipynb) asks
 # the same prior for other shapes, for loops and for clips between two others.
@@ -35,12 +35,13 @@ from vg.models import Prior, PriorConfig
 from vg.models.transformer import DecodeState
 from vg.profiles import device, profile
 from vg.sampling import (
+    SAMPLING,
+    Stream,
     branches,
     filter_logits,
     generate,
     generate_tokens,
     one_by_one,
-    sampling_defaults,
 )
 from vg.show import interactive
 
@@ -71,12 +72,12 @@ tokenizer = checkpoints.load(f"tubelet-fsq-{SIZE}", device=device())
 prior = checkpoints.load(f"prior-{SIZE}", device=device()).at((16, 16))
 both_sizes = [{"size": SIZE}, {"size": 128}]
 store, large_store = open_stores(film(), both_sizes, frames=settings.film_frames)
-train_shots, val_shots = split_shots(store.shots, settings.held_out)
+split = split_shots(store.shots, settings.held_out)
+train_shots, val_shots = split.train, split.held_out
 span, grid, TOTAL = tokenizer.tubelet[0], prior.grid, settings.total
 GIVEN = 2  # latent frames of a prompt
 PROMPT = GIVEN * span  # frames of a prompt
 NEW = TOTAL - PROMPT
-SAMPLING = sampling_defaults(prior)
 DRAW = {name: SAMPLING[name] for name in ("temperature", "top_p")}
 
 
@@ -92,31 +93,40 @@ show.player({f"shot {k}": clip for k, clip in enumerate(reel)}, store.fps, given
 
 # %% [markdown]
 # Five arguments did it: the two models, a prompt, a length and a seed. `SAMPLING` holds the recommended options,
-# which were chosen by measurement. The rest of this notebook opens that call.
+# which were chosen by measurement. In the stored run all four places stay. The cow roughly keeps its shape, and so do head and
+# arms of the figure at the wheel; its legs, the parrot's head and the captain's upper body dissolve into blots. The rest of this notebook
+# opens that call.
 #
 # ```
 #   prompt (1, 1, 16, 64, 64)          video, values in [-1, 1]
-#        | tokenizer.encode            one token for a tubelet of 8 x 4 x 4
+#        | tokenizer.encode            one token for 8 x 4 x 4 pixels
 #   tokens (1, 2, 16, 16)              a latent frame is a grid of 16 x 16 tokens
-#        | prior.digits                a token is 3 digits
-#   digits (1, 512, 3)
+#        | prior.digits                a token is 12 digits: two patches, six digits each
+#   digits (1, 512, 12)
 #        | prior.advance               transformer with a KV cache
 #   hidden (1, D)                      predicts the next token
 #        | prior.head, once a digit    logits -> temperature, top-k, top-p -> a draw
-#   digits (1, 513, 3)                 ... and round again, 256 times a latent frame
+#   digits (1, 513, 12)                ... and round again, 256 times a latent frame
 #        | tokenizer.decode
 #   video (1, 1, T, 64, 64)
 # ```
 #
-# (The drawing is for 64 pixels.) A prior only makes sense with the tokenizer it was trained with. Its card holds the hash of that
-# tokenizer's weights, so that a wrong pair can be noticed before it makes noise.
+# (The drawing is for 64 pixels.) A token's two patches have four frames each, one after the other. A patch has two *base digits* and
+# four *details*, which stay in the middle unless it is one of the busiest (notebook 05). The decoder
+# looks ahead: it draws a patch from its own digits, earlier ones, and those of the next four frames. So even the last four given
+# frames depend a little on what is drawn.
+#
+# A prior only makes sense with the tokenizer it was trained with. Its card holds the hash of that
+# tokenizer's weights, so that a wrong pair can be noticed before it makes noise. (The Frechet distance on the card is explained in
+# notebook 10. It is an unbiased estimate, and where the true distance is small that can be negative.)
 
 # %%
 # NBVAL_IGNORE_OUTPUT
 prior_card = checkpoints.card(f"prior-{SIZE}")
 print("the right pair:", prior_card.facts["tokenizer"]["weights"] == weight_hash(tokenizer))
 window = prior_card.facts["window_in_latent_frames"]
-print(f"a token: {math.prod(prior.levels):,} codes, as digits with {prior.levels} levels")
+print(f"a token: {math.prod(prior.levels):,} codes, {len(prior.levels)} digits")
+print(f"a patch: {tokenizer.patch}, digits with {tokenizer.patch_levels} levels")
 print(f"a latent frame: {prior.tokens_per_frame} tokens for {span} frames")
 print(f"trained on windows of {window} latent frames, {window * span} frames")
 print("options:", *(f"{name} {value:g}" for name, value in SAMPLING.items()), sep="  ")
@@ -271,37 +281,39 @@ print(f"top-p 0.5 over whole tokens keeps A:  {bool(cut_tail(whole, top_p=0.5)[0
 
 # %% [markdown]
 # Whole-token top-p needs the probability of every code: the product of its digits' probabilities, so a sum of
-# logarithms. With the few codes of the 64-pixel pair that is one batched call of the head; with the $10^9$ and more
-# codes of the larger pair it is out of reach, and that is why the options act on digits. For the prompt above:
+# logarithms. Our tokens have far too many codes to list, and that is why the options act on digits. But the first digits of a token
+# are the code of its first patch, and so few codes can be listed: one batched call of the head. For the prompt above:
 
 
 # %%
 # NBVAL_IGNORE_OUTPUT
-def token_logits(state, **options):
-    """Log-probability (V,) of every code after a hidden state (1, D); options act on digits."""
-    codes = prior.quantizer.digits(torch.arange(math.prod(prior.levels), device=device()))
-    total = 0
-    for i, rows in enumerate(prior.head.given(state.expand(len(codes), -1), codes)):
+PATCH = len(tokenizer.patch_levels)  # digits of a patch
+
+
+def patch_logits(state, **options):
+    """Log-probability (V,) of every code of the next token's first patch; options act on digits."""
+    codes = torch.cartesian_prod(*map(torch.arange, tokenizer.patch_levels)).to(device())
+    total = 0  # (V,), from a hidden state (1, D)
+    for i, rows in zip(range(PATCH), prior.head.given(state.expand(len(codes), -1), codes)):
         shaped = filter_logits(rows, **options).log_softmax(-1)  # (V, levels[i])
         total = total + shaped.gather(1, codes[:, i : i + 1])[:, 0]
     return total.detach().cpu()
 
 
-if math.prod(prior.levels) < 100_000:
-    plain = token_logits(hidden)
-    digitwise, tokenwise = token_logits(hidden, top_p=0.9), cut_tail(plain, top_p=0.9)
-    print(f"probabilities add up to {float(plain.exp().sum()):.4f}")
-    for how, cut in {"each digit": digitwise, "whole token": tokenwise}.items():
-        kept = cut.isfinite()
-        held = float(plain[kept].exp().sum())
-        print(f"top-p 0.9, {how}: keeps {int(kept.sum())} codes, which hold {held:.2f}")
+plain = patch_logits(hidden)
+digitwise, codewise = patch_logits(hidden, top_p=0.9), cut_tail(plain, top_p=0.9)
+print(f"{len(plain):,} codes of a patch, whose probabilities add up to {float(plain.exp().sum()):.4f}")
+for how, cut in {"each digit": digitwise, "whole patch": codewise}.items():
+    kept, held = int(cut.isfinite().sum()), float(plain[cut.isfinite()].exp().sum())
+    print(f"top-p 0.9, {how}: keeps {kept:,} codes, which hold {held:.2f}")
 
 # %% [markdown]
 # <details><summary>What the stored run shows</summary>
 #
-# Cutting each digit at 0.9 keeps less than 0.9 of the token's probability, because each of several cuts takes its part;
-# and the codes it keeps need not be the likeliest ones. So a `top_p` of `generate` is not the top-p of other programs:
-# compare it only with itself.
+# Here both ways keep as many codes and as much probability: the prior is nearly sure of this patch's details, so only its two base digits
+# are really cut. In general each of six cuts may take up to a tenth, which can leave much less than 0.9, and the codes that stay need
+# not be the likeliest ones. A whole token is cut twelve times. So a `top_p` of `generate` is not the top-p of other programs: compare it
+# only with itself.
 #
 # </details>
 #
@@ -340,22 +352,21 @@ print(f"20,000 draws: largest difference from softmax {gap:.4f}")
 assert gap < 0.01
 
 # %% [markdown]
-# All options on one token of the film, without a kernel. Bars are what is drawn from, dotted outlines the prior's own
-# probabilities, a cross a value that is left out. *History* is explained further down.
+# All options on one patch of the film, with details, without a kernel. Bars are what is drawn from, dotted
+# outlines the prior's own probabilities, a cross a value that is left out. *History* is explained further down. (On a static page the bars
+# are the prior's own probabilities.)
 
 # %% tags=["hide-input"]
 # NBVAL_IGNORE_OUTPUT
-three = tokenizer.encode(val_clip[:, :, : PROMPT + span].to(device()))  # (1, 3, h, w)
-seen = prior.digits(three)  # (1, L, digits)
-place, start_of_third = 100, GIVEN * prior.tokens_per_frame
-true = seen[0, start_of_third + place]
+three = val_clip[:, :, : PROMPT + span].to(device())  # three latent frames
+seen = prior.digits(tokenizer.encode(three))  # (1, L, digits)
+busy = tokenizer.used(three)[0, -1, ..., PATCH - 1].flatten().nonzero()  # places with details
+place = int(busy[len(busy) // 2]) - prior.tokens_per_frame  # counted from the end
+true = seen[0, place]
 with torch.no_grad():
-    both = (
-        prior.hidden(seen)[0, start_of_third + place],
-        prior.hidden(seen[:, start_of_third:])[0, place],
-    )
-    past, alone = ([part.cpu() for part in prior.head.given(one, true)] for one in both)
-interactive.probabilities(past, alone, true.tolist(), SAMPLING, title="one token of the film")
+    both = [prior.hidden(x)[0, place] for x in (seen, seen[:, -prior.tokens_per_frame :])]
+    past, alone = ([x.cpu() for x in prior.head.given(one, true)][:PATCH] for one in both)
+interactive.probabilities(past, alone, true.tolist()[:PATCH], SAMPLING, title="a patch of the film")
 
 # %% [markdown]
 # ## The loop, with a KV cache
@@ -506,7 +517,7 @@ def check_decode(function):
 print(check_decode(decode))
 
 # %% [markdown]
-# The same loop with the real prior must give the very tokens of `vg.sampling.one_by_one`. Then the seconds for a few tokens, with the
+# The same loop with the real prior must give the very tokens of `vg.sampling.one_by_one`. Then the time for a token, with the
 # cache and without: without it every step reads the whole video again.
 
 # %%
@@ -581,11 +592,11 @@ plt.show()
 # %% [markdown]
 # <details><summary>What the stored run shows</summary>
 #
-# The first pass over a part mostly misses, and the next one keeps nearly all of it. So once the earlier latent frames are known, the
-# tokens of this latent frame hardly depend on each other. This small prior takes what it knows from earlier frames and has
-# not learned to look at neighbours in the same frame. That is why it is so fast. It is also a weakness: nothing but the shared past makes
-# neighbours agree. The prior of 128
-# pixels does look at neighbours, and keeps fewer tokens a pass (`benchmarks/LOG.md`).
+# A guess counts only if all twelve digits are right. Still the passes are far fewer than the tokens, and they come in pairs. In the first
+# of a pair the guesses are those one latent frame back: the first is wrong, and one token is kept. In the second the guesses are what the
+# first has drawn, and all come true. So what is drawn hardly depends on the tokens before it in the same latent frame; the earlier latent
+# frames, which are known, decide. This has two sides: it makes drawing fast, and nothing but the shared past makes neighbours agree. The
+# second is probably one reason why figures dissolve.
 #
 # </details>
 #
@@ -613,6 +624,8 @@ dreams = generate(prior, tokenizer, frames=NEW, batch=3, seed=0, **SAMPLING).cpu
 show.player({f"from nothing, seed {k}": clip for k, clip in enumerate(dreams)}, fps=store.fps)
 
 # %% [markdown]
+# In the stored run nothing in these can be named: walls with dark blots on them, which change all the time and become nothing.
+#
 # **A still.** One frame. The tokenizer needs eight, so the frame is held: the prior reads eight frames in which nothing moved. One still
 # is from a training shot and one from a held-out shot. A continuation of a training shot can be memory; that of a held-out shot cannot.
 
@@ -620,22 +633,17 @@ show.player({f"from nothing, seed {k}": clip for k, clip in enumerate(dreams)}, 
 # NBVAL_IGNORE_OUTPUT
 originals = torch.cat([train_clip, val_clip])
 stills = generate(prior, tokenizer, originals[:, :, :1], NEW + span, seed=0, **SAMPLING).cpu()
-show.player(
-    {
-        "training: film": originals[0, :, : NEW + span],
-        "from its first frame": stills[0],
-        "held out: film": originals[1, :, : NEW + span],
-        "from its still": stills[1],
-    },
-    fps=store.fps,
-    given=span,
-)
+pairs = {}
+for side, clip, still in zip(("training", "held out"), originals, stills):
+    pairs |= {f"{side}: film": clip[:, : NEW + span], f"{side}: from its first frame": still}
+show.player(pairs, fps=store.fps, given=span)
 
 # %% [markdown]
 # <details><summary>Does it go on standing still? What the stored run shows</summary>
 #
-# The held frames are strong evidence for a still picture, so little moves at first. What does move tends to be what moves often in this
-# film. Compare with the film beside it, and with the clips below, whose prompts move.
+# The held frames are strong evidence for a still picture, so little moves at first, and less than in the film to the end. What changes is
+# where the film moves too: heads, arms, legs. But they lose their shape more than they move. Compare with the film beside it, and with the
+# clips below, whose prompts move.
 #
 # </details>
 #
@@ -654,6 +662,13 @@ futures = {"film": val_clip[0]} | {f"seed {10 + b}": clip for b, clip in enumera
 show.player(futures, fps=store.fps, given=PROMPT)
 
 # %% [markdown]
+# <details><summary>What the stored run shows</summary>
+#
+# The place stays with each seed, and the figure stays where the wheel is. For about a second after the prompt it keeps its shape and moves a
+# little. Then arms, legs and face run into one another, with each seed in another way. It does not stop changing.
+#
+# </details>
+#
 # ## Classifier-free guidance
 #
 # In training the prior got the number of the shot as a *label*, in some windows and not in others. So it
@@ -770,13 +785,12 @@ show.player(from_label, fps=store.fps)
 # %% [markdown]
 # <details><summary>What more guidance buys. What the stored run shows</summary>
 #
-# The place comes from the layout and can be recognised already at 1. Figures are blots, and more guidance makes them no
-# truer: a layout is a mean over all frames of a shot, and who walks through is not in it. Since these shots were trained on, this is
-# memory and not foresight.
+# The place comes from the layout and can be recognised already at 1. Figures are blots, and more guidance gives darker ones and more
+# of them, but no truer ones: a layout is a mean over all frames of a shot, and who stands where, and how, is not in it. Since these shots were
+# trained on, this is memory and not foresight.
 #
-# Labels are the weakest thing to begin with: by the Frechet distance of notebook 10, clips from a label alone are about twice as far from
-# the film as continuations of a clip. With a prior that was taught one shape only they were nearer: what this one learned of other
-# shapes was paid for here.
+# Labels are the weakest thing to begin with: by the Frechet distance of notebook 10, clips from a label alone are farther from
+# the film than continuations of a clip: a label says where things stand, not how figures look and move.
 #
 # </details>
 #
@@ -784,7 +798,8 @@ show.player(from_label, fps=store.fps)
 #
 # The same equation with "after all latent frames so far" for *with*, and "as if this latent frame were the first" for *without*, is
 # *history guidance* (arXiv:2502.06764; for text, arXiv:2305.14739). It needs no extra training: windows begin anywhere in a shot, so the prior
-# knows both. Above 1, whatever the past makes likelier becomes likelier still. At 64 pixels it is left at 1; at 128 it is used.
+# knows both. Above 1, whatever the past makes likelier becomes likelier still. What suits was measured: `history` among the
+# options printed above.
 #
 # ## Longer than any training clip
 #
@@ -810,31 +825,41 @@ show.player(long, fps=store.fps, given=PROMPT)
 # %% [markdown]
 # <details><summary>Does motion last? What the stored run shows</summary>
 #
-# Something moves in every quarter, with the bound and without, but less and less; and figures do not get their shape back once it is
-# lost: what has been drawn badly is the past of all that follows. The bound saves time, and the more of it the longer the video. One
-# video of one seed cannot say which of the two is better.
+# By the number it grows from quarter to quarter, with the bound and more without. But this is no longer a figure that moves: after a few
+# seconds it has come apart into blots, which change from frame to frame, while the place stays. A shape that is lost does not come
+# back: what has been drawn badly is the past of all that follows. The bound saves time, and the more of it the longer the video. One video
+# of one seed cannot say which of the two is better.
 #
 # </details>
 #
 # ## At 128 pixels
 #
-# The larger pair has four patches in each token (notebook 05), so a latent frame is 256 tokens here too, but each has many more digits. The
-# past guides (`history`), so each latent frame is read twice. The prompts are the beginnings of the same held-out shots as above.
+# The larger pair has four patches in each token, side by side (notebook 05), so a latent frame is 256 tokens here too, but each has twice
+# as many digits. Its patches have eight frames each. The past guides here too (`history`), so each latent frame is
+# read twice. The prompts are the beginnings of the same held-out shots as above.
 
 # %%
 # NBVAL_IGNORE_OUTPUT
 large = checkpoints.load("tubelet-fsq-128", device=device())
 large_prior = checkpoints.load("prior-128", device=device())
 large_truth = beginnings(large_store, val_shots, settings.clips, TOTAL)
-options = sampling_defaults(large_prior)
 begin = time.perf_counter()
-large_made = generate(large_prior, large, large_truth[:, :, :PROMPT], TOTAL, **options).cpu()
+large_made = generate(large_prior, large, large_truth[:, :, :PROMPT], TOTAL, **SAMPLING).cpu()
 print(f"{len(large_made)} clips in {time.perf_counter() - begin:.0f} s")
+print(f"{len(large_prior.levels)} digits a token, patches of {large.patch}")
 rows = {f"film {k}": clip for k, clip in enumerate(large_truth)}
 rows |= {f"made {k}": clip for k, clip in enumerate(large_made)}
 show.player(rows, fps=store.fps, scale=1, columns=len(large_made), given=PROMPT)
 
 # %% [markdown]
+# <details><summary>What the stored run shows</summary>
+#
+# Places are sharper than at 64 pixels, and stay. Motion does not last: soon after the prompt the cow and the parrot hardly move, while the
+# film's do. The parrot loses its head, and the captain's upper body falls apart into squares, which stand nearly still. The figure at the wheel moves
+# longest; its legs dissolve.
+#
+# </details>
+#
 # ## Your turn
 #
 # Set seed, temperature, top-p, history, where to start and which scene, then press the button; the
@@ -866,7 +891,21 @@ show.explorer(make, seed=(0, 20, 1, 0), **sliders, start=list(starts), label=sce
 # %% [markdown]
 # ### A live screen
 #
-# The next latent frame is drawn while this one is shown, without an end. What you change takes effect at the next
+# A video without an end has to be decoded as it is drawn. `Stream` does that: each `next` draws a latent frame and decodes it. The decoder looks
+# ahead, so the last four frames wait until the next latent frame is known: the first piece has four frames, later ones eight.
+# Here are as many latent frames as the clip of seed 11 above has.
+
+# %%
+# NBVAL_IGNORE_OUTPUT
+stream = Stream(prior, tokenizer, prompt, seed=11, **SAMPLING)
+pieces = [next(stream) for _ in range(TOTAL // span)]
+print("frames in each piece:", [piece.shape[1] for piece in pieces])
+streamed = torch.cat(pieces, dim=1)  # (C, T, H, W)
+same = torch.allclose(streamed, again[0, :, : streamed.shape[1]].cpu(), atol=1e-4)
+print(f"the first {streamed.shape[1]} of {TOTAL} frames of the whole clip: {same}")
+
+# %% [markdown]
+# On the screen, the next latent frame is drawn while this one is shown. What you change takes effect at the next
 # one. (On a static page there is only its first frame.)
 
 # %%
@@ -887,9 +926,9 @@ for suffix in (".gif", ".mp4"):
 # Look for these in the clips above; they are the usual failures of small priors.
 #
 # - *Blur.* Part of it is the tokenizer's, as the given frames show.
-# - *Freezing.* Motion dies down, sooner with a low temperature or a small top-p.
-# - *Dissolving.* Limbs and faces melt when they move fast: a tubelet of eight frames has little room for that.
-# - *Seams* where tubelets meet, in space or every eighth frame.
+# - *Freezing.* Motion dies down, as at 128 pixels above; sooner with a low temperature or a small top-p.
+# - *Dissolving.* Limbs and faces melt, most of all where they move fast: even the busiest patch has six digits for four frames.
+# - *Seams* where patches meet, in space or every fourth frame.
 # - *No events.* The prior looks back a few seconds and has no plan.
 # - *A small world.* It has seen a few minutes of one film and makes no places that are not in it.
 #

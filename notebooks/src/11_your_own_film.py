@@ -6,6 +6,7 @@
 #
 # **After this notebook you can**
 # - say whether a film is long enough, and hold a part of it out so that the numbers mean something;
+# - say what the tokenizer of your film will spend its bits on, and which of its options change that;
 # - turn minutes that you have into training steps, before you spend them;
 # - train the generator of a film with one command, or with the same experiment as a value in Python;
 # - fine-tune a finished pair, and measure what that is worth;
@@ -13,8 +14,8 @@
 #
 # **You need** notebooks 05, 07 and 08, at least their ideas. The notebook runs alone.
 #
-# **Time:** about 2 hours of study, and as long as you like with a film of yours; about 10 minutes of computing on
-# a two-core laptop.
+# **Time:** about 2 hours of study, and as long as you like with a film of yours; about 13 minutes of computing on
+# a two-core laptop with other work on it.
 #
 # **Before:** [10 Is it any good?](10_is_it_any_good.ipynb). This is the last one.
 
@@ -23,10 +24,12 @@
 import colorsys
 import io
 import json
+import math
 import statistics
 import time
 from contextlib import redirect_stdout
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -37,12 +40,13 @@ from vg.data import save, split_shots
 from vg.evaluation.prior import prior_facts
 from vg.evaluation.tokenizer import held_out, reconstruct
 from vg.experiments import Experiment, FilmData, Sampling, train
-from vg.experiments.config import PRIOR_RECIPE, TOKENIZER_RECIPE, PriorPart, TokenizerPart
+from vg.experiments.config import PRIOR_RECIPE, TOKENIZER_RECIPE, TUBELET, PriorPart, TokenizerPart
 from vg.experiments.film import open_footage, open_sources
 from vg.experiments.losses import tubelet_loss
 from vg.experiments.prior import adapted
 from vg.experiments.tokenizer import new_tokenizer, views_of
 from vg.latents import open_cache
+from vg.models import TubeletConfig, TubeletTokenizer
 from vg.paths import runs_dir
 from vg.profiles import device, profile
 from vg.sampling import generate
@@ -113,7 +117,8 @@ data = FilmData(film=(film,), size=settings.size)
 footage, about = opened(data)
 store = footage.store
 print(about)
-print(f"{store}: {len(footage.train)} shots train, {len(footage.val)} held out")
+sides = {shot: side for side in footage.split._fields for shot in getattr(footage.split, side)}
+print(f"{store}: shots for " + ", ".join(f"{side}: {len(shots)}" for side, shots in footage.split._asdict().items()))
 show.player(store.clip(0, min(96, len(store.frames)))[0], fps=store.fps)
 
 # %% [markdown]
@@ -128,16 +133,18 @@ show.player(store.clip(0, min(96, len(store.frames)))[0], fps=store.fps)
 # %%
 # NBVAL_IGNORE_OUTPUT
 firsts = torch.cat([store.clip(a, a + 1) for a, _ in store.shots])[:, :, 0]
-uses = ["held out" if shot in footage.val else "trains" for shot in store.shots]
+uses = [sides.get(shot, "train") for shot in store.shots]  # a shot that is divided trains at first
 show.grid(firsts[:24], columns=6, scale=2, labels=uses[:24])
 
 # %% [markdown]
 # ## What is held out
 #
 # Neighbouring frames are almost the same picture. If every tenth frame were held out, a model could pass the test by memory.
-# So whole *shots* are held out. But a film of yours may have a single shot. Then the end of it is held out, and
-# a *gap* before it belongs to neither side. How wide should the gap be? Measure how different two frames are, by the time
-# between them.
+# So whole *shots* are held out. Where there are three or more, every third is for the *test*: no decision looks at it, and the
+# numbers on a model's card are those of the test shots (notebook 00).
+#
+# But a film of yours may have a single shot. Then the end of it is held out, for validation, and a *gap* before it belongs to
+# neither side. How wide should the gap be? Measure how different two frames are, by the time between them.
 
 # %%
 # NBVAL_IGNORE_OUTPUT
@@ -207,7 +214,7 @@ def check_split_in_time(function):
             (first, last), (begin, end) = given
         except (TypeError, ValueError):
             return f"expected two pairs (start, stop), got {given}"
-        held = split_shots([(0, frames)])[1][0]  # vg's
+        held = split_shots([(0, frames)]).validation[0]  # vg's
         if (first, last) == held:
             return "the two sides are swapped: what trains comes first"
         if end != frames or first != 0:
@@ -252,6 +259,42 @@ except ValueError as problem:
 # `--tokenizer.recipe.steps 500` sets `tokenizer.recipe.steps`. The value is hashed, and the hash names the folder, under
 # `runs/`. So the same experiment goes on where it stopped, or says that it is done, and another one never touches it. Run
 # the cells below a second time: they only read what is there.
+#
+# ## What the tokenizer is
+#
+# Its default shape is that of the shipped tokenizer of 64 pixels (notebook 05), made for motion:
+#
+# - a *patch* is 4 frames of 4 x 4 pixels, and two patches after one another share a *token*, which the prior reads as one;
+# - the busiest patches of each moment have more digits than the others, *details*;
+# - the decoder *looks ahead*: it draws a patch from its own codes, those before it, and the next ones;
+# - the loss compares the steps from frame to frame beside the frames themselves.
+#
+# *Plain tubelets*, with which notebook 05 begins, have none of that: a token is one patch of 8 frames. Here is what each of the two
+# costs for your film.
+
+# %%
+# NBVAL_IGNORE_OUTPUT
+clip_size = (16, *footage.size)
+shapes = {"default": TUBELET, "plain tubelets": TubeletConfig()}
+for name, shape in shapes.items():
+    built = TubeletTokenizer(replace(shape, channels=footage.channels))
+    t, h, w = (side // its for side, its in zip(clip_size, built.tubelet))
+    print(f"{name}: 16 frames of {footage.size} pixels are {t} x {h} x {w} tokens")
+    print(f"    a token: {built.tubelet} pixels, {len(built.levels)} digits {built.levels}")
+    print(f"    a patch: {built.patch} pixels, {math.prod(built.patch_levels):,} codes")
+    print(f"    raw bits for 16 frames: {built.raw_bits(clip_size):,.0f}")
+
+# %% [markdown]
+# All of it can be changed on the command line, and the prior takes whatever tokens there are:
+#
+# ```text
+# --tokenizer.motion 2           twice the weight for steps from frame to frame; 0 for the frames alone
+# --tokenizer.detail-share 0.4   details for twice as many patches: more bits, for the prior too
+# --tokenizer.hue 0              colours as they are; by default half of the fresh views have their hues turned,
+#                                so that the colours of a few scenes are not learned by heart
+# --tokenizer.tubelet 8 4 4 --tokenizer.group 1 1 1 --tokenizer.levels 8 6 5 --tokenizer.detail-levels
+#     --tokenizer.detail-share 0 --tokenizer.no-lookahead        plain tubelets
+# ```
 #
 # ## Minutes into steps
 #
@@ -327,28 +370,34 @@ class Stopwatch:
         self.times.pop()  # the last call comes after the last step
 
 
-def first_times(footage, steps=8):
+def first_times(footage, shape, steps=8):
     """Seconds that each of the first steps of a tokenizer takes."""
     torch.manual_seed(0)
-    watch, part = Stopwatch(), TokenizerPart()
+    watch, part = Stopwatch(), TokenizerPart(model=shape)
     few = replace(TOKENIZER_RECIPE, steps=steps, warmup=1)
-    sampler = views_of(footage, part.frames, part.batch)
+    sampler = views_of(footage, part.frames, part.batch, hue=part.hue)
     model = new_tokenizer(part, footage.channels).to(device())
-    fit(model, tubelet_loss, sampler, few, plot=watch, progress=False)
+    loss = partial(tubelet_loss, motion=part.motion)
+    fit(model, loss, sampler, few, plot=watch, progress=False)
     return watch.times
 
 
-noted = runs_dir() / "films" / f"seconds-{film.stem}-{settings.size}-{device()}.json"
+noted = runs_dir() / "films" / f"times-{film.stem}-{settings.size}-{device()}.json"
 noted.parent.mkdir(parents=True, exist_ok=True)
 if not noted.exists():  # kept, so that the same steps come out when this cell runs again
-    noted.write_text(json.dumps(first_times(footage)))
-times = json.loads(noted.read_text())
+    measured = {name: first_times(footage, shape) for name, shape in shapes.items()}
+    noted.write_text(json.dumps(measured))
+for name, each in json.loads(noted.read_text()).items():
+    print(f"{name}: a step takes {statistics.median(each[1:]):.2f} s, the first one {each[0]:.2f} s")
+times = json.loads(noted.read_text())["default"]
 steps = {seconds: steps_in(seconds, times) for seconds in settings.budgets}
-print(f"a step takes {statistics.median(times[1:]):.2f} s, the first one {times[0]:.2f} s")
 for seconds, count in steps.items():
     print(f"{seconds} s of training: {count} steps")
 
 # %% [markdown]
+# Patches of 4 frames are twice as many as patches of 8, so each step takes longer than with plain tubelets. Memory grows likewise, with
+# the number of patches in a batch. The prior does not notice: its tokens are as many, with more digits each.
+#
 # ## What time buys
 #
 # Now three tokenizers from random weights, each with a budget of its own from the settings cell. The laptop's budgets are
@@ -394,7 +443,7 @@ show_command(f"--parts tokenizer --tokenizer.recipe.steps {count}")
 
 # %%
 # NBVAL_IGNORE_OUTPUT
-truth = held_out(store, 24, footage.sides)  # (B, C, T, H, W)
+truth = held_out(store, 24, footage.split.held_out)  # (B, C, T, H, W)
 ours = {
     name: reconstruct(checkpoints.load("tokenizer", where, device()), truth).clamp(-1, 1)
     for name, (where, _) in runs.items()
@@ -424,22 +473,39 @@ show.curves(
 # The mean frame of a clip is a strong baseline: it knows every pixel that stands still, and it is made from the clip itself. It has
 # no motion at all. The nearest training clip shows what memory alone would give.
 #
+# PSNR hardly asks about motion, as most pixels stand still. So the cards have it on its own (notebook 10): how many grey levels a frame
+# steps, and the correlation of these steps with the film's. Many grey levels with no correlation are flicker.
+
+# %%
+# NBVAL_IGNORE_OUTPUT
+print(f"the film steps {last['step_film']:.2f} grey levels a frame; the mean frame does not step")
+for name, (_, card) in runs.items():
+    measure = card["metrics"]
+    print(f"{name}: {measure['step']:.2f}, step correlation {measure['step_correlation']:.2f}")
+
+# %% [markdown]
 # <details><summary>What the stored run shows</summary>
 #
-# The first run shows where it is dark and where it is light, in blocks; the others show the shapes better and better.
-# Brightness comes first, and colours are wrong or patchy: the loss gives them less weight, as video coding does. Each budget
-# is about three times the one before, and the gain does not grow with it. The first run is about as good
-# as memory, the other two are clearly better. None of the three reaches the mean frame: a few minutes are too few for a
-# tokenizer from random weights.
+# The first run shows where it is dark and where it is light, in blocks; the others show the shapes better and better. Brightness
+# comes first: none of the three has the colours of the film, only grey with a tint. The loss gives colours less weight, as video
+# coding does, and half of the views have their hues turned. PSNR counts red, green and blue alike, so the missing colours cost
+# much: in grey, below, fewer steps come far nearer to the mean frame.
+#
+# Each budget is about three times the one before, and gains a little each time. The first run is no better than memory, the
+# others are, by a little. None reaches the mean frame: a few minutes are too few for a tokenizer from random weights. The first run changes
+# nearly as much as the film from frame to frame, but at the wrong places: that is flicker. The others change about half as much
+# as the film, and each moves what the film moves better than the one before; the mean frame moves nothing. These figures are of the
+# one test shot. (Training took longer than planned, as the machine had other work: the time of a step holds as long as the load does.)
 #
 # </details>
 #
 # ## Fine-tune the shipped pair
 #
 # Training need not begin at random weights. The shipped pair knows edges, motion and light from another film. `--from` begins with its
-# weights: *fine-tuning* (Yosinski et al., 2014). The pair is grey, so your film is read in grey. Its prior is told where a token stands
-# as shares of the picture's height and width (notebook 09), so it takes your film's shape as it is. What else it can do, such as loops,
-# is trained on with it. Its labels were shots of the other film, so they begin anew.
+# weights: *fine-tuning* (Yosinski et al., 2014). `--from tubelet-fsq-64` takes the tokenizer and the prior over its tokens. Both keep
+# their shape, so options such as `--tokenizer.levels` are not looked at. The pair is grey, so your film is read in grey. Its prior is
+# told where a token stands as shares of the picture's height and width (notebook 09), so it takes your film's shape as it is. What else
+# it can do, such as loops, is trained on with it. Its labels were shots of the other film, so they begin anew.
 
 # %%
 # NBVAL_IGNORE_OUTPUT
@@ -450,13 +516,13 @@ tuning = Experiment(
     prior=PriorPart(recipe=replace(PRIOR_RECIPE, steps=settings.prior_steps)),
     parts=("tokenizer", "prior"),
     sampling=few_clips,
-    begin="prior-64",
+    begin="tubelet-fsq-64",
 )
 folder, tuned = trained(tuning)
 for name, card in tuned.items():
     print(f"{name}: {card['seconds']} s of training")
 show_command(
-    "--colour False --from prior-64 --parts tokenizer prior",
+    "--colour False --from tubelet-fsq-64 --parts tokenizer prior",
     f"--tokenizer.recipe.steps {more_steps} --prior.recipe.steps {settings.prior_steps}",
 )
 show.card("prior", folder)
@@ -469,7 +535,7 @@ show.card("prior", folder)
 # NBVAL_IGNORE_OUTPUT
 control, _ = trained(replace(tuning, begin="", parts=("tokenizer",)))
 grey, _ = opened(tuning.data)
-grey_truth = held_out(grey.store, 24, grey.sides)
+grey_truth = held_out(grey.store, 24, grey.split.held_out)
 tokenizer = checkpoints.load("tokenizer", folder, device())
 models = {
     f"random weights, {more_steps} steps": checkpoints.load("tokenizer", control, device()),
@@ -488,37 +554,39 @@ show.player({name: x[typical] for name, x in seen.items()}, fps=store.fps, colum
 # <details><summary>What the stored run shows</summary>
 #
 # The shipped tokenizer has never seen this cartoon, and without one step of training it is about as good as the random weights are
-# after all of theirs. Fine-tuned with as many steps, it is well ahead of both, and near the mean frame, which knows the clip
-# itself. Much of what a tokenizer knows is about pictures, not about one film.
+# after all of theirs. Fine-tuned with as many steps, it is well ahead of both: the windows of the boat are clear, and clouds have
+# outlines. It is also a little above the mean frame, which knows the clip itself, mostly by one clip in which the picture closes to a
+# circle; elsewhere the two are about equal. Much of what a tokenizer knows is about pictures, not about one film.
 #
 # </details>
 #
 # ## The prior
 #
 # A tokenizer only copies. The prior knows what may come next (notebook 07). Its measure is how many bits it needs per token of a
-# held-out shot. Three baselines need no network: *uniform*, all values alike; *unigram*, by how often a code occurs; and
-# *copy*, the last latent frame's token again, or else any code. A prior that loses to copying has not learned motion.
+# held-out shot. Three baselines need no network: *raw*, all codes alike; *unigram*, by how often a code occurs; and
+# *copy*, the last code again, or else any. A token of two patches has too many codes to count how often each occurs. So the
+# last two baselines count codes of patches, and add up the bits of a token's two. A prior that loses to copying has not learned motion.
 
 # %%
 # NBVAL_IGNORE_OUTPUT
 phases = grey.phases(tokenizer.tubelet[0])
 cache = open_cache(grey.store, tokenizer, mirrored=False, phases=phases)
 untouched = adapted(checkpoints.load("prior-64", trainable=True), cache).to(device()).eval()
-before = prior_facts(untouched, tokenizer, cache, grey.train, grey.val)
+before = prior_facts(untouched, tokenizer, cache, grey.split)
 reached = tuned["prior"]["metrics"]  # the same measure
 bits = {
     "shipped, as it is": before["bits_a_token"],
     f"shipped, {settings.prior_steps} steps more": reached["bits_a_token"],
 }
-rivals = {"copy the last frame": "copy_last_frame", "unigram": "unigram", "uniform": "uniform"}
+rivals = {"copy the last patch": "copy_last_frame", "unigram": "unigram", "raw": "uniform"}
 costs = {name: reached[key] for name, key in rivals.items()}
 show.bars(bits, "held-out tokens", unit="bits per token (less is better)", baselines=costs)
 
 # %% [markdown]
 # <details><summary>What the stored run shows</summary>
 #
-# The shipped prior already beats copying on tokens of a film that it has never seen. Fine-tuning gains a little more. A
-# prior needs more than a minute or two, and a film of a few minutes has few tokens to learn from. Give it most of your time, once the
+# The shipped prior already beats copying, clearly, on a film that it has never seen. Fine-tuning gains a little more. A
+# prior needs more than a minute or two, and a film of two minutes has few tokens to learn from. Give it most of your time, once the
 # reconstructions please you.
 #
 # </details>
@@ -532,9 +600,9 @@ show.bars(bits, "held-out tokens", unit="bits per token (less is better)", basel
 # %%
 # NBVAL_IGNORE_OUTPUT
 prior = checkpoints.load("prior", folder, device())
-sides = {"held out": grey.val, "trained on": grey.train}
-T = min(settings.clip_frames, max(b - a for shots in sides.values() for a, b in shots))
-long = [(name, a) for name, shots in sides.items() for a, b in shots if b - a >= T][:2]
+known = {"held out": grey.split.held_out, "trained on": grey.split.train}
+T = min(settings.clip_frames, max(b - a for shots in known.values() for a, b in shots))
+long = [(name, a) for name, shots in known.items() for a, b in shots if b - a >= T][:2]
 films = torch.cat([grey.store.clip(a, a + T) for _, a in long])
 prompt = films[:, :, :16]
 options = tuning.sampling.options()
@@ -549,15 +617,10 @@ show.player(pairs, fps=store.fps, columns=2, given=16, scale=3)
 # Many futures are possible, so the distance from what the film did is no fair measure of a sampled clip. One simple thing
 # can be counted: does it move as much as the film moves?
 
-
 # %%
 # NBVAL_IGNORE_OUTPUT
-def motion(video):
-    """Mean change from frame to frame after the given ones, in levels of 255."""
-    return 127.5 * float(video[:, :, 16:].diff(dim=2).abs().mean())
-
-
-amounts = {"film": motion(films), "model": motion(made_up)}
+new = {"film": films[:, :, 16:], "model": made_up[:, :, 16:]}
+amounts = {name: float(evaluation.steps(video).mean()) for name, video in new.items()}
 frozen = {"last frame copied": 0.0}
 display(show.bars(amounts, "motion after the given frames", "levels of 255", baselines=frozen))
 target = save(folder / "first-clip.gif", made_up[0], fps=store.fps, scale=3)
@@ -567,8 +630,10 @@ print(f"more of them: python -m vg.generate --model runs/{folder.name}")
 # %% [markdown]
 # <details><summary>What the stored run shows</summary>
 #
-# The place stays for a while, and something in it moves; then shapes soften and dissolve. There is motion, unlike in a
-# copied frame, and less of it than in the film. That is what a few minutes give. Whether it is the *right* motion is a question for the measures of notebook 10.
+# The places stay to the end. In the first clip the smoke moves, and the funnels lose their shape. In the second the dancer is
+# blurred in the given frames already, and afterwards dissolves into patches. There is motion, unlike in a copied frame, but less than
+# half of the film's; much of the rest is lost in the tokenizer already. That is what a few minutes give. Whether it is the *right*
+# motion is a question for the measures of notebook 10.
 #
 # </details>
 #
@@ -582,10 +647,12 @@ print(f"more of them: python -m vg.generate --model runs/{folder.name}")
 # | good on training shots, bad on held-out ones | too little film | add clips of the same places: `--film` takes several files, or a folder; `--from` |
 # | a clip changes its place in the middle | a missed cut, or a dissolve | cut the file there and give both parts |
 # | many shots of a few frames | false cuts: flashes, a shaking camera | leave those parts out |
-# | colours weak or wrong | brightness is learned first; colour weighs less in the loss, as in video coding | train longer; or `--colour False`, and spend all bits on shapes |
+# | colours weak or wrong | brightness is learned first; colour weighs less in the loss, as in video coding | train longer; leave `--tokenizer.hue` on; or `--colour False`, and spend all bits on shapes |
 # | the light pumps, the picture sways | old film | `--restore True` |
-# | fast things smear | 8 frames share a token; too few steps | a higher `--fps`; train longer |
+# | fast things smear | 4 frames share a patch; too few steps | train longer; a higher `--fps`; a larger `--tokenizer.detail-share` |
+# | places are sharp, figures faint | most pixels stand still, and the loss counts them all | a larger `--tokenizer.motion` |
 # | the clip freezes | a safe prior: copying is often right | more prior steps; a little more `--temperature` (notebook 08) |
+# | it stops for want of memory | a batch holds too many patches | `--tokenizer.batch 2`, `--prior.batch 1`; a smaller `--size` |
 # | generated clips dissolve after a second | the prior sees its own mistakes | more prior steps; a higher `--sampling.history` (notebook 08) |
 #
 # Change one thing at a time, and keep the held-out shots as they are. Otherwise two numbers are about two

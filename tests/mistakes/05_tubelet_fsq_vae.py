@@ -14,6 +14,11 @@ def one_back(x, weight, bias):
     before = torch.cat([torch.zeros_like(x[:, :1]), x[:, :-1]], dim=1)
     return F.linear(before, weight[0]) + F.linear(x, weight[1], bias)
 """
+WITH_NEXT = """\
+def with_next(codes):
+    after = torch.cat([codes[:, 1:], torch.zeros_like(codes[:, :1])], dim=1)
+    return torch.cat([codes, after], dim=-1)
+"""
 
 
 def wrong(right: str, *changes: tuple[str, str]) -> str:
@@ -56,5 +61,20 @@ MISTAKES = {
         ),
         (wrong(ONE_BACK, ("F.linear(x, weight[1], bias)", "x @ weight[1] + bias")), "other numbers"),
         (wrong(ONE_BACK, ("x[:, :-1]]", "x]")), "it stops with"),
+    ],
+    "with_next": [
+        (wrong(WITH_NEXT, ("codes[:, 1:], torch.zeros_like(codes[:, :1])", "codes[:, 1:], codes[:, :1]")), "be zeros"),
+        (wrong(WITH_NEXT, ("codes[:, 1:], torch.zeros_like(codes[:, :1])", "codes[:, 1:], codes[:, -1:]")), "be zeros"),
+        (
+            wrong(WITH_NEXT, ("codes[:, 1:], torch.zeros_like(codes[:, :1])", "0 * codes[:, :1], codes[:, :-1]")),
+            "of the patch-frame before",
+        ),
+        (wrong(WITH_NEXT, ("[codes, after]", "[after, codes]")), "own codes first"),
+        (wrong(WITH_NEXT, ("[codes, after], dim=-1", "[codes, after], dim=1")), "joined along the last axis"),
+        (wrong(WITH_NEXT, ("    return ", "    ")), "return it"),
+        (
+            wrong(WITH_NEXT, ("[codes[:, 1:], torch.zeros_like(codes[:, :1])]", "[codes[:, 1:]]")),
+            "zeros after the last",
+        ),
     ],
 }

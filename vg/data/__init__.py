@@ -8,7 +8,7 @@ from vg.data.images import Images, ImageSet, image_drawings, image_folder
 from vg.data.pixels import to_uint8, to_unit
 from vg.data.restoration import Restoration, restore
 from vg.data.several import joined, split_films, videos
-from vg.data.shots import Shot, find_shots, seconds_needed, split_shots
+from vg.data.shots import Shot, Split, find_shots, seconds_needed, split_shots
 from vg.data.sources import Source, drawn_cartoon, film, video
 from vg.data.stills import BadImages
 from vg.data.store import FrameStore, open_store, open_stores
@@ -24,6 +24,7 @@ __all__ = [
     "Restoration",
     "Shot",
     "Source",
+    "Split",
     "Traits",
     "cifar10",
     "drawn_cartoon",

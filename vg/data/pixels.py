@@ -1,9 +1,14 @@
 """Pixels as floats, as bytes, at another size, as Pillow's images: what every picture that is written goes through."""
 
+import math
+
 import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
+
+# RGB to Y, Cb, Cr: ITU-R BT.601-7, section 2.5; Cb and Cr are (B - Y) / 1.772 and (R - Y) / 1.402.
+YCBCR = ((0.299, 0.587, 0.114), (-0.299 / 1.772, -0.587 / 1.772, 0.5), (0.5, -0.587 / 1.402, -0.114 / 1.402))
 
 
 def to_unit(frames: Tensor) -> Tensor:
@@ -17,6 +22,17 @@ def to_uint8(clip: Tensor) -> Tensor:
     Half precision is computed in single: bfloat16 has no more than eight bits, and 127.5 times it would be off by one.
     """
     return clip.float().add(1).mul(127.5).round().clamp(0, 255).to(torch.uint8).movedim(-3, -4)
+
+
+def turn_hue(video: Tensor, angle: float) -> Tensor:
+    """Colours (C, ...) in [-1, 1], C = 3, turned round the colour circle by ``angle`` in radians; brightness stays.
+
+    The circle is that of Cb and Cr. What leaves the range is clipped, so that brightness is then not quite the same.
+    """
+    turn = torch.eye(3).to(video)
+    turn[1:, 1:] = video.new_tensor([[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]])
+    basis = video.new_tensor(YCBCR)
+    return torch.einsum("ij,j...->i...", torch.linalg.inv(basis) @ turn @ basis, video).clamp(-1, 1)
 
 
 def to_pil(frame: np.ndarray) -> Image.Image:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike
 
-from vg.data.shots import Shot, split_shots
+from vg.data.shots import Shot, Split, split_shots, validation_and_test
 from vg.data.sources import Source, video, videos_in
 from vg.data.store import Frames, FrameStore
 
@@ -97,28 +97,30 @@ def joined(stores: Sequence[FrameStore]) -> FrameStore:
     )
 
 
-def split_films(stores: Sequence[FrameStore], shortest: int = 36) -> tuple[list[Shot], list[Shot]]:
-    """``split_shots`` of each film, and of the frames of all joined: (training, validation).
+def split_films(stores: Sequence[FrameStore], shortest: int = 36) -> Split:
+    """``split_shots`` of each film, and of the frames of all joined.
 
-    A film too short to be divided trains. Where that holds for all of them, the last ones are held out as a whole, a
-    tenth of the frames or more, as long as some are left to train on.
+    What the films hold out together is divided into validation and test. A film too short to be divided trains. Where
+    that holds for all of them, the last ones are held out as a whole, a tenth of the frames or more, as long as some
+    are left to train on.
 
     Args:
         stores: in the order in which they are joined.
         shortest: frames of a shot that is held out.
     """
     train: list[Shot] = []
-    val: list[Shot] = []
+    held: list[Shot] = []
     starts = np.cumsum([0, *(len(store.frames) for store in stores)]).tolist()
     for store, start in zip(stores, starts):
-        for side, shots in zip((train, val), split_shots(store.shots, shortest=shortest)):
-            side += [(a + start, b + start) for a, b in shots]
-    if val or len(stores) == 1:
-        return train, val
-    held, total = 0, starts[-1]
+        split = split_shots(store.shots, shortest=shortest)
+        train += [(a + start, b + start) for a, b in split.train]
+        held += [(a + start, b + start) for a, b in split.held_out]
+    if held or len(stores) == 1:
+        return Split(train, *validation_and_test(held))
+    frames, total = 0, starts[-1]
     for store, start in reversed(list(zip(stores[1:], starts[1:]))):
-        if held >= total / 10 or max(b - a for a, b in store.shots) < shortest:
+        if frames >= total / 10 or max(b - a for a, b in store.shots) < shortest:
             continue
         mine = [shot for shot in train if start <= shot[0] < start + len(store.frames)]
-        train, val, held = [shot for shot in train if shot not in mine], mine + val, held + len(store.frames)
-    return train, val
+        train, held, frames = [shot for shot in train if shot not in mine], mine + held, frames + len(store.frames)
+    return Split(train, *validation_and_test(held))

@@ -1,12 +1,37 @@
-"""Shots: where a film cuts, and how shots are divided into training and validation."""
+"""Shots: where a film cuts, and how shots are divided into training, validation and test."""
 
 from collections.abc import Iterable, Iterator
+from typing import NamedTuple
 
 import numpy as np
 
 Shot = tuple[int, int]  # (start, stop) in frames, stop excluded
 GAP = 12  # frames, a second of film: so far apart are the two sides where a shot has to be divided
 AHEAD = 12  # frames on each side of a cut that are looked at: a second of film at 12 frames a second
+
+
+class Split(NamedTuple):
+    """Shots by what they are for, each side in film order.
+
+    Attributes:
+        train: what models see.
+        validation: what decides: which model, how many steps, which settings.
+        test: what is reported; no decision looks at it. Empty where fewer than three shots are held out.
+    """
+
+    train: list[Shot]
+    validation: list[Shot]
+    test: list[Shot]
+
+    @property
+    def held_out(self) -> list[Shot]:
+        """What no model sees, in film order."""
+        return sorted(self.validation + self.test)
+
+    @property
+    def reported(self) -> list[Shot]:
+        """The shots that a card's figures are of: the test shots, or where there are none those for validation."""
+        return self.test or self.validation
 
 
 def find_shots(frames: np.ndarray, threshold: float = 20.0, shortest: int = 6) -> list[Shot]:
@@ -92,27 +117,26 @@ def _new_background(grey: list[np.ndarray], k: int, strict: bool) -> bool:
     return bool(alike < 0.1 and shared < 0.45) if strict else bool(alike < 0.2)
 
 
-def split_shots(
-    shots: list[Shot], share: float = 0.1, shortest: int = 36, seed: int = 0
-) -> tuple[list[Shot], list[Shot]]:
-    """Divide shots into training and validation, whole shots only where there are enough.
+def split_shots(shots: list[Shot], share: float = 0.1, shortest: int = 36, seed: int = 0) -> Split:
+    """Divide shots into training, validation and test, whole shots only where there are enough.
 
     Windows of one shot overlap and look alike, so a shot belongs to one side alone. The film
     is cut into ten stretches of equal length, and a shot is drawn in each in turn until ``share`` is held out: where
-    shots are long, the last stretches have none. The first and the last shot (titles) always train.
+    shots are long, the last stretches have none. The first and the last shot (titles) always train. Of those held out
+    every third is for the test, the second one first.
 
     Where that leaves none to draw, as in a video of one or two shots, the end of the longest shot is held out and
     ``GAP`` frames before it are on neither side. What is measured there is less than on a shot never seen.
 
     Args:
         shots: ``(start, stop)`` of each shot.
-        share: wanted share of the frames in validation, above 0 and at most 0.5.
-        shortest: validation shots have at least this many frames (a prompt and its continuation).
+        share: wanted share of the frames that are held out, above 0 and at most 0.5.
+        shortest: shots held out have at least this many frames (a prompt and its continuation).
         seed: which shots are drawn.
 
     Returns:
-        (training, validation), each in film order. Validation is empty where no shot is long enough, or where fewer
-        than ``shortest`` frames would train.
+        (train, validation, test). Validation is empty where no shot is long enough, or where fewer than ``shortest``
+        frames would train; the test where fewer than three shots are held out.
     """
     if not 0 < share <= 0.5:
         raise ValueError(f"split_shots: share is {share}, expected above 0 and at most 0.5")
@@ -139,7 +163,14 @@ def split_shots(
         chosen.add(min(inner, key=lambda s: s[1] - s[0]))
     if not chosen:
         return _split_longest(shots, max(shortest, min(round(share * total), total - GAP - shortest)), shortest)
-    return [s for s in shots if s not in chosen], [s for s in shots if s in chosen]
+    held = [s for s in shots if s in chosen]
+    return Split([s for s in shots if s not in chosen], *validation_and_test(held))
+
+
+def validation_and_test(held: list[Shot]) -> tuple[list[Shot], list[Shot]]:
+    """Divide shots that are held out: every third is for the test, the second one first, if there are three."""
+    test = held[1::3] if len(held) > 2 else []
+    return [s for s in held if s not in test], test
 
 
 def seconds_needed(clip: int, fps: float) -> float:
@@ -157,11 +188,11 @@ def seconds_needed(clip: int, fps: float) -> float:
     return (2 * clip + GAP) / fps
 
 
-def _split_longest(shots: list[Shot], held: int, shortest: int) -> tuple[list[Shot], list[Shot]]:
+def _split_longest(shots: list[Shot], held: int, shortest: int) -> Split:
     """The last ``held`` frames of the longest shot, or all of it, for validation; the rest for training."""
     start, stop = max(shots, key=lambda s: s[1] - s[0])
     middle = max(start, stop - held)
     train = [s for s in shots if s != (start, stop)] + [(start, middle - GAP)] * (middle - GAP > start)
     if stop - middle < shortest or sum(b - a for a, b in train) < shortest:
-        return list(shots), []
-    return sorted(train), [(middle, stop)]
+        return Split(list(shots), [], [])
+    return Split(sorted(train), [(middle, stop)], [])

@@ -1,4 +1,4 @@
-"""Measures: of quality (PSNR, SSIM) and of codes (usage, perplexity, stability).
+"""Measures: of quality (PSNR, SSIM), of motion, and of codes (usage, perplexity, stability).
 
 Video is (B, C, T, H, W) in [-1, 1], images are (B, C, H, W); values beyond are clipped before they are measured.
 """
@@ -45,6 +45,27 @@ def ssim(video: Tensor, truth: Tensor) -> Tensor:
     c1, c2 = (0.01 * 2) ** 2, (0.03 * 2) ** 2
     score = (2 * mx * my + c1) * (2 * cov + c2) / ((mx * mx + my * my + c1) * (vx + vy + c2))
     return score.flatten(1).mean(1).view(len(video), -1).mean(1)
+
+
+def steps(video: Tensor) -> Tensor:
+    """How much changes from each frame to the next: (B, C, T, H, W) -> (B, T - 1), mean absolute grey levels of 255."""
+    return video.diff(dim=2).abs().mean((1, 3, 4)) * 127.5
+
+
+def step_correlation(video: Tensor, truth: Tensor) -> Tensor:
+    """Whether the right things move: the correlation of what changes from frame to frame with what truly does.
+
+    A clip that stands still has none (NaN); one that moves as much as the film, but elsewhere, has 0.
+
+    Args:
+        video, truth: (B, C, T, H, W) with T from 2.
+
+    Returns:
+        (B,) in [-1, 1].
+    """
+    a, b = (x.diff(dim=2).flatten(1) for x in _pair("step_correlation", video, truth))
+    a, b = a - a.mean(1, keepdim=True), b - b.mean(1, keepdim=True)
+    return (a * b).sum(1) / (a.norm(dim=1) * b.norm(dim=1))
 
 
 def _pair(name: str, video: Tensor, truth: Tensor) -> tuple[Tensor, Tensor]:

@@ -11,7 +11,7 @@ from vg.data import FrameStore, film, joined, open_store, traits, videos
 from vg.data.beginning import first_frames
 from vg.models import Prior, TubeletTokenizer
 from vg.profiles import device
-from vg.sampling import sampling_defaults
+from vg.sampling import SAMPLING
 from vg.sampling.video import fitted
 
 GUIDANCE = 2.0  # towards a label
@@ -112,9 +112,7 @@ def open_pair(name: str) -> Pair:
     facts = checkpoints.card(*found["prior"]).facts
     made_by = facts.get("experiment", {})
     sampling, data = made_by.get("sampling"), made_by.get("data", {})
-    options = sampling_defaults(models["prior"])
-    if sampling:
-        options = {key: sampling[key] for key in ("temperature", "top_p", "history")}
+    options = {name: sampling[name] for name in SAMPLING} if sampling else SAMPLING
     return Pair(
         Path(name).name,
         models["tokenizer"],

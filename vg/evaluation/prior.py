@@ -5,6 +5,7 @@ import math
 import torch
 from torch import Tensor
 
+from vg.data import Shot, Split
 from vg.evaluation.baselines import copy_bits, unigram_bits
 from vg.latents import LatentCache
 from vg.models import Prior, TubeletTokenizer
@@ -14,18 +15,29 @@ LONGEST = 128  # latent frames of a shot that are measured as a whole: of the fi
 MEASURED = 4  # latent frames of the windows in which it is measured: 32 frames
 
 
-def prior_facts(prior: Prior, tokenizer: TubeletTokenizer, cache: LatentCache, train: list, val: list) -> dict:
-    """Bits a token on the validation shots, beside the baselines: in windows, and whole from their first frame on.
+def prior_facts(prior: Prior, tokenizer: TubeletTokenizer, cache: LatentCache, split: Split) -> dict:
+    """Bits a token of shots that it has not seen, beside the baselines: in windows, and whole from the first frame on.
 
     The baselines count codes of patches: where a token holds several, they take them for independent of each other.
+
+    Returns:
+        figures of the test shots; the same of the validation shots under "validation". Without test shots those of the
+        validation shots alone.
     """
+    found = _bits(prior, tokenizer, cache, split.train, split.reported)
+    if split.test:
+        found["validation"] = _bits(prior, tokenizer, cache, split.train, split.validation)
+    return found
+
+
+def _bits(prior: Prior, tokenizer: TubeletTokenizer, cache: LatentCache, train: list[Shot], shots: list[Shot]) -> dict:
     t, h, w = (n * p for n, p in zip((1, *cache.grid), tokenizer.tubelet))
     raw = tokenizer.raw_bits((t, h, w)) / math.prod(cache.grid)
     codes, patches = math.prod(tokenizer.patch_levels), math.prod(tokenizer.config.group)
     seen = cache.windows(MEASURED, shots=train)
     known = tokenizer.patch_indices(seen.take(torch.arange(0, len(seen), 7)))
-    view = view_of(cache, val)
-    held = cache.windows(MEASURED, shots=val, views=[view])
+    view = view_of(cache, shots)
+    held = cache.windows(MEASURED, shots=shots, views=[view])
     truth = held.take(torch.arange(len(held)))
 
     def measured(windows: Tensor) -> Tensor:
@@ -37,9 +49,10 @@ def prior_facts(prior: Prior, tokenizer: TubeletTokenizer, cache: LatentCache, t
         return patches * copy_bits(known, tokenizer.patch_indices(windows), codes)
 
     bits, copy = measured(truth), copied(truth)
-    shots = [tokens[None, :LONGEST] for _, tokens in cache.stretches(val, [view])]  # each (1, t, h, w)
-    whole = torch.cat([measured(shot).flatten() for shot in shots])
-    whole_copy = torch.cat([copied(shot).flatten() for shot in shots])
+    stretches = [tokens[None, :LONGEST] for _, tokens in cache.stretches(shots, [view])]  # each (1, t, h, w)
+    by_shot = [measured(tokens).flatten() for tokens in stretches]
+    whole = torch.cat(by_shot)
+    whole_copy = torch.cat([copied(tokens).flatten() for tokens in stretches])
     return {
         "windows": len(held),
         "bits_a_token": round(float(bits.mean()), 3),
@@ -47,24 +60,25 @@ def prior_facts(prior: Prior, tokenizer: TubeletTokenizer, cache: LatentCache, t
         "uniform": round(raw, 3),
         "unigram": round(patches * float(unigram_bits(known, tokenizer.patch_indices(truth), codes).mean()), 3),
         "copy_last_frame": round(float(copy.mean()), 3),
-        "copy_last_frame_after_the_first_frame": round(float(copy[:, 1:].mean()), 3),
+        "copy_last_frame_after_the_first_frame": round(float(copy[:, tokenizer.config.group[0] :].mean()), 3),
         "share_of_raw_bits": round(float(bits.mean()) / raw, 4),
         "whole_shots": {
-            "shots": len(shots),
+            "shots": len(stretches),
             "bits_a_token": round(float(whole.mean()), 3),
+            "by_shot": [round(float(bits.mean()), 3) for bits in by_shot],
             "copy_last_frame": round(float(whole_copy.mean()), 3),
             "share_of_raw_bits": round(float(whole.mean()) / raw, 4),
         },
     }
 
 
-def view_of(cache: LatentCache, val: list) -> tuple[int, bool]:
-    """The view, not mirrored, that holds most of the validation shots: phase 0, but where ``val`` is a part of a shot.
+def view_of(cache: LatentCache, shots: list[Shot]) -> tuple[int, bool]:
+    """The view, not mirrored, that holds most of some shots: phase 0, but where these are parts of a shot.
 
     Such a part may begin in the middle of a tubelet, and then another phase has one latent frame more of it.
     """
     views = sorted(view for view in cache.views if not view[1])
-    return max(views, key=lambda view: sum(len(tokens) for _, tokens in cache.stretches(val, [view])))
+    return max(views, key=lambda view: sum(len(tokens) for _, tokens in cache.stretches(shots, [view])))
 
 
 def validation_windows(cache: LatentCache, val: list, most: int = 64) -> Tensor:

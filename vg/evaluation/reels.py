@@ -4,8 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from vg.data import FrameStore, split_shots
-from vg.evaluation.tokenizer import Sides
+from vg.data import FrameStore, Split, split_shots
 from vg.models import Prior
 
 
@@ -20,10 +19,10 @@ def reel(*columns: Tensor, gap: int = 2) -> Tensor:
     return torch.cat([torch.cat(list(column), dim=-2) for column in padded], dim=-1)
 
 
-def beginnings(store: FrameStore, count: int, frames: int, sides: Sides | None = None) -> Tensor | None:
-    """The first frames of some shots, validation shots first: (B, C, T, H, W), or None if no shot is long enough."""
-    train, val = sides or split_shots(store.shots)
-    starts = [start for start, stop in [*val, *train] if stop - start >= frames]
+def beginnings(store: FrameStore, count: int, frames: int, split: Split | None = None) -> Tensor | None:
+    """The first frames of some shots, those held out first: (B, C, T, H, W), or None if no shot is long enough."""
+    split = split or split_shots(store.shots)
+    starts = [start for start, stop in [*split.held_out, *split.train] if stop - start >= frames]
     clips = [store.clip(start, start + frames) for start in starts[:count]]
     return torch.cat(clips) if clips else None
 

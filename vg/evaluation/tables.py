@@ -10,6 +10,8 @@ ROWS: dict[str, list[Row]] = {
         ("PSNR of reconstructions, dB", "psnr", {"mean frame": "psnr_mean_frame", "nearest training clip":
             "psnr_nearest_training_clip"}),
         ("PSNR where it moves, dB", "psnr_where_it_moves", {"mean frame": "psnr_where_it_moves_mean_frame"}),
+        ("grey levels from frame to frame", "step", {"film": "step_film"}),
+        ("correlation of these steps with the film's", "step_correlation", {}),
         ("SSIM of reconstructions", "ssim", {"mean frame": "ssim_mean_frame"}),
         ("bits of a clip of 16 frames, without a prior", "bits_a_clip", {}),
         ("tokens that stay where the picture stands still", "stability", {}),

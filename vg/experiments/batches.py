@@ -1,5 +1,6 @@
 """What training sees: batch samplers over clips, images and tokens. Each gives a batch from a generator."""
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -8,6 +9,7 @@ from torch import Tensor
 
 from vg.data.clips import Clips
 from vg.data.images import ImageSet
+from vg.data.pixels import turn_hue
 from vg.latents import Windows
 from vg.models.tubelet import TubeletTokenizer
 from vg.training import BatchSampler
@@ -42,6 +44,7 @@ def random_views(
     whole: float = 1 / 3,
     gain: float = 0.15,
     backwards: float = 0.5,
+    hue: float = 0.0,
 ) -> BatchSampler:
     """Random clips at random places and scales: a few shots look like many. Float (B, C, T, H, W), within [-1, 1].
 
@@ -60,6 +63,7 @@ def random_views(
         whole: how often it is the whole picture.
         gain: contrast and brightness change by up to this share of the range.
         backwards: share of the clips that run backwards.
+        hue: share of the clips in colour whose hues are turned, by any angle: few scenes have few colours.
     """
     size = (size, size) if isinstance(size, int) else (size[0], size[1])
 
@@ -76,7 +80,11 @@ def random_views(
             part = F.interpolate(part, size=size, mode="bilinear", antialias=True, align_corners=False)
             part = part * (1 + gain * (2 * contrast - 1)) + gain * (2 * light - 1)
             part = part.flip(-1) if mirrored < 0.5 else part
-            made.append((part.flip(0) if reversed_ < backwards else part).transpose(0, 1))
+            part = (part.flip(0) if reversed_ < backwards else part).transpose(0, 1)
+            if hue and len(part) == 3:
+                turned, angle = torch.rand(2, generator=generator).tolist()
+                part = turn_hue(part, 2 * math.pi * angle) if turned < hue else part
+            made.append(part)
         return torch.stack(made).clamp(-1, 1)
 
     return sample

@@ -12,11 +12,13 @@ from typing import Annotated, Literal
 from tyro.conf import arg
 
 from vg.models import TubeletConfig, VAEConfig, VideoConfig, VQVAE2Config, VQVAEConfig
+from vg.sampling import SAMPLING
 from vg.training import Recipe
 
-TUBELET = TubeletConfig()
-TOKENIZER_RECIPE = Recipe(steps=12_900, lr=2e-3, muon=2e-2, warmup=50, grad_clip=5.0, ema=0.99)
-PRIOR_RECIPE = Recipe(steps=3700, lr=1e-3, muon=1.5e-2, warmup=30, betas=(0.9, 0.95), weight_decay=0.05, ema=0.995)
+# Two patches of four frames share a token, and the busiest have more digits: motion needs both (benchmarks/LOG.md).
+TUBELET = TubeletConfig((4, 4, 4), (8, 5), (2, 1, 1), detail_levels=(5, 5, 5, 5), detail_share=0.2, lookahead=True)
+TOKENIZER_RECIPE = Recipe(steps=7000, lr=2e-3, muon=2e-2, warmup=50, grad_clip=5.0, ema=0.99)
+PRIOR_RECIPE = Recipe(steps=2400, lr=1e-3, muon=1.5e-2, warmup=30, betas=(0.9, 0.95), weight_decay=0.05, ema=0.995)
 FEATURES_RECIPE = Recipe(steps=1800, lr=1e-3, muon=1e-2, warmup=50, ema=0.99)
 PartName = Literal["tokenizer", "prior", "features"]
 
@@ -53,6 +55,8 @@ class TokenizerPart:
         recipe: how it is trained.
         batch: clips in a batch.
         frames: of a clip.
+        motion: weight of the steps from frame to frame in the loss, beside the frames themselves.
+        hue: share of the fresh views in colour whose hues are turned.
         views: fresh views, parts at any place and scale; else the film as it is, moved by some pixels.
         search_steps: of the search for better codes that is measured too; 0 is none.
         use: a finished tokenizer, by name or folder, where none is to be trained.
@@ -62,6 +66,8 @@ class TokenizerPart:
     recipe: Recipe = TOKENIZER_RECIPE
     batch: int = 4
     frames: int = 16
+    motion: float = 1.0
+    hue: float = 0.5
     views: bool = True
     search_steps: int = 0
     use: str = ""
@@ -136,9 +142,9 @@ class Sampling:
         measured: clips that are measured, at most; None is all.
     """
 
-    temperature: float = 1.0
-    top_p: float = 0.97
-    history: float = 1.0
+    temperature: float = SAMPLING["temperature"]
+    top_p: float = SAMPLING["top_p"]
+    history: float = SAMPLING["history"]
     guidance: float = 2.0
     clips: int = 4
     frames: int = 48
@@ -146,7 +152,7 @@ class Sampling:
 
     def options(self) -> dict[str, float]:
         """For ``generate``; without guidance, which needs a label."""
-        return {"temperature": self.temperature, "top_p": self.top_p, "history": self.history}
+        return {name: getattr(self, name) for name in SAMPLING}
 
 
 @dataclass(frozen=True)

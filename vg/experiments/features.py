@@ -86,21 +86,23 @@ def train_features(run: Run) -> Part:
     """On the training shots; how often the order is told on validation shots is in the history."""
     part, footage = run.film_experiment.features, run.footage
     recipe = run.recipe(part.recipe)
-    clips = Clips(footage.store, footage.train, FRAMES)
-    held = Clips(footage.store, footage.val, FRAMES, stride=8)
+    clips = Clips(footage.store, footage.split.train, FRAMES)
+    held = Clips(footage.store, footage.split.validation, FRAMES, stride=8)
     torch.manual_seed(recipe.seed)
-    config = FeaturesConfig(shots=len(footage.train), size=part.size, width=part.width)
+    config = FeaturesConfig(shots=len(footage.split.train), size=part.size, width=part.width)
     trained = run.fit(
         ClipFeatures(config).to(device()),
-        features_loss(clips, footage.train),
+        features_loss(clips, footage.split.train),
         lambda generator: torch.randint(len(clips), (part.batch,), generator=generator),
         recipe,
         lambda model: {f"{name}, validation": share for name, share in accuracy(model, held).items()},
     )
 
     def measure(model: ClipFeatures) -> dict:
-        seen = accuracy(model, Clips(footage.store, footage.train, FRAMES, stride=8), footage.train)
+        seen = accuracy(model, Clips(footage.store, footage.split.train, FRAMES, stride=8), footage.split.train)
         found = {"training": seen, "validation": accuracy(model, held)}
+        if footage.split.test:
+            found["test"] = accuracy(model, Clips(footage.store, footage.split.test, FRAMES, stride=8))
         return {side: {name: round(share, 3) for name, share in shares.items()} for side, shares in found.items()}
 
     return Part(trained, {"data": footage.card()}, measure)

@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from vg.data import FrameStore, Shot, Source, film, joined, open_stores, seconds_needed, size_of, split_films, traits
+from vg.data import FrameStore, Source, Split, film, joined, open_stores, seconds_needed, size_of, split_films, traits
 from vg.data import videos as find_videos
 from vg.experiments.config import FilmData
 
@@ -18,13 +18,12 @@ class Footage:
     Attributes:
         store: its frames, uint8 (T, C, H, W).
         large: the same frames, larger: what fresh views are cut out of.
-        train, val: the shots of either side.
+        split: its shots by what they are for.
     """
 
     store: FrameStore
     large: FrameStore
-    train: list[Shot]
-    val: list[Shot]
+    split: Split
 
     @property
     def size(self) -> tuple[int, int]:
@@ -36,11 +35,6 @@ class Footage:
     def channels(self) -> int:
         return self.store.frames.shape[1]
 
-    @property
-    def sides(self) -> tuple[list[Shot], list[Shot]]:
-        """(training, validation)."""
-        return self.train, self.val
-
     def card(self) -> dict:
         """What a checkpoint's card says of its data."""
         return {
@@ -48,7 +42,8 @@ class Footage:
             "sha256": self.store.source_sha256,
             "store": self.store.key,
             "frames": len(self.store.frames),
-            "validation_shots": [list(shot) for shot in self.val],
+            "validation_shots": [list(shot) for shot in self.split.validation],
+            "test_shots": [list(shot) for shot in self.split.test],
         }
 
     def phases(self, span: int) -> range:
@@ -86,8 +81,8 @@ def open_footage(data: FilmData, sources: Sequence[Source], multiple: tuple[int,
         wanted = [{"size": each, "restore": restore} for each in (size, tuple(round(data.zoom * n) for n in size))]
         stores.append(open_stores(source, wanted, fps=data.fps, grey=grey, frames=data.frames))
     small, large = (list(each) for each in zip(*stores))
-    train, val = split_films(small, LEAST)
-    if not val:
+    split = split_films(small, LEAST)
+    if not split.held_out:
         store = joined(small)
         longest = max(stop - start for start, stop in store.shots)
         raise ValueError(
@@ -95,4 +90,4 @@ def open_footage(data: FilmData, sources: Sequence[Source], multiple: tuple[int,
             f"longest of {longest}: too little to train on and be measured on. {seconds_needed(LEAST, data.fps):g} "
             f"seconds without a cut would do, or three shots of {LEAST} frames; or take a higher --fps."
         )
-    return Footage(joined(small), joined(large), train, val)
+    return Footage(joined(small), joined(large), split)

@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor
 
+from vg.data.pixels import YCBCR
 from vg.experiments.batches import unpack_batch
 from vg.models.goals import Goal
 from vg.models.transformer import Prior
@@ -12,8 +13,6 @@ from vg.models.video import VideoAutoencoder
 from vg.models.vqvae import VQVAE, VQVAE2
 from vg.training import Loss
 
-# RGB to Y, Cb, Cr: ITU-R BT.601-7, section 2.5; Cb and Cr are (B - Y) / 1.772 and (R - Y) / 1.402.
-YCBCR = ((0.299, 0.587, 0.114), (-0.299 / 1.772, -0.587 / 1.772, 0.5), (0.5, -0.587 / 1.402, -0.114 / 1.402))
 CHROMA = 1 / 6
 
 
@@ -43,15 +42,20 @@ def tokenizer_loss(tokenizer: TubeletTokenizer | VideoAutoencoder, video: Tensor
     return (error + 1e-4).sqrt().mean() + quantized.loss
 
 
-def tubelet_loss(tokenizer: TubeletTokenizer, video: Tensor) -> Tensor:
-    """Logarithm of each clip's root mean squared error, averaged: PSNR but for a factor and the sign."""
-    codes = tokenizer.quantize(video).codes
-    return _log_error(tokenizer.reconstruct(codes, video.shape[2:]), video)
+def tubelet_loss(tokenizer: TubeletTokenizer, video: Tensor, motion: float = 0.0) -> Tensor:
+    """Logarithm of each clip's root mean squared error, averaged: PSNR but for a factor and the sign.
 
-
-def _log_error(made: Tensor, truth: Tensor) -> Tensor:
-    """Logarithm of the root mean squared error of each of the batch, averaged."""
-    return (squared_error(made, truth) + 2e-4).log().mean() / 2
+    Args:
+        tokenizer: learns.
+        video: (B, C, T, H, W) in [-1, 1].
+        motion: weight of the squared error of the steps from each frame to the next, added to that of the frames. What
+            stands still is most of a picture, so that PSNR alone spends few bits on what moves.
+    """
+    made = tokenizer.reconstruct(tokenizer.quantize(video).codes, video.shape[2:])
+    error = squared_error(made, video)
+    if motion and video.shape[2] > 1:
+        error = error + motion * squared_error(made.diff(dim=2), video.diff(dim=2))
+    return (error + 2e-4).log().mean() / 2
 
 
 def vae_loss(beta: float = 1.0) -> Loss:
@@ -74,10 +78,12 @@ def image_tokenizer_loss(model: VQVAE | VQVAE2, images: Tensor) -> Tensor:
     return (error + 2e-4).log().mean() / 2 + quantized.loss
 
 
-def prior_loss(token_noise: float = 0.1, drop_label: float = 0.5, drop_direction: float = 0.2) -> Loss:
+def prior_loss(
+    token_noise: float = 0.1, drop_label: float = 0.5, drop_direction: float = 0.2, drop_goal: float = 0.5
+) -> Loss:
     """Bits a token, for batches of ``prior_batches``.
 
-    A prior that takes goals is told one of half of the clips: one of the clip's own latent frames after the first.
+    A prior that takes goals is told one of some of the clips: one of the clip's own latent frames after the first.
 
     Args:
         token_noise: of each window up to this share of the tokens that the prior sees, not of those that it
@@ -85,6 +91,8 @@ def prior_loss(token_noise: float = 0.1, drop_label: float = 0.5, drop_direction
             learns that what it sees may be wrong (exposure bias: Ranzato et al., 2015, arXiv:1511.06732).
         drop_label: share of the windows whose label it is not given.
         drop_direction: share of the batches of which it is not told whether they run backwards.
+        drop_goal: share of the windows without a label whose goal it is not given; of those with one half as many are
+            given theirs, for a goal says all that a label says, and more.
     """
 
     def loss(prior: Prior, batch: Tensor) -> Tensor:
@@ -99,7 +107,8 @@ def prior_loss(token_noise: float = 0.1, drop_label: float = 0.5, drop_direction
         if prior.goal is not None:
             at = torch.randint(1, max(2, t), (B,), device=batch.device).clamp(max=t - 1)
             tokens = shown[torch.arange(B, device=batch.device), at]
-            dropped_goal = (at > prior.goal.longest) | (at == 0) | (torch.rand(B, device=batch.device) < 0.5)
+            given = (1 - drop_goal) * (1.0 if scene is None else torch.where(scene < 0, 1.0, 0.5))
+            dropped_goal = (at > prior.goal.longest) | (at == 0) | (torch.rand(B, device=batch.device) >= given)
             goal = Goal(tokens, torch.where(dropped_goal, -1, at))
         if prior.grid != tuple(indices.shape[2:]):
             prior = prior.at((indices.shape[2], indices.shape[3]))

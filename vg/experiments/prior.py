@@ -120,12 +120,12 @@ def train_prior(run: Run) -> Part:
     span = tokenizer.tubelet[0]
     ranks = {"rank": devices.rank(), "world_size": devices.world_size()}
     cache = open_cache(footage.store, tokenizer, mirrored=False, phases=footage.phases(span), **ranks)
-    window = min(part.window, max((stop - start) // span for start, stop in footage.train))
+    window = min(part.window, max((stop - start) // span for start, stop in footage.split.train))
     torch.manual_seed(recipe.seed)
     old = cast(Prior | None, run.begin_with("prior"))
     prior = (adapted(old, cache) if old else new_prior(part, cache)).to(device())
-    learn_layouts(prior, cache, footage.train)
-    held = validation_windows(cache, footage.val)
+    learn_layouts(prior, cache, footage.split.train)
+    held = validation_windows(cache, footage.split.validation)
 
     def evaluate(model: Prior) -> dict[str, float]:
         with autocast(device()):
@@ -133,17 +133,17 @@ def train_prior(run: Run) -> Part:
         return {"validation bits a token": float(torch.cat(bits).mean())}
 
     able = replace(part, directions=prior.config.directions)  # as it may begin with weights that know of them
-    fresh = fresh_views(footage.large, footage.train, tokenizer, footage.size, able, window)
-    batches = mixed_batches(film_batches(cache, footage.train, part.batch, window), fresh, part.fresh)
+    fresh = fresh_views(footage.large, footage.split.train, tokenizer, footage.size, able, window)
+    batches = mixed_batches(film_batches(cache, footage.split.train, part.batch, window), fresh, part.fresh)
     loss = prior_loss(part.token_noise, drop_label=1 - part.label_share)
     trained = run.fit(prior, loss, batches, recipe, evaluate)
 
     def measure(model: Prior) -> dict:
-        found = prior_facts(model, tokenizer, cache, footage.train, footage.val)
+        found = prior_facts(model, tokenizer, cache, footage.split)
         if features:
             sampling = run.film_experiment.sampling
             found["generated"] = generated_facts(
-                model, tokenizer, footage.store, features, sampling.options(), sampling.measured, footage.sides
+                model, tokenizer, footage.store, features, sampling.options(), sampling.measured, footage.split
             )
         return found
 

@@ -22,11 +22,13 @@ SMALL = FilmData(size=(64, 64), colour=False)
 LARGE = FilmData(size=(128, 128), colour=False, zoom=1.5)
 
 # The busiest patches have more digits than the others; four patches share a token.
-DETAILS = TubeletConfig(levels=(8, 5), detail_levels=(5, 5, 5, 5), detail_share=0.2, group=(2, 2))
+DETAILS = TubeletConfig(levels=(8, 5), detail_levels=(5, 5, 5, 5), detail_share=0.2, group=(1, 2, 2))
 LARGE_RECIPE = Recipe(steps=15_000, lr=2e-3, muon=1.5e-2, warmup=50, grad_clip=5.0, ema=0.995)
 
 # The film's own shape, square, wide and tall: what it makes at other shapes it makes of these.
 ANY_SHAPE = PriorPart(shapes=((64, 76), (64, 64), (48, 84), (84, 48)), directions=True, goals=5)
+
+MEASURED = Sampling(measured=None)  # in all clips that there are
 
 # A codebook belongs to the weights as they are, so there is no average of them; beside FSQ one brought nothing.
 CONV = TokenizerPart(recipe=Recipe(steps=2800, lr=2e-3, muon=2e-2, warmup=50, grad_clip=5.0, ema=0.0), views=False)
@@ -52,13 +54,13 @@ _all: list[Experiment | ImageExperiment] = [
         LARGE,
         tokenizer=TokenizerPart(DETAILS, LARGE_RECIPE, batch=1, search_steps=20),
     ),
-    _prior("prior-64", FilmData(size=64, colour=False), "tubelet-fsq-64", ANY_SHAPE, Sampling(measured=None)),
+    _prior("prior-64", FilmData(size=64, colour=False), "tubelet-fsq-64", ANY_SHAPE, MEASURED),
     _prior(
         "prior-128",
         LARGE,
         "tubelet-fsq-128",
         PriorPart(recipe=replace(PRIOR_RECIPE, steps=5900)),
-        Sampling(temperature=0.95, top_p=0.99, history=1.5, measured=None),
+        MEASURED,
     ),
     # Both have about 1,000 codes for tokens of 4x8x8, the same networks, batches and steps, so that they compare.
     _film(

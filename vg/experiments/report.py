@@ -19,7 +19,7 @@ TALL = 192  # pixels that a clip is enlarged to, about
 ABOUT = """# {name}
 
 {table}
-PSNR and SSIM are those of validation shots, which were not trained on: {shots}.
+PSNR and SSIM are those of shots that were not trained on: {shots}.
 
 {reels}
 To load the models (`import vg.checkpoints`; this folder as `where`):
@@ -42,7 +42,8 @@ def write_report(run: Run) -> None:
         return
     reels = write_reels(run) if isinstance(run.experiment, Experiment) else {}
     atomic.write_bytes(run.folder / "numbers.json", json.dumps(metrics, indent=2).encode())
-    held = next(iter(cards.values()))["data"].get("validation_shots", "the test images")
+    data = next(iter(cards.values()))["data"]
+    held = data.get("test_shots") or data.get("validation_shots", "the test images")
     text = ABOUT.format(
         name=run.name,
         table=table(metrics),
@@ -65,12 +66,12 @@ def write_reels(run: Run) -> dict[str, str]:
         found[name] = about
 
     if tokenizer:
-        truth = held_out(store, sampling.clips, run.footage.sides)
+        truth = held_out(store, sampling.clips, run.footage.split.reported)
         write("reconstructions.gif", "originals, and their reconstructions", truth, reconstruct(tokenizer, truth))
     if tokenizer and prior:
         how: dict[str, Any] = {**sampling.options(), "frames": sampling.frames}
-        shots = beginnings(store, sampling.clips, sampling.frames, run.footage.sides)
-        prompts = beginnings(store, sampling.clips, GIVEN, run.footage.sides) if shots is None else shots[:, :, :GIVEN]
+        shots = beginnings(store, sampling.clips, sampling.frames, run.footage.split)
+        prompts = beginnings(store, sampling.clips, GIVEN, run.footage.split) if shots is None else shots[:, :, :GIVEN]
         made = generate(prior, tokenizer, prompts, **how).cpu()
         write("continuations.gif", "the film, and what the prior makes of its first 16 frames", prompts, made)
         if labels := prior.labels_with_layouts()[: sampling.clips]:

@@ -164,7 +164,7 @@ def _token_size(run: Run) -> tuple[int, int]:
     model = run.film_experiment.tokenizer.model
     if not isinstance(model, TubeletConfig):
         return model.stride[1:]
-    height, width = (side * many for side, many in zip(model.tubelet[1:], model.group))
+    height, width = (side * many for side, many in zip(model.tubelet[1:], model.group[1:]))
     return height, width
 
 

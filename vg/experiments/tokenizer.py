@@ -1,6 +1,7 @@
 """Training a film's tokenizer: in one part, from random weights or from a finished one's, on fresh views."""
 
 from dataclasses import replace
+from functools import partial
 
 import torch
 
@@ -36,10 +37,12 @@ def check_fits(tokenizer: TubeletTokenizer | VideoAutoencoder, footage: Footage)
         )
 
 
-def views_of(footage: Footage, frames: int, batch: int, gain: float = 0.15) -> BatchSampler:
+def views_of(footage: Footage, frames: int, batch: int, gain: float = 0.15, hue: float = 0.0) -> BatchSampler:
     """Fresh views of the training shots, at the footage's size: none is blurred, and none is seen twice."""
     least = min(1.0, footage.size[0] / footage.large.frames.shape[-2])
-    return random_views(Clips(footage.large, footage.train, frames), batch, footage.size, least, gain=gain)
+    return random_views(
+        Clips(footage.large, footage.split.train, frames), batch, footage.size, least, gain=gain, hue=hue
+    )
 
 
 def train_tokenizer(run: Run) -> Part:
@@ -49,12 +52,13 @@ def train_tokenizer(run: Run) -> Part:
     torch.manual_seed(recipe.seed)
     tokenizer = run.begin_with("tokenizer") or new_tokenizer(part, footage.channels)
     check_fits(tokenizer, footage)
-    truth = held_out(footage.store, MEASURED, footage.sides)
-    plain = Clips(footage.store, footage.train, part.frames)
-    batches = views_of(footage, part.frames, part.batch) if part.views else tokenizer_batches(plain, part.batch)
+    truth = held_out(footage.store, MEASURED, footage.split.validation)
+    plain = Clips(footage.store, footage.split.train, part.frames)
+    views = views_of(footage, part.frames, part.batch, hue=part.hue)
+    batches = views if part.views else tokenizer_batches(plain, part.batch)
     trained = run.fit(
         tokenizer.to(device()),
-        tubelet_loss if isinstance(tokenizer, TubeletTokenizer) else tokenizer_loss,
+        partial(tubelet_loss, motion=part.motion) if isinstance(tokenizer, TubeletTokenizer) else tokenizer_loss,
         batches,
         recipe,
         lambda model: {"validation PSNR": float(psnr(reconstruct(model, truth), truth).mean())},
@@ -64,6 +68,6 @@ def train_tokenizer(run: Run) -> Part:
         trained,
         {"data": footage.card(), "validation_psnr": trained.history["validation PSNR"]},
         lambda model: tokenizer_facts(
-            model, footage.store, measured and 4 * measured, part.search_steps, footage.sides
+            model, footage.store, measured and 4 * measured, part.search_steps, footage.split
         ),
     )

@@ -67,7 +67,8 @@ class Prior(Freezable):
         self.context = nn.ModuleList(Block(d) for _ in range(config.context))
         self.label_embedding = nn.Embedding(config.num_labels + 1, d) if config.num_labels else None
         if config.layouts:  # row 0: of an unknown label
-            self.register_buffer("layouts", torch.zeros(config.num_labels + 1, self.tokens_per_frame, len(self.levels)))
+            shape = (config.num_labels + 1, self.tokens_per_frame, len(self.levels))
+            self.register_buffer("layouts", torch.zeros(shape, dtype=torch.float16))  # kept in halves, as weights are
             self.layout_embedding = nn.Linear(len(self.levels), d, bias=False)
         self.position = (
             nn.Embedding(config.longest * self.tokens_per_frame, d) if config.positions == "learned" else None
@@ -211,7 +212,7 @@ class Prior(Freezable):
 
     def layouts_of(self, label: Tensor) -> Tensor:
         """The layouts of labels (B,), -1 where it is unknown, on the grid of this prior: (B, h * w, digits)."""
-        layouts, grid = self.layouts[label + 1], self.config.grid
+        layouts, grid = self.layouts[label + 1].to(self.start.dtype), self.config.grid
         if self.grid == tuple(grid):
             return layouts
         layouts = layouts.view(-1, *grid, len(self.levels)).movedim(-1, 1)

@@ -9,7 +9,7 @@ or its goal.
 from vg.sampling.filters import filter_logits
 from vg.sampling.guidance import Branch, branches
 from vg.sampling.images import sample_images
-from vg.sampling.options import SAMPLING, Options, sampling_defaults
+from vg.sampling.options import SAMPLING, Options
 from vg.sampling.parallel import Sampler
 from vg.sampling.plain_loop import one_by_one
 from vg.sampling.stream import Stream
@@ -34,5 +34,4 @@ __all__ = [
     "loop",
     "one_by_one",
     "sample_images",
-    "sampling_defaults",
 ]

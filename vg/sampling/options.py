@@ -11,20 +11,12 @@ from torch import Tensor
 from vg.models.goals import Goal
 from vg.models.transformer import Prior
 
-# What the shipped priors are shown and measured with, settled by measurement (benchmarks/LOG.md).
-SAMPLING = {
-    "prior-64": {"temperature": 1.0, "top_p": 0.97, "history": 1.0},
-    "prior-128": {"temperature": 0.95, "top_p": 0.99, "history": 1.5},
-}
+# What clips are made with unless something else is asked for, settled by measurement (benchmarks/LOG.md).
+SAMPLING = {"temperature": 0.95, "top_p": 0.99, "history": 1.5}
 
 MOST_GUIDANCE = 100.0  # above it only rounding errors are guided
 
 Labels = int | Sequence[int] | None
-
-
-def sampling_defaults(prior: Prior) -> dict[str, float]:
-    """Options of ``generate`` that suit a shipped prior, by its ``name``; for any other those of ``prior-64``."""
-    return dict(SAMPLING.get(getattr(prior, "name", ""), SAMPLING["prior-64"]))
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ class Stream:
     """A video without an end: each ``next`` draws the next latent frame and decodes it.
 
     The first are those of the prompt, as the tokenizer sees it. All together are what ``generate`` gives for the same
-    arguments, as long as ``change`` is not called.
+    arguments and more frames, as long as ``change`` is not called.
 
     Args:
         prior, tokenizer: two that belong together.
@@ -52,19 +52,28 @@ class Stream:
         return self
 
     def __next__(self) -> Tensor:
-        """The next latent frame's frames: (C, T, H, W) in [-1, 1], on the CPU."""
+        """The next frames: (C, T, H, W) in [-1, 1], on the CPU; those of a latent frame.
+
+        A decoder that looks ahead draws the last of them when it knows the latent frame after it.
+        """
         begin = time.perf_counter()
         with torch.no_grad(), one_thread(), evaluating(self.prior), autocast(self.prior.start.device):
-            if self.waiting:
-                digits = self.waiting.pop(0)
-            else:
-                _, digits = next(self.sampler.run(self.sampler.samples[0].latent_frames + 1))
-            indices = self.prior.quantizer.indices(digits).view(1, 1, *self.prior.grid)
-            where = next(self.tokenizer.parameters()).device
-            frames = full_precision(self.tokenizer.decode(indices.to(where), past=self.past)[0]).cpu()
+            frames = self._piece()
+            while not frames.shape[1]:
+                frames = self._piece()
         self.seconds += time.perf_counter() - begin
         self.drawn += frames.shape[1]
         return frames
+
+    def _piece(self) -> Tensor:
+        """One more latent frame, and the frames that the decoder makes of all it has and did not yet show."""
+        if self.waiting:
+            digits = self.waiting.pop(0)
+        else:
+            _, digits = next(self.sampler.run(self.sampler.samples[0].latent_frames + 1))
+        indices = self.prior.quantizer.indices(digits).view(1, 1, *self.prior.grid)
+        where = next(self.tokenizer.parameters()).device
+        return full_precision(self.tokenizer.decode(indices.to(where), past=self.past, more=True)[0]).cpu()
 
     def change(self, seed: int | None = None, **options: Any) -> None:
         """Draw what comes with other options (those of ``Options``) or from another seed.

@@ -81,8 +81,8 @@ def loop(
 ) -> Tensor:
     """Video that can be shown round and round: after its last frame comes its first.
 
-    The goal is its own beginning. It is decoded twice over, and the second round is the result: there the first frame
-    is what the decoder makes of it after the last.
+    The goal is its own beginning. It is decoded three times over, and the second round is the result: there the first
+    frame is what the decoder makes of it after the last, and the last what it makes of it before the first.
 
     Args:
         prior, tokenizer, seed, guidance, options: as in ``join``.
@@ -112,7 +112,8 @@ def loop(
     made = generate_tokens(prior, begin, latent_frames, seed, batch=len(begin), goal=goal, guidance=guidance, **options)
     if made.shape[1] < latent_frames:
         raise KeyboardInterrupt
-    return decoded(tokenizer, torch.cat([made, made], dim=1))[:, :, made.shape[1] * tokenizer.tubelet[0] :]
+    span = made.shape[1] * tokenizer.tubelet[0]
+    return decoded(tokenizer, torch.cat([made, made, made], dim=1))[:, :, span : 2 * span]
 
 
 @without_gradients

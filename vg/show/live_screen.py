@@ -21,7 +21,7 @@ from vg import paths
 from vg.data import save
 from vg.data.pixels import resize, to_pil
 from vg.models import Prior, TubeletTokenizer
-from vg.sampling import Stream, sampling_defaults
+from vg.sampling import SAMPLING, Stream
 from vg.show.kernel import Interrupts
 from vg.show.page import show_widget
 from vg.show.pixels import named
@@ -78,7 +78,7 @@ class Live:
 
     def _build(self, prior: Prior, scenes: dict[str, int] | None, seed: int) -> None:
         slider = {"continuous_update": False, "readout_format": ".2f", "style": {"description_width": "95px"}}
-        options = {**sampling_defaults(prior), **self.options}
+        options = {**SAMPLING, **self.options}
         label = -1 if options.get("label") is None else options["label"]
         names = {"any": -1, **(scenes or {str(k): k for k in range(prior.config.num_labels)})}
         self.controls = {
@@ -264,7 +264,7 @@ def live(
         fps: frames a second that are played, above 0.
         scale: whole number of screen pixels for each pixel; default about 256 screen pixels.
         scenes: names of labels that can be chosen; default all of the prior's.
-        options: where the controls stand at first, as in ``generate``; default ``sampling_defaults(prior)``.
+        options: where the controls stand at first, as in ``generate``; default ``SAMPLING``.
 
     Raises:
         ValueError: if the models do not fit each other or the prompt, or a number is out of its range.
@@ -273,7 +273,7 @@ def live(
         _on_air.stop()
     if not 0 < fps <= FASTEST:
         raise ValueError(f"live: fps is {fps}, expected above 0 and at most {FASTEST}.")
-    options = {**sampling_defaults(prior), **options}
+    options = {**SAMPLING, **options}
     if prompt is not None:
         named(prompt)
     return Live(prior, tokenizer, prompt, seed, fps, scale, scenes, options)

@@ -42,7 +42,7 @@ start(() => {
         draw("path", { d: `M2 ${y(0)} H${after.length * 26 + 6}`, stroke: "currentColor" }));
       charts[n].setAttribute("aria-label", `digit ${n}: ${after.map((v, i) => `${i}: ${v.toFixed(3)}`).join(", ")}`);
     });
-    said.textContent = `${kept} tokens can be drawn here; the film's own (orange) ${bits < 99 ? `would cost ${bits.toFixed(2)} bits` : "cannot be drawn"}.`;
+    said.textContent = `${kept} codes can be drawn here; the film's own (orange) ${bits < 99 ? `would cost ${bits.toFixed(2)} bits` : "cannot be drawn"}.`;
   }
   show();
   return [
