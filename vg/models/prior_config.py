@@ -15,6 +15,8 @@ class PriorConfig:
         depth: layers.
         heads: N, even for two-scale slopes.
         context: blocks of the network over the latent frames before; 0 leaves it out.
+        quiet: whether what comes from the latent frames before, and from a goal, is brought to the size of embeddings
+            before it is added to the others (``quiet_norm``). Priors of before did not, and hardly saw their own frame.
         positions: ``two_scale`` ALiBi (half of the heads fade with distance along the sequence, half with time),
             ``plain`` ALiBi, or ``learned`` (an embedding of each position, no ALiBi).
         alibi_multiplier: of ``two_scale``, by how much faster than ``1 / (h * w)`` of the first half the second half of
@@ -39,6 +41,7 @@ class PriorConfig:
     depth: int = 6
     heads: int = 4
     context: int = 2
+    quiet: bool = True
     positions: str = "two_scale"
     alibi_multiplier: float = 4.0
     reach: int | None = None

@@ -24,7 +24,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from vg.models.alibi import alibi_slopes, two_scale_slopes
-from vg.models.blocks import Block, Past
+from vg.models.blocks import Block, Past, quiet_norm
 from vg.models.conditioner import Conditioner
 from vg.models.digits import DigitEmbedding, DigitHead
 from vg.models.frozen import Freezable
@@ -62,9 +62,10 @@ class Prior(Freezable):
         )
         self.direction = nn.Parameter(torch.zeros(3, d)) if config.directions else None  # unknown, forwards, backwards
         self.backwards: bool | None = False
-        self.goal = GoalNetwork(self.levels, config.goals, config.context, d) if config.goals else None
+        self.goal = GoalNetwork(self.levels, config.goals, config.context, d, config.quiet) if config.goals else None
         self.nothing = nn.Parameter(torch.zeros(d))  # the context of the first latent frame
         self.context = nn.ModuleList(Block(d) for _ in range(config.context))
+        self.context_norm = quiet_norm(d) if config.context and config.quiet else nn.Identity()
         self.label_embedding = nn.Embedding(config.num_labels + 1, d) if config.num_labels else None
         if config.layouts:  # row 0: of an unknown label
             shape = (config.num_labels + 1, self.tokens_per_frame, len(self.levels))
@@ -230,7 +231,7 @@ class Prior(Freezable):
         x = self.before(digits).view(B, -1, *self.grid, self.config.width)
         for block in self.context:
             x = block(x, past)
-        return x.view(B, L, self.config.width)
+        return self.context_norm(x).view(B, L, self.config.width)
 
     def conditioning(
         self, condition: Tensor | None, goal: Goal | None = None, latent_frames: int | None = None
