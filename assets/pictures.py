@@ -1,6 +1,6 @@
 """Make the README's pictures from the shipped weights: ``python assets/pictures.py``, with the film at hand.
 
-``python assets/pictures.py images`` makes that of the small images alone, which takes no film.
+``python assets/pictures.py images reconstructed`` makes some of them alone; ``images`` takes no film.
 
 Only what the models made is written: reconstructions, and clips whose beginnings the tokenizer decoded. Seeds and shots
 are fixed beforehand; nothing is chosen.
@@ -17,7 +17,7 @@ from vg import checkpoints
 from vg.data import Clips, film, open_stores, split_shots, to_uint8
 from vg.evaluation.pair import GUIDANCE
 from vg.evaluation.reels import some_labels
-from vg.sampling import generate, sample_images, sampling_defaults
+from vg.sampling import SAMPLING, generate, sample_images
 
 HERE = Path(__file__).resolve().parent
 PROMPT, FRAMES, LONG, FPS = 16, 48, 192, 12
@@ -78,28 +78,33 @@ def reconstructed(store, large_store, val) -> Tensor:
     return torch.cat(made)
 
 
-def clips() -> None:
+def clips(names: list[str]) -> None:
     tokenizer, prior = checkpoints.load("tubelet-fsq-128"), checkpoints.load("prior-128")
-    how = {"seed": 0, **sampling_defaults(prior)}
+    how = {"seed": 0, **SAMPLING}
     window = checkpoints.card("prior-128").facts["window_in_latent_frames"]
     store, small = open_stores(film(), [{"size": 128}, {"size": 64}])
     split = split_shots(store.shots)
     train, val = split.train, split.held_out
     story = train[1:-1]  # without the title and the end card, which stand still
     some = torch.cat([prompts(store, val, 2), prompts(store, story, 2)])
-    made = {
-        "reconstructed": reconstructed(small, store, val),
-        "from-nothing": generate(
-            prior, tokenizer, frames=FRAMES, batch=4, label=some_labels(prior, 4, 0), guidance=GUIDANCE, **how
-        ),
-        "continued": marked(generate(prior, tokenizer, some, FRAMES, **how), PROMPT),
-        "long": marked(generate(prior, tokenizer, some[:1], frames=LONG, window=window, **how), PROMPT),
+
+    def from_nothing() -> Tensor:
+        label = some_labels(prior, 4, 0)
+        return generate(prior, tokenizer, frames=FRAMES, batch=4, label=label, guidance=GUIDANCE, **how)
+
+    making = {
+        "reconstructed": lambda: reconstructed(small, store, val),
+        "from-nothing": from_nothing,
+        "continued": lambda: marked(generate(prior, tokenizer, some, FRAMES, **how), PROMPT),
+        "long": lambda: marked(generate(prior, tokenizer, some[:1], frames=LONG, window=window, **how), PROMPT),
     }
-    for name, video in made.items():
-        write(name, video)
+    for name in names:
+        write(name, making[name]())
 
 
 if __name__ == "__main__":
-    images()
-    if sys.argv[1:] != ["images"]:
-        clips()
+    wanted = sys.argv[1:] or ["images", "reconstructed", "from-nothing", "continued", "long"]
+    if "images" in wanted:
+        images()
+    if others := [name for name in wanted if name != "images"]:
+        clips(others)

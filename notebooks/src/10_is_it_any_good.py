@@ -13,7 +13,7 @@
 # - ask whether a clip is new, or a training clip remembered;
 # - put bits in place of opinions: the prior as half of a codec, beside real ones, for film and for images.
 #
-# **You need** notebook 08 and the shipped weights. **Study:** about 3 hours, tasks included. **Computing:** about 5 minutes
+# **You need** notebook 08 and the shipped weights. **Study:** about 3 hours, tasks included. **Computing:** about 7 minutes
 # on a two-core laptop. Nothing is trained.
 #
 # **Before:** [09 One model, many tasks](09_one_model_many_tasks.ipynb). **Next:** [11 Your own film](11_your_own_film.ipynb).
@@ -78,7 +78,7 @@ print(f"a token: {span} frames of {tokenizer.tubelet[1:]} pixels, {len(prior.lev
 # ## A sheet, none chosen
 #
 # Continuations of held-out shots and of training shots, all from one call with a fixed seed. The prompts were drawn with a seed
-# too. A continuation of a training shot can be memory; one of a held-out shot cannot.
+# too. A continuation of a training shot can be memory; one of a held-out shot only where a training shot shows the same scene.
 
 
 # %%
@@ -228,8 +228,8 @@ for name, measure in {"motion": moving, "away": away}.items():
 #
 # <details><summary>What the stored run shows</summary>
 #
-# Most clips stay in their scene, and something moves in nearly all, but figures are blots. @@CHECK Continuations move less than the
-# film, after held-out and after training prompts: neither paired interval holds 0. @@CHECK *Away* does not tell the two apart. @@CHECK
+# Most clips stay in their scene, and something moves in nearly all, but figures turn into blots. All four paired intervals hold 0:
+# with so few shots neither *motion* nor *away* tells the continuations from the film, though each mean is lower. Neither sees the blots.
 #
 # </details>
 #
@@ -264,7 +264,8 @@ for name, video in reconstructions.items():
 # free-running       true  true  mine  mine  ?        each draw sees the draws before it
 # ```
 #
-# Put them side by side, with the same noise and the same options. Teacher forcing needs no loop: one pass gives all hidden states.
+# Put them side by side, with the same noise, temperature and top-p. Teacher forcing needs no loop: one pass gives all hidden states.
+# (Guidance by history would need a second, and is left out. So below, the first draws are not the same in every clip.)
 
 
 # %%
@@ -309,8 +310,9 @@ versions = {
 show.player(versions, fps=store.fps, given=PROMPT)
 
 # %% [markdown]
-# The teacher-forced clip is no video that anybody could make: at every token it saw how the film went on. The fourth is
-# the baseline for every continuation: the last frame, copied.
+# The teacher-forced clip is no video that anybody could make: at every token it saw how the film went on. Its draws do not see
+# each other, so neighbouring patches need not fit: here it looks more broken than the free-running one. The fourth is the baseline
+# for every continuation: the last frame, copied.
 #
 # How errors grow: the mean absolute difference from the film. The tokenizer's own error is the floor. A figure that
 # moves differently from the film is farther from it than one that stands still, so free-running above the copied frame need not
@@ -333,14 +335,14 @@ show.curves(errors, "distance from the film", x="frame", y="grey levels")
 # %% [markdown]
 # <details><summary>What the stored run shows</summary>
 #
-# Free-running and teacher-forced begin at the same error and part: with the true past the error stays level, with its own it grows. @@CHECK The copied
-# frame is nearer to the film than the free-running clips all the time. @@CHECK So by this measure alone, standing still is the better guess, which is
-# why it cannot be the only one.
+# Free-running and teacher-forced begin at nearly the same error and part: with the true past the error stays level, with its own it
+# grows. It grows no faster than that of the copied frame, which is nearer to the film all the time. So by this measure alone, standing
+# still is the better guess, which is why it cannot be the only one.
 #
 # </details>
 #
 # As the prior sees it, here is what its own tokens cost, latent frame by latent frame, beside the film's. A line that falls tells of
-# a video that becomes ever simpler; one that climbs, of a video that leaves what the prior knows. Top-p alone saves some bits.
+# a video that becomes ever simpler; one that climbs, of a video that leaves what the prior knows. The options alone save some.
 
 
 # %%
@@ -525,10 +527,11 @@ show.bars(labelled, "Frechet distance to the film, unbiased")
 # %% [markdown]
 # <details><summary>What the stored run shows</summary>
 #
-# Halves of one set of random numbers are far from 0 by the plain distance, and near it by the line. The film's other half is near 0 too, within
-# its error, and the tokenizer adds nothing that this distance sees. Only the copied frame and the shuffled frames stand far from everything else:
-# it looks at motion above all. The film itself, smeared over five frames, gets a larger number than the prior's continuations, though an
-# eye would say the contrary. @@CHECK Rows that differ by less than twice their errors cannot be ranked with so few clips.
+# Halves of one set of random numbers are far from 0 by the plain distance, and near it by the line. The film's other half is near 0 too, about
+# one error below it, and the tokenizer adds nothing that this distance sees. The prior's continuations are less than two errors from 0. Only the
+# copied frame and the shuffled frames stand far from everything else: it looks at motion above all. The film itself, smeared over five frames,
+# gets a larger number than the prior's continuations, though an eye would say the contrary. Rows that differ by less than twice their
+# errors cannot be ranked with so few clips, and these two do.
 #
 # </details>
 #
@@ -568,8 +571,9 @@ show.player(pairs_shown, fps=store.fps)
 # %% [markdown]
 # <details><summary>What the stored run shows</summary>
 #
-# Continuations of held-out prompts are about as far from every training clip as the film's own held-out clips are. @@CHECK Those of training
-# prompts are nearer, as they share the scene, but farther than a training clip that only went through the tokenizer: it is not played back. @@CHECK
+# Continuations of held-out prompts are about as far from every training clip as the film's own held-out clips are: the nearest to clip 0
+# shows another scene, the nearest to clip 1 the same scene in a training shot. Continuations of training prompts are nearer, as they share
+# the scene, but farther than a training clip that only went through the tokenizer: it is not played back.
 #
 # </details>
 #
@@ -604,8 +608,8 @@ for name in price:
 # %% [markdown]
 # <details><summary>What the stored run shows</summary>
 #
-# As the prior is, this prompt's future is cheaper and stiller than the film's. @@CHECK A low temperature, either cut and history make it more
-# so. @@CHECK A higher temperature comes nearer to both numbers; whether it looks better is for the eye to say. @@CHECK
+# As the prior is, this prompt's future is cheaper and stiller than the film's. A low temperature, either cut and history make it more
+# so. The higher temperature goes too far: both numbers are farther above the film's than they were below.
 #
 # </details>
 #
@@ -666,10 +670,11 @@ plt.show()
 #
 # <details><summary>What the stored run shows</summary>
 #
-# The marks lie above the lines of all three codecs, or to the left of where they begin. @@CHECK Searching for the picture costs a few bits and
-# gives a better one; with a price, the same picture as at first costs fewer bits. @@CHECK But the tokenizer has seen other shots of this film,
-# its weights and the prior's are not counted, and its quality ends here, while a codec's goes on. As far as it goes, the coded mean frame is
-# cheaper by far than any codec's clip of the same PSNR: in clips whose background stands still, a low PSNR says nothing of motion.
+# The marks lie a little above the lines of all three codecs. Searching for the picture costs a few bits and gives a better one; with a
+# price, the picture is a little worse than at first and costs fewer bits, and this mark is the farthest above the lines. But the tokenizer has
+# seen other shots of this film, its weights and the prior's are not counted, and its quality ends here, while a codec's goes on. As far
+# as it goes, the coded mean frame is cheaper by far than any codec's clip of the same PSNR: in clips whose background stands still, a low
+# PSNR says nothing of motion.
 #
 # </details>
 #
@@ -677,7 +682,7 @@ plt.show()
 #
 # Notebook 02 turned an image of CIFAR-10 into 64 tokens of 9 bits, 576 bits in all. What else can be had for 576 bits?
 #
-# - *The mean picture* of all training images costs nothing.
+# - *The mean picture* of 10,000 training images costs nothing.
 # - *PCA* (principal component analysis): an image as 72 numbers of 8 bits.
 # - *JPEG and WebP*. One small file is mostly headers, so all test images are put into one large picture, a *mosaic*. Its
 #   headers hardly count.
@@ -796,7 +801,7 @@ show.strip({name: x.transpose(0, 1) for name, x in columns.items()}, every=1)
 # <details><summary>What the stored run shows</summary>
 #
 # New images are about as far from the nearest training image as test images are, and much farther than training images that
-# only went through the tokenizer. So they are no copies. That does not make them good: many show no object that has a name.
+# only went through the tokenizer. So they are no copies. That does not make them good: most show no object that has a name.
 #
 # </details>
 #
