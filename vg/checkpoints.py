@@ -154,7 +154,7 @@ def _current_config(model: str, config: dict) -> dict:
     if model == "TubeletTokenizer" and len(group := current.get("group", ())) == 2:  # down and across alone
         current["group"] = [1, *group]
     if model == "Prior":  # before there was a choice
-        current.setdefault("quiet", False)
+        current.setdefault("normed", False)
     return current
 
 

@@ -68,17 +68,6 @@ class Block(nn.Module):
         return x + self.mlp(x)
 
 
-def quiet_norm(d: int) -> nn.LayerNorm:
-    """A LayerNorm over D features that begins about as quiet as embeddings are, which its output is added to.
-
-    What blocks add up to grows a hundredfold in training. Added as it is, it would drown them: the next LayerNorm sees
-    one sum.
-    """
-    norm = nn.LayerNorm(d)
-    nn.init.constant_(norm.weight, 0.1)
-    return norm
-
-
 class MLP(nn.Sequential):
     """Linear, GELU, Linear: ``(..., inputs)`` -> ``(..., outputs)`` through d features.
 

@@ -7,7 +7,7 @@ import torch
 import torch.nn as nn
 from torch import Tensor
 
-from vg.models.blocks import Block, quiet_norm
+from vg.models.blocks import Block
 from vg.models.digits import DigitEmbedding
 
 
@@ -46,16 +46,16 @@ class GoalNetwork(nn.Module):
         longest: latent frames that a goal may lie ahead.
         depth: blocks.
         d: D.
-        quiet: as of ``PriorConfig``.
+        normed: as of ``PriorConfig``.
     """
 
-    def __init__(self, levels: tuple[int, ...], longest: int, depth: int, d: int, quiet: bool = True):
+    def __init__(self, levels: tuple[int, ...], longest: int, depth: int, d: int, normed: bool = True):
         super().__init__()
         self.longest = longest
         self.tokens = DigitEmbedding(levels, d)
         self.ahead = nn.Embedding(longest + 1, d)  # row 0: the goal itself
         self.blocks = nn.ModuleList(Block(d, time_kernel=1) for _ in range(depth))
-        self.norm = quiet_norm(d) if quiet else nn.Identity()
+        self.norm = nn.LayerNorm(d) if normed else nn.Identity()
 
     def forward(self, digits: Tensor, at: Tensor, frames: int) -> Tensor:
         """Digits ``(B, h, w, digits)`` and ``at`` as of ``Goal`` -> features ``(B, frames, h, w, D)``."""

@@ -24,7 +24,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from vg.models.alibi import alibi_slopes, two_scale_slopes
-from vg.models.blocks import Block, Past, quiet_norm
+from vg.models.blocks import Block, Past
 from vg.models.conditioner import Conditioner
 from vg.models.digits import DigitEmbedding, DigitHead
 from vg.models.frozen import Freezable
@@ -34,6 +34,8 @@ from vg.models.places import Coordinates
 from vg.models.prior_config import PriorConfig
 from vg.models.quantizers import FSQ
 from vg.models.transformer_block import TransformerBlock
+
+OWN = 0.5  # how large the tokens of its own latent frame begin beside what comes from those before, which is normalised
 
 
 class Prior(Freezable):
@@ -62,10 +64,10 @@ class Prior(Freezable):
         )
         self.direction = nn.Parameter(torch.zeros(3, d)) if config.directions else None  # unknown, forwards, backwards
         self.backwards: bool | None = False
-        self.goal = GoalNetwork(self.levels, config.goals, config.context, d, config.quiet) if config.goals else None
+        self.goal = GoalNetwork(self.levels, config.goals, config.context, d, config.normed) if config.goals else None
         self.nothing = nn.Parameter(torch.zeros(d))  # the context of the first latent frame
         self.context = nn.ModuleList(Block(d) for _ in range(config.context))
-        self.context_norm = quiet_norm(d) if config.context and config.quiet else nn.Identity()
+        self.context_norm = nn.LayerNorm(d) if config.context and config.normed else nn.Identity()
         self.label_embedding = nn.Embedding(config.num_labels + 1, d) if config.num_labels else None
         if config.layouts:  # row 0: of an unknown label
             shape = (config.num_labels + 1, self.tokens_per_frame, len(self.levels))
@@ -91,6 +93,8 @@ class Prior(Freezable):
         for name, weight in self.named_parameters():
             if weight.dim() == 2:
                 nn.init.normal_(weight, std=0.02)
+            if self.config.normed and name.split(".")[0] in ("left", "above", "corner"):
+                nn.init.normal_(weight, std=OWN / math.sqrt(3 * len(self.levels)))
             if name.endswith(("out.weight", "mlp.3.weight")):  # residual branches start small (GPT-2)
                 nn.init.normal_(weight, std=0.02 / math.sqrt(2 * self.config.depth))
 
