@@ -153,7 +153,7 @@ def _current_config(model: str, config: dict) -> dict:
         current["top_quantizer"] = shared | current.get("top_quantizer", {})
     if model == "TubeletTokenizer" and len(group := current.get("group", ())) == 2:  # down and across alone
         current["group"] = [1, *group]
-    if model == "Prior":  # before there was a choice
+    if model in ("Prior", "TwoLevelPrior"):  # before there was a choice
         current.setdefault("normed", False)
     return current
 

@@ -35,7 +35,7 @@ from vg.models.prior_config import PriorConfig
 from vg.models.quantizers import FSQ
 from vg.models.transformer_block import TransformerBlock
 
-OWN = 0.5  # how large the tokens of its own latent frame begin beside what comes from those before, which is normalised
+OWN = 0.5  # how large tokens of its own latent frame begin, beside what is normalised
 
 
 class Prior(Freezable):
@@ -82,7 +82,7 @@ class Prior(Freezable):
         self.conditioner: Conditioner | None = None
         if config.condition_levels:
             levels, coarse = tuple(config.condition_levels), cast(tuple[int, int], tuple(config.condition_grid))
-            self.conditioner = Conditioner(levels, coarse, self.grid, config.condition_depth, d)
+            self.conditioner = Conditioner(levels, coarse, self.grid, config.condition_depth, d, config.normed)
         parts = {"conditioner.blocks": self.conditioner, "goal.blocks": self.goal}
         self.inner = ("layers", "context", *(name for name, part in parts.items() if part is not None))  # Recipe.muon
         self.register_buffer("slopes", _slopes(config, self.tokens_per_frame), persistent=False)
@@ -90,11 +90,12 @@ class Prior(Freezable):
         self._initialise()
 
     def _initialise(self) -> None:
+        beside_others = self.config.normed and (self.config.context or self.conditioner)
+        own = ("left", "above", "corner") if beside_others else ()
         for name, weight in self.named_parameters():
             if weight.dim() == 2:
-                nn.init.normal_(weight, std=0.02)
-            if self.config.normed and name.split(".")[0] in ("left", "above", "corner"):
-                nn.init.normal_(weight, std=OWN / math.sqrt(3 * len(self.levels)))
+                large = name.split(".")[0] in own
+                nn.init.normal_(weight, std=OWN / math.sqrt(3 * len(self.levels)) if large else 0.02)
             if name.endswith(("out.weight", "mlp.3.weight")):  # residual branches start small (GPT-2)
                 nn.init.normal_(weight, std=0.02 / math.sqrt(2 * self.config.depth))
 
