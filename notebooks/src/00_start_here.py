@@ -101,7 +101,7 @@ draw_map(
 # | **00 Start here** | the film on disk, its shots, a fair split, baselines | 2 | 1 |
 # | [01 VAE](01_vae.ipynb) | a variational autoencoder of small images | 3 | 3 |
 # | [02 VQ-VAE](02_vq_vae.ipynb) | discrete codes, a codebook, two levels | 3 | 7 |
-# | [03 Conv3D VQ-VAE](03_video_vq_vae.ipynb) | the same for clips of 16 frames | 2 | 3 |
+# | [03 Conv3D VQ-VAE](03_video_vq_vae.ipynb) | the same for clips of 16 frames | 2 | 2 |
 # | [04 Conv3D FSQ-VAE](04_video_fsq_vae.ipynb) | rounding in place of a codebook | 2 | 4 |
 # | [05 Tubelet FSQ-VAE](05_tubelet_fsq_vae.ipynb) | one integer for a block of space and time | 3 | 3 |
 # | [06 Latent cache](06_latent_cache.ipynb) | the whole film as integers on disk | 2 | 7 |

@@ -14,7 +14,7 @@
 #
 # **You need** Python, a little PyTorch, and the codebook of notebook 02. The notebook runs alone.
 #
-# **Time:** about 2 hours of study; 3 minutes of computing on a two-core laptop.
+# **Time:** about 2 hours of study; about 2 minutes of computing on a two-core laptop.
 #
 # **Before:** [02 VQ-VAE and VQ-VAE-2](02_vq_vae.ipynb). **Next:** [04 Conv3D FSQ-VAE](04_video_fsq_vae.ipynb).
 
@@ -78,12 +78,12 @@ def table(rows, columns, first=30):
 
 
 print(f"profile {profile().name}, device {device()}; {source.describe()}")
-print(f"{len(train_shots)} training shots, {len(val_shots)} validation shots, {len(truth)} clips")
+print(f"{len(train_shots)} training shots, {len(val_shots)} held out, {len(truth)} clips")
 
 # %% [markdown]
-# This is the film as notebook 00 left it, cut into shots. Validation shots are never trained on. `truth` holds their
-# clips of 16 frames, and the numbers below are measured on them. `scene` is the longest validation shot, or its first 64
-# frames.
+# This is the film as notebook 00 left it, cut into shots. `val_shots` are all shots held out, those for the test too:
+# they are never trained on. `truth` holds their clips of 16 frames, and the numbers below are measured on them. `scene`
+# is the longest of these shots, or its first 64 frames.
 #
 # ## A clip is a volume
 #
@@ -130,7 +130,7 @@ print("3-D filter, strongest answer in each band:", [int(p.max()) for p in answe
 # the one that moves the other way. A bias and a ReLU take the rest away. That is one channel of a convolutional layer:
 # a filter, a bias and a ReLU. Played backwards (the kernel's frames in reverse), the same filter finds the other edge.
 #
-# Below, the validation clip that moves most. Orange is what the filter takes for motion to the right, blue for motion to
+# Below, the held-out clip that moves most. Orange is what the filter takes for motion to the right, blue for motion to
 # the left. It is a crude detector that nobody trained: it knows one speed, and no vertical motion. A layer of a network
 # has dozens of such filters, with numbers that training chose.
 
@@ -622,7 +622,8 @@ show.curves({name: history[name] for name in ("usage", "perplexity")}, "codes", 
 #
 # Usage falls at once: the encoder moves away from the codes that k-means gave it, and codes that are not chosen do not
 # follow. A lost code is moved onto data when its running count has fallen to a tenth of the average, which at a decay of
-# 0.99 takes some 230 steps ($0.99^{230} \approx 0.1$). There usage leaps up.
+# 0.99 takes some 230 steps ($0.99^{230} \approx 0.1$). There usage leaps up, and quality takes a step with it. After the
+# last step it is still well below the mean frames: in so few steps the network learns to draw little more than blurs.
 #
 # </details>
 #
@@ -665,14 +666,15 @@ for title, order in {"most frequent": counts, "most moving": change}.items():
 # %% [markdown]
 # <details><summary>What the stored run shows</summary>
 #
-# Frequent codes are flat greys and still edges: backgrounds. Among the others are edges that shift from frame to frame.
-# The codebook has words for motion. Practically all codes are in use, not all equally often.
+# Frequent codes are flat greys, and a few blacks: backgrounds, and the insides of figures. In the others something dark
+# comes, goes or spreads, and some have an edge that shifts from frame to frame. The codebook has words for motion. All
+# codes are in use, not all equally often.
 #
 # </details>
 #
 # ## Looking, and where it fails
 #
-# Validation clips that the network has not seen, above as they are, below from 256 integers each. Then the clip that
+# Held-out clips that the network has not seen, above as they are, below from 256 integers each. Then the clip that
 # moves most, with errors: black is none, bright is a quarter of the range from black to white.
 
 # %%
@@ -688,8 +690,9 @@ show.compare(rows | {"video-vqvae-64": rebuilt[fastest]}, every=2, scale=2, agai
 # %% [markdown]
 # Numbers, shot by shot, since clips of one shot are alike. The *mean frame* knows each clip's average picture exactly
 # and no motion; backgrounds stand still, so it is a strong baseline. The *nearest training clip* is what remembering
-# alone would give. Sets of the film return, so a validation shot can have a near twin in training: where that column is
-# high, the shot is not really new.
+# alone would give. Sets of the film return, so a held-out shot can have a near twin in training: where that column is
+# high, the shot is not really new. (The card's figures are of the test shots alone, the second and the fifth of these,
+# which the tokenizer draws best.)
 #
 # Then the mean is split by kind of pixel. A pixel is *fine* if it differs by more than 20 grey levels from the average
 # of the 5x5 pixels around it, and it *moves* if it changed by more than 10 since the frame before. *Wrong by* is the
@@ -732,9 +735,9 @@ table(rows, ["pixels %", "wrong by", "mean frame", "of error %"])
 # %% [markdown]
 # <details><summary>What the stored run shows</summary>
 #
-# On average the mean frame is ahead: this film stands still for most of its pixels, and there 2,560 bits cannot hold what an
-# exact average picture holds. Where it moves the tokenizer is at least as good. It is most wrong on fine pixels, above all
-# on those that move. Most of the error, though, lies on lines that stand still and on plain ground, since there are so
+# On average the mean frame is ahead: this film stands still for most of its pixels, and there 256 tokens cannot hold what an
+# exact average picture holds. Where it moves the tokenizer is a little better. It is most wrong on fine pixels, above all
+# on those that move. Most of the error, though, lies on lines and plain ground that stand still, since there are so
 # many more of them.
 #
 # </details>

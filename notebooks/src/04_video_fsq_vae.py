@@ -15,7 +15,7 @@
 #
 # **You need** Python, a little PyTorch, and the codebook of notebooks 02 and 03. The notebook runs alone.
 #
-# **Time:** about 2 hours of study; 4 minutes of computing on a two-core laptop.
+# **Time:** about 2 hours of study; about 4 minutes of computing on a two-core laptop.
 #
 # **Before:** [03 Conv3D VQ-VAE](03_video_vq_vae.ipynb). **Next:** [05 Tubelet FSQ-VAE](05_tubelet_fsq_vae.ipynb).
 
@@ -72,11 +72,12 @@ def table(rows, columns, first=26):
 
 
 print(f"profile {profile().name}, device {device()}; {source.describe()}")
-print(f"{len(train_shots)} training shots, {len(val_shots)} validation shots, {len(truth)} clips")
+print(f"{len(train_shots)} training shots, {len(val_shots)} held out, {len(truth)} clips")
 
 # %% [markdown]
-# This is the film as notebook 00 left it: 64x64 pixels, 12 frames a second, cut into shots. Validation shots are never
-# trained on. `truth` holds their clips of 16 frames, and the numbers below are measured on them.
+# This is the film as notebook 00 left it: 64x64 pixels, 12 frames a second, cut into shots. `val_shots` are all shots held
+# out, those for the test too: they are never trained on. `truth` holds their clips of 16 frames, and the numbers below
+# are measured on them.
 #
 # ## A line
 #
@@ -448,11 +449,12 @@ plt.show()
 #
 # <details><summary>What the stored run shows</summary>
 #
-# The trained encoder bends the grid along the spiral, so that few regions are empty. The codebook needs its encoder
-# less: its codes move to the points by themselves. With only 25 codes, k-means and restarts keep all of them in use, and
-# its error is no larger than FSQ's. The last grid has hundreds of codes where no point ever comes. In
-# FSQ no code can *die*, as a codebook's vector can: nothing of it is learned, and the next step may use it. But nothing
-# fills the grid either. A code that the encoder does not aim at is paid for and not used.
+# Alone, the grid has more than half of its codes where no points are. The trained encoder bends it along the spiral, so
+# that few regions are empty. The codebook needs its encoder less: its codes move to the points by themselves. With only 25
+# codes, k-means and restarts keep all of them in use, and its error is smaller than that of FSQ with as many. The last grid
+# has hundreds of codes where no point ever comes. In FSQ no code can *die*, as a codebook's vector can: nothing of it is
+# learned, and the next step may use it. But nothing fills the grid either. A code that the encoder does not aim at is paid
+# for and not used.
 #
 # </details>
 #
@@ -606,9 +608,10 @@ show.curves({name: run.history["usage"] for name, run in small.items()}, "codes 
 #
 # VQ and FSQ start from opposite ends. A new encoder writes numbers near 0, so FSQ begins in the middle of its grid and
 # spreads as the encoder learns to use the rest. The codebook starts on k-means of the first batch, and loses most of
-# its codes before the first point of the curve, as the encoder moves away from them. Then restarts bring nearly all of
-# them back into use. Of 15,360 codes only a fraction occurs. Quality after so few steps, and from one seed, says
-# nothing about which is better; the shipped pair, below, trained for many times as many.
+# its codes before the first point of the curve, as the encoder moves away from them. Then restarts bring them back into
+# use, with one setback, in the end all of them. Of 15,360 codes a fifth occurs (20 batches have fewer tokens than there
+# are codes, so not all could). Quality after so few steps, and from one seed, says nothing about which is better; the
+# shipped pair, below, trained for many times as many.
 #
 # </details>
 #
@@ -618,9 +621,10 @@ show.curves({name: run.history["usage"] for name, run in small.items()}, "codes 
 # ## Three tokenizers that had more time
 #
 # The course ships `video-vqvae-64` and `video-fsqvae-64`: same networks (but for FSQ's MLPs), batches, steps and seed.
-# Beside them stands `tubelet-fsq-64` of notebook 05, which the transformer will use: FSQ too, with other tubelets.
-# First their cards, then validation clips as they are and as the three draw them; then the clip that moves most, with
-# errors: black is none, bright a quarter of the range from black to white.
+# Beside them stands `tubelet-fsq-64` of notebook 05, which the transformer will use: FSQ too, with other tubelets, other
+# networks, more steps and about three times the bits (notebook 05 counts them).
+# First their cards (whose figures are of the test shots alone), then held-out clips as they are and as the three draw
+# them; then the clip that moves most, with errors: black is none, bright a quarter of the range from black to white.
 
 # %%
 # NBVAL_IGNORE_OUTPUT
@@ -640,8 +644,8 @@ show.compare(rows, every=2, scale=1, against="original")
 # Now numbers, shot by shot. Clips of one shot are alike, so they are not independent measurements; the shots are nearer
 # to that. Two baselines need no tokens: the *mean frame* knows each clip's average picture exactly, and no motion; the
 # *nearest training clip* is what remembering alone would give. The latter also tests the split: the film shows some
-# sets again, so a validation shot can have a near twin among the training shots, and there a tokenizer is on known
-# ground.
+# sets again, so a held-out shot can have a near twin among the training shots, and there a tokenizer is on known
+# ground. The second and the fifth are the test shots of the cards; all three tokenizers draw them best.
 #
 # Below the table: paired differences. Each shot gives one; the interval is the mean of them, plus or minus $t \cdot
 # s / \sqrt{n}$ (95 %).
@@ -681,16 +685,20 @@ for one, other in (("FSQ", "VQ"), ("tubelets", "mean frame"), ("FSQ", "mean fram
 # says nothing about what another training run would give. FSQ comes this close with none of the machinery: no k-means,
 # no running averages, no restarts, no loss of its own.
 #
-# The tubelets (512 tokens a clip where the pair has 256, so 1.6 times the bits) are ahead of the mean frame on average,
-# but the order turns round on a good part of the clips: where nothing moves, a mean frame is nearly perfect. The mean
-# over clips alone would look like a clear win. The interval over shots reaches below zero, so it is not one.
+# The tubelets, with three times the bits, are ahead of the mean frame in every shot and on all but a few clips, most of
+# them clips with little motion, where a mean frame is nearly perfect. The interval over shots is above zero, but wide: the
+# lead is small in some shots and large in others. FSQ of the pair is behind the mean frame in all shots but one, by more
+# than a decibel on average, and yet that interval includes zero: in the shot from frame 1060 it is ahead by even more. How
+# much of the tubelets' lead over the pair is due to bits, how much to networks and steps, this table cannot say.
 #
-# Where *nearest* is high, a set much like this one was in training. Read those rows as easier than new film.
+# *Nearest* is far below the mean frame in every shot, so none has a near twin in training. The shot that it comes closest to
+# is not drawn best.
 #
 # </details>
 #
 # Here is the use of the codes over the whole film: `use` from above, the bits that a token carries if its frequencies
-# are known (entropy), and how often each code occurs. The dotted line is even use.
+# are known (entropy), and how often each code occurs. It is about the pair: a token of `tubelet-fsq-64` has far more codes
+# than the film has tokens, and is counted by its digits (notebook 05). The dotted line is even use.
 
 
 # %%
@@ -707,7 +715,7 @@ def tokens_of(model):
     return torch.cat(found)
 
 
-film_tokens, rows = {name: tokens_of(model) for name, model in shipped.items()}, {}
+film_tokens, rows = {name: tokens_of(shipped[name]) for name in names[:2]}, {}
 for name, tokens in film_tokens.items():
     size = shipped[name].quantizer.size
     usage, perplexity = use(tokens, size)
@@ -717,7 +725,7 @@ table(rows, ["codes", "usage %", "perplexity", "entropy", "bits paid"], first=18
 # %% tags=["hide-input"]
 # NBVAL_IGNORE_OUTPUT
 figure, ranked = plt.subplots(figsize=(7, 2.9))
-for name in names[:2]:
+for name in film_tokens:
     counts = torch.bincount(film_tokens[name]).sort(descending=True).values
     ranked.plot(100 * counts[counts > 0] / len(film_tokens[name]), label=name)
 ranked.axhline(100 / 1024, color="#8a8a8a", linestyle=":")
@@ -729,7 +737,7 @@ plt.show()
 # %% [markdown]
 # <details><summary>What the stored run shows</summary>
 #
-# Nearly every code of all three occurs in the film. The codebook is used more evenly than the grid of its size, so FSQ
+# Nearly every code of the pair occurs in the film. The codebook is used more evenly than the grid of its size, so FSQ
 # wastes more of the bits that are paid for: the entropy of its tokens is further below $\log_2 K$.
 #
 # </details>
