@@ -5,6 +5,7 @@ from typing import Any
 
 from vg.experiments.config import (
     PRIOR_RECIPE,
+    TUBELET,
     Experiment,
     FeaturesPart,
     FilmData,
@@ -15,15 +16,14 @@ from vg.experiments.config import (
     Sampling,
     TokenizerPart,
 )
-from vg.models import QuantizerConfig, TubeletConfig, VAEConfig, VideoConfig, VQVAE2Config, VQVAEConfig
+from vg.models import QuantizerConfig, VAEConfig, VideoConfig, VQVAE2Config, VQVAEConfig
 from vg.training import Recipe
 
 SMALL = FilmData(size=(64, 64), colour=False)
 LARGE = FilmData(size=(128, 128), colour=False, zoom=1.5)
 
-# The busiest patches have more digits than the others; four patches share a token.
-DETAILS = TubeletConfig(levels=(8, 5), detail_levels=(5, 5, 5, 5), detail_share=0.2, group=(1, 2, 2))
-LARGE_RECIPE = Recipe(steps=15_000, lr=2e-3, muon=1.5e-2, warmup=50, grad_clip=5.0, ema=0.995)
+# Patches twice as high and wide, with about twice the bits: as many tokens as at 64 pixels.
+LARGE_TUBELET = replace(TUBELET, tubelet=(4, 8, 8), levels=(8, 5, 5, 5), detail_levels=(5,) * 8, detail_share=0.25)
 
 # The film's own shape, square, wide and tall: what it makes at other shapes it makes of these.
 ANY_SHAPE = PriorPart(shapes=((64, 76), (64, 64), (48, 84), (84, 48)), directions=True, goals=5)
@@ -52,7 +52,7 @@ _all: list[Experiment | ImageExperiment] = [
         "tubelet-fsq-128",
         "tokenizer",
         LARGE,
-        tokenizer=TokenizerPart(DETAILS, LARGE_RECIPE, batch=1, search_steps=20),
+        tokenizer=TokenizerPart(LARGE_TUBELET, search_steps=20),
     ),
     _prior("prior-64", FilmData(size=64, colour=False), "tubelet-fsq-64", ANY_SHAPE, MEASURED),
     _prior(
