@@ -37,7 +37,7 @@ def test_an_index_that_is_none_is_refused(levels):
 
 def test_indices_above_2_to_the_53_survive_a_device_that_rounds_integers():
     levels = (8, 5, 5, 5, 5, 5) * 4
-    fsq, wide = FSQ(levels), TubeletTokenizer(TubeletConfig((2, 4, 4), levels[:6], (2, 2), width=8))
+    fsq, wide = FSQ(levels), TubeletTokenizer(TubeletConfig((2, 4, 4), levels[:6], (1, 2, 2), width=8))
     indices = torch.randint(2**53, fsq.size, (1, 2, 3, 3), generator=torch.Generator().manual_seed(0)) | 1
     with FakeMPS():
         there = OnMPS(indices)

@@ -179,7 +179,7 @@ def test_a_negative_number_is_named(tokenizer, video, options, said):
 
 def test_details_stay_where_the_encoder_may_have_them(video):
     torch.manual_seed(0)
-    config = TubeletConfig((2, 4, 4), (8, 5), (2, 2), width=16, detail_levels=(5, 5), detail_share=0.25)
+    config = TubeletConfig((2, 4, 4), (8, 5), (1, 2, 2), width=16, detail_levels=(5, 5), detail_share=0.25)
     model = TubeletTokenizer(config).freeze()
     tokens = search_codes(model, video, 30, progress=False)
     free = model.quantizer.digits(tokens)[~model.used(video)]

@@ -322,5 +322,6 @@ def test_the_shipped_tokenizer_gives_the_same_tokens_and_frames_as_a_stream(monk
     assert torch.equal(model.encode(video), indices)
     torch.testing.assert_close(model.decode(indices), decoded, atol=1e-5, rtol=0)
     past: dict = {}
-    live = [model.decode(indices[:, k : k + 1], past=past) for k in range(indices.shape[1])]  # as a screen would
+    last = indices.shape[1] - 1
+    live = [model.decode(indices[:, k : k + 1], past=past, more=k < last) for k in range(last + 1)]  # as a screen would
     torch.testing.assert_close(torch.cat(live, dim=2), decoded, atol=1e-5, rtol=0)

@@ -228,8 +228,7 @@ with torch.no_grad():
 
 # %%
 # NBVAL_IGNORE_OUTPUT
-SIZES = {"6:5": (64, 76), "1:1": (64, 64), "16:9": (48, 84), "9:16": (84, 48)}
-SIZES["never seen"] = (56, 92)
+SIZES = {"6:5": (64, 76), "1:1": (64, 64), "16:9": (48, 84), "9:16": (84, 48), "never seen": (56, 92)}
 tokenizer = checkpoints.load("tubelet-fsq-64", device=device())
 prior = checkpoints.load("prior-64", device=device())
 wanted = [{"size": (64, 76)}, {"size": (128, 152)}]
