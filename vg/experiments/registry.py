@@ -22,8 +22,8 @@ from vg.training import Recipe
 SMALL = FilmData(size=(64, 64), colour=False)
 LARGE = FilmData(size=(128, 128), colour=False, zoom=1.5)
 
-# Patches twice as high and wide, with about twice the bits: as many tokens as at 64 pixels.
-LARGE_TUBELET = replace(TUBELET, tubelet=(4, 8, 8), levels=(8, 5, 5, 5), detail_levels=(5,) * 8, detail_share=0.25)
+# At equal bits small patches of eight frames are ahead of larger ones of four (benchmarks/LOG.md); four share a token.
+LARGE_TUBELET = replace(TUBELET, tubelet=(8, 4, 4), group=(1, 2, 2))
 
 # The film's own shape, square, wide and tall: what it makes at other shapes it makes of these.
 ANY_SHAPE = PriorPart(shapes=((64, 76), (64, 64), (48, 84), (84, 48)), directions=True, goals=5)
@@ -52,7 +52,7 @@ _all: list[Experiment | ImageExperiment] = [
         "tubelet-fsq-128",
         "tokenizer",
         LARGE,
-        tokenizer=TokenizerPart(LARGE_TUBELET, search_steps=20),
+        tokenizer=TokenizerPart(LARGE_TUBELET, batch=2, search_steps=20),
     ),
     _prior("prior-64", FilmData(size=64, colour=False), "tubelet-fsq-64", ANY_SHAPE, MEASURED),
     _prior(
