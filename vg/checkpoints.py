@@ -161,6 +161,8 @@ def _current_config(model: str, config: dict) -> dict:
 def _current_weights(model: str, weights: dict[str, Tensor]) -> dict[str, Tensor]:
     """The same weights under the names that they have today."""
     former = FORMER_WEIGHTS.get(model, {})
+    if model == "TwoLevelPrior":  # of images, before which nothing comes
+        weights = {name: value for name, value in weights.items() if ".before." not in name}
     return {".".join(former.get(part, part) for part in name.split(".")): value for name, value in weights.items()}
 
 

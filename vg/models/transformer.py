@@ -56,7 +56,8 @@ class Prior(Freezable):
         if d % config.heads:
             raise ValueError(f"Prior: width {d} is not a multiple of {config.heads} heads.")
         self.quantizer = FSQ(config.levels)
-        self.left, self.above, self.corner, self.before = (DigitEmbedding(self.levels, d) for _ in range(4))
+        self.left, self.above, self.corner = (DigitEmbedding(self.levels, d) for _ in range(3))
+        self.before = None if config.still else DigitEmbedding(self.levels, d)
         self.start = nn.Parameter(torch.zeros(d))
         table = config.places == "table"
         self.place: nn.Parameter | Coordinates = (
@@ -233,6 +234,12 @@ class Prior(Freezable):
     def contexts(self, digits: Tensor, past: Past | None = None) -> Tensor:
         """What whole latent frames (B, L, digits) say about the places of the frames after them: (B, L, D)."""
         B, L, _ = digits.shape
+        if self.before is None:
+            if L > self.tokens_per_frame:
+                raise ValueError(
+                    f"Prior: it is of single images (still), and got {L // self.tokens_per_frame} of them."
+                )
+            return self.start.new_zeros(B, L, self.config.width)
         x = self.before(digits).view(B, -1, *self.grid, self.config.width)
         for block in self.context:
             x = block(x, past)

@@ -48,7 +48,13 @@ class TwoLevelPrior(Freezable):
         self.config = config
         c = config
         shared: dict[str, Any] = dict(
-            width=c.width, depth=c.depth, heads=c.heads, context=0, num_labels=c.num_labels, normed=c.normed
+            width=c.width,
+            depth=c.depth,
+            heads=c.heads,
+            context=0,
+            still=True,
+            num_labels=c.num_labels,
+            normed=c.normed,
         )
         above: dict[str, Any] = dict(
             condition_levels=c.top_levels, condition_grid=c.top_grid, condition_depth=c.condition_depth
