@@ -266,3 +266,14 @@ def test_what_came_before_does_not_drown_a_latent_frames_own_tokens():
         return float((ours - theirs).norm() / ours.norm())
 
     assert seen(normed=True) > 0.05 > 10 * seen(normed=False)
+
+
+@torch.no_grad()
+def test_a_prior_of_single_images_says_the_same_without_tables_for_what_came_before():
+    still, model = prior(still=True, context=0), prior(context=0)
+    model.load_state_dict(still.state_dict(), strict=False)
+    one = tokens(t=1)
+    assert torch.equal(still.nll_bits(one), model.nll_bits(one))
+    assert {name.split(".")[0] for name in model.state_dict().keys() - still.state_dict().keys()} == {"before"}
+    with pytest.raises(ValueError, match="not of 2 in a row"):
+        still.nll_bits(tokens(t=2))

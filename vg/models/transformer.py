@@ -235,10 +235,8 @@ class Prior(Freezable):
         """What whole latent frames (B, L, digits) say about the places of the frames after them: (B, L, D)."""
         B, L, _ = digits.shape
         if self.before is None:
-            if L > self.tokens_per_frame:
-                raise ValueError(
-                    f"Prior: it is of single images (still), and got {L // self.tokens_per_frame} of them."
-                )
+            if (frames := L // self.tokens_per_frame) > 1:
+                raise ValueError(f"Prior: it is of single images (still), not of {frames} in a row.")
             return self.start.new_zeros(B, L, self.config.width)
         x = self.before(digits).view(B, -1, *self.grid, self.config.width)
         for block in self.context:
