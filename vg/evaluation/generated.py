@@ -121,7 +121,7 @@ def generated_facts(
     """
     options = SAMPLING if options is None else options
     available = sum(max(0, stop - start - shift) // (PROMPT + NEW) for start, stop in store.shots)
-    if min(available, available if most is None else most) < FEWEST:
+    if available < FEWEST or (most is not None and most < FEWEST):
         return {}
     stretches = windows(store, PROMPT + NEW, most=most, shift=shift)
     stretches = stretches[: len(stretches) // 2 * 2]

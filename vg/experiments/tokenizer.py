@@ -54,8 +54,10 @@ def train_tokenizer(run: Run) -> Part:
     check_fits(tokenizer, footage)
     truth = held_out(footage.store, MEASURED, footage.split.validation)
     plain = Clips(footage.store, footage.split.train, part.frames)
-    views = views_of(footage, part.frames, part.batch, hue=part.hue)
-    batches = views if part.views else tokenizer_batches(plain, part.batch)
+    if part.views:
+        batches = views_of(footage, part.frames, part.batch, hue=part.hue)
+    else:
+        batches = tokenizer_batches(plain, part.batch)
     trained = run.fit(
         tokenizer.to(device()),
         partial(tubelet_loss, motion=part.motion) if isinstance(tokenizer, TubeletTokenizer) else tokenizer_loss,
