@@ -67,7 +67,7 @@ settings = profile().settings(  # smoke, laptop, gpu
     lengths=((128, 256), (256, 512, 1024, 2048), (1024, 2048, 4096, 8192)),  # tokens
     toy_steps=(20, 300, 300),  # dice, and copying
     shape=((32, 1), (192, 4), (256, 6)),  # width and depth of the prior
-    overfit_steps=(2, 80, 80),
+    overfit_steps=(2, 100, 100),
     steps=(3, 200, 3000),
 )
 
@@ -855,7 +855,7 @@ print(*(f"{name} {bits:.2f}" for name, bits in floor.items()), "bits per token",
 # what all codes equally likely cost. If it pays much more, look at the initialisation; if less, look for a leak.
 #
 # **Can it overfit one batch?** A model that cannot learn one window by heart has a mistake in it. The bits should fall far below
-# every baseline. (The jump near step 8 is probably the price of a high rate without warm-up.)
+# every baseline.
 
 
 # %%
@@ -867,7 +867,7 @@ def new_prior():
 
 
 one_window = windows.take(torch.arange(1))  # (1, t, h, w)
-recipe = Recipe(settings.overfit_steps, lr=2e-3, warmup=0, ema=0.0)
+recipe = Recipe(settings.overfit_steps, lr=2e-3, warmup=20, ema=0.0)
 overfit = fit(new_prior(), lambda prior, x: prior.nll_bits(x).mean(), lambda _: one_window, recipe)
 bits = overfit.history["loss"]
 print(f"first loss {bits[0][1]:.2f} bits per token, all codes alike {math.log2(codes):.2f}")

@@ -25,10 +25,16 @@ ROWS: dict[str, list[Row]] = {
             "generated.frechet.frames_shuffled"}),
         ("Fréchet distance of clips from labels", "generated.frechet.from_labels",
             {"film": "generated.frechet.real_half"}),
+        ("share of moving parts that hold together", "generated.figures.whole.generated",
+            {"film": "generated.figures.whole.real_half", "film through the tokenizer":
+            "generated.figures.whole.through_the_tokenizer"}),
     ],
     "features": [
         ("order of the frames told, as filmed", "validation.as filmed", {"chance": 0.25}),
         ("arrow of time told", "validation.arrow of time", {"chance": 0.5}),
+    ],
+    "figures": [
+        ("parts as filmed told from damaged ones", "validation.as filmed", {"chance": 1 / 7}),
     ],
     "images": [
         ("PSNR of test images, dB", "psnr", {"PCA": "psnr_pca"}),

@@ -4,6 +4,7 @@ from dataclasses import replace
 from typing import Any
 
 from vg.experiments.config import (
+    FIGURES,
     PRIOR_RECIPE,
     TUBELET,
     Experiment,
@@ -40,9 +41,9 @@ def _film(name: str, part: PartName, data: FilmData = SMALL, **parts: Any) -> Ex
 
 
 def _prior(name: str, data: FilmData, tokenizer: str, prior: PriorPart, sampling: Sampling) -> Experiment:
-    features = FeaturesPart(use="film-features")
+    measured = {"features": FeaturesPart(use="film-features"), "figures": replace(FIGURES, use="figure-features")}
     return _film(
-        name, "prior", data, tokenizer=TokenizerPart(use=tokenizer), prior=prior, features=features, sampling=sampling
+        name, "prior", data, tokenizer=TokenizerPart(use=tokenizer), prior=prior, sampling=sampling, **measured
     )
 
 
@@ -72,6 +73,7 @@ _all: list[Experiment | ImageExperiment] = [
         tokenizer=replace(CONV, model=VideoConfig(quantizer=QuantizerConfig("fsq", levels=(8, 5, 5, 5)))),
     ),
     _film("film-features", "features"),
+    _film("figure-features", "figures", FilmData(size=64, colour=False), tokenizer=TokenizerPart(use="tubelet-fsq-64")),
     ImageExperiment("vae-cifar10", VAEConfig(), replace(IMAGES, steps=1600, ema=0.998)),
     ImageExperiment("vqvae-cifar10", VQVAEConfig(), IMAGES),
     ImageExperiment("vqvae2-cifar10", VQVAE2Config(), IMAGES),

@@ -22,6 +22,7 @@ class FeaturesConfig:
         width: D of the first blocks; those after them have twice as many.
         depth: blocks on either scale.
         features: how many numbers describe a clip.
+        answers: how many things it can say of what became of a clip; first, that nothing did.
     """
 
     shots: int = 22
@@ -29,6 +30,7 @@ class FeaturesConfig:
     width: int = 48
     depth: int = 2
     features: int = 64
+    answers: int = 4
 
 
 ORDERS = ("as filmed", "backwards", "shuffled", "standing still")
@@ -62,7 +64,7 @@ class ClipFeatures(Freezable):
         self.far = nn.ModuleList(Block(2 * d) for _ in range(config.depth))
         self.to_features = nn.Sequential(nn.LayerNorm(2 * d), nn.Linear(2 * d, config.features))
         self.shot = nn.Linear(config.features, config.shots)
-        self.order = nn.Linear(config.features, len(ORDERS))
+        self.order = nn.Linear(config.features, config.answers)
         self.to(memory_format=torch.channels_last_3d)
 
     def forward(self, video: Tensor) -> Tensor:
@@ -87,6 +89,6 @@ class ClipFeatures(Freezable):
         return self.to_features(x.mean((1, 2, 3)))
 
     def guess(self, video: Tensor) -> tuple[Tensor, Tensor]:
-        """``(B, C, T, H, W)`` -> logits of the shots ``(B, shots)``, and of ``ORDERS`` ``(B, 4)``."""
+        """``(B, C, T, H, W)`` -> logits of the shots ``(B, shots)``, and of what became of it ``(B, answers)``."""
         x = self(video)
         return self.shot(x), self.order(x)
