@@ -30,6 +30,7 @@ import torch.nn.functional as F
 
 from vg import checkpoints, paths, show
 from vg.data import film, open_stores, save, split_shots
+from vg.evaluation.pair import open_pair
 from vg.hashing import weight_hash
 from vg.models import Prior, PriorConfig
 from vg.models.transformer import DecodeState
@@ -840,11 +841,11 @@ show.player(long, fps=store.fps, given=PROMPT)
 
 # %%
 # NBVAL_IGNORE_OUTPUT
-large = checkpoints.load("tubelet-fsq-128", device=device())
-large_prior = checkpoints.load("prior-128", device=device())
+large_pair = open_pair("prior-128")  # both models, and the options that their clips were measured with
+large, large_prior = large_pair.tokenizer, large_pair.prior
 large_truth = beginnings(large_store, val_shots, settings.clips, TOTAL)
 begin = time.perf_counter()
-large_made = generate(large_prior, large, large_truth[:, :, :PROMPT], TOTAL, **SAMPLING).cpu()
+large_made = generate(large_prior, large, large_truth[:, :, :PROMPT], TOTAL, **large_pair.options).cpu()
 print(f"{len(large_made)} clips in {time.perf_counter() - begin:.0f} s")
 print(f"{len(large_prior.levels)} digits a token, patches of {large.patch}")
 rows = {f"film {k}": clip for k, clip in enumerate(large_truth)}
