@@ -24,6 +24,7 @@ from vg.experiments.prior import adapted, scene_names
 from vg.experiments.run import Run
 from vg.generate import main as generate_clips
 from vg.models import Prior, VAEConfig
+from vg.sampling import SAMPLING
 from vg.train import main
 from vg.training import Recipe
 
@@ -91,6 +92,12 @@ def test_one_command_leaves_a_folder_with_all_that_it_promises(done):
     )
     text = (done / "README.md").read_text()
     assert "PSNR of reconstructions" in text and 'load("prior", where)' in text
+
+
+@pytest.mark.parametrize("name", ["prior-64", "prior-128"])
+def test_a_shipped_pair_draws_with_the_options_that_its_clips_were_measured_with(name):
+    measured = checkpoints.card(name).facts["metrics"]["generated"]["sampling"]
+    assert open_pair(name).options == {option: measured[option] for option in SAMPLING}
 
 
 def test_figures_are_trained_where_they_are_asked_for(film):
