@@ -431,9 +431,9 @@ show.bars(
 #
 # So the whole course splits by shot: `split_shots` draws a shot in each tenth of the film until enough is held out, and leaves the
 # titles in training. Of the shots held out, every third is for the *test*. Validation shots decide: which model is kept, how
-# long it trains, which settings it is sampled with. Test shots decide nothing, and the cards of the shipped models report on
-# them: the best of many on the shots that chose it is partly luck. `Clips(store, split.validation, 16)` are windows of the
-# validation shots alone.
+# long it trains, which settings it is sampled with. Test shots decide nothing, and figures that a shipped model's card marks
+# "test shots" are of them: the best of many on the shots that chose it is partly luck. `Clips(store, split.validation, 16)`
+# are windows of the validation shots alone.
 
 # %%
 # NBVAL_IGNORE_OUTPUT

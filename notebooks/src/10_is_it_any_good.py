@@ -558,7 +558,7 @@ def waving(video):
     phase = torch.arange(height)[None] / 16 + torch.arange(frames)[:, None] / 8
     shift = 4 * torch.sin(2 * math.pi * phase)[..., None]
     columns = (torch.arange(width) + shift).round().long().clamp(0, width - 1)
-    masks = torch.stack([where_it_moves(clip)[0] for clip in video])
+    masks = torch.stack([where_it_moves(clip) for clip in video])
     return video + masks * (video.gather(4, columns.expand_as(video)) - video)
 
 

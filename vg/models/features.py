@@ -71,10 +71,12 @@ class ClipFeatures(Freezable):
         """Video ``(B, C, T, H, W)`` in [-1, 1], T from 2 -> features ``(B, features)``. Colour counts as grey.
 
         Raises:
-            ValueError: if there is one frame alone, or none.
+            ValueError: if there is one frame alone, or none, or C is neither 1 nor 3.
         """
-        if video.ndim != 5 or video.shape[2] < 2:
-            raise ValueError(f"ClipFeatures: got {tuple(video.shape)}, expected (B, C, T, H, W) with T from 2.")
+        if video.ndim != 5 or video.shape[1] not in (1, 3) or video.shape[2] < 2:
+            raise ValueError(
+                f"ClipFeatures: got {tuple(video.shape)}, expected (B, C, T, H, W) with C 1 or 3 and T from 2."
+            )
         grey, side = video.mean(1), self.config.size
         if grey.shape[-2:] != (side, side):
             grey = F.interpolate(grey, size=(side, side), mode="bilinear", antialias=True)
