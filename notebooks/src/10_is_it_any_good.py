@@ -13,7 +13,7 @@
 # - ask whether a clip is new, or a training clip remembered;
 # - put bits in place of opinions: the prior as half of a codec, beside real ones, for film and for images.
 #
-# **You need** notebook 08 and the shipped weights. **Study:** about 3 hours, tasks included. **Computing:** about 7 minutes
+# **You need** notebook 08 and the shipped weights. **Study:** about 3 hours, tasks included. **Computing:** about 8 minutes
 # on a two-core laptop. Nothing is trained.
 #
 # **Before:** [09 One model, many tasks](09_one_model_many_tasks.ipynb). **Next:** [11 Your own film](11_your_own_film.ipynb).
@@ -230,8 +230,9 @@ for name, measure in {"motion": moving, "away": away}.items():
 #
 # <details><summary>What the stored run shows</summary>
 #
-# Most clips stay in their scene, and something moves in nearly all, but figures turn into blots. All four paired intervals hold 0:
-# with so few shots neither *motion* nor *away* tells the continuations from the film, though each mean is lower. Neither sees the blots.
+# Most clips stay in their scene, and something moves in nearly all. A few figures keep their shape (held out 0, 4 and 11, train 17), mostly
+# those that move little; the others turn into blots. Three of the four paired intervals hold 0. That of *motion* on training prompts lies just above
+# it: there the continuations move more than the film, and what moves are mostly blots. Neither number can tell these from figures.
 #
 # </details>
 #
@@ -339,14 +340,16 @@ show.curves(errors, "distance from the film", x="frame", y="grey levels")
 # %% [markdown]
 # <details><summary>What the stored run shows</summary>
 #
-# Free-running and teacher-forced begin at nearly the same error and part: with the true past the error stays level, with its own it
-# grows. It grows no faster than that of the copied frame, which is nearer to the film all the time. So by this measure alone, standing
-# still is the better guess, which is why it cannot be the only one.
+# Free-running is farther from the film than teacher-forced from the first new latent frame on, for within it, too, teacher-forced sees the
+# film's tokens. With the true past the error stays level, with its own it grows, by about as much as that of the copied frame, which is
+# nearer to the film than free-running all the time. So by this measure alone, standing still is the better guess, which is why it cannot
+# be the only one.
 #
 # </details>
 #
 # As the prior sees it, here is what its own tokens cost, latent frame by latent frame, beside the film's. A line that falls tells of
-# a video that becomes ever simpler; one that climbs, of a video that leaves what the prior knows. The options alone save some.
+# a video that becomes ever simpler; one that climbs, of a video that leaves what the prior knows. (These are the tokens of the sheet,
+# sampled with history. Top-p and history alone save some bits.)
 
 
 # %%
@@ -544,10 +547,10 @@ show.bars(labelled, "Frechet distance to the film, unbiased")
 # A clip's 64 numbers are an average over all of its places. A figure is a small part of those, and whether its arm belongs to it a
 # smaller one. So look only where something moves: `moving_parts` cuts the two liveliest squares out of every eight frames. A second
 # network, `figure-features`, describes these. It was shown parts as they were filmed, and parts whose moving places were damaged: stopped,
-# smeared, in pieces, melting, doubled, or drawn of tokens that belong to another moment. It had to say which. Half of what it
-# saw as filmed had gone through the tokenizer, so that what the tokenizer loses is not taken for damage.
+# smeared, in pieces, melting, doubled, or decoded from tokens of which many belong to another moment. It had to say which. Half of what
+# it saw as filmed had gone through the tokenizer, so that what the tokenizer loses is not taken for damage.
 #
-# First the test of the test: the film itself, with every row of what moves swinging to and fro. No network was shown that.
+# First a test of the measure itself: the film with every row of what moves swinging to and fro, a damage that was not in the training.
 
 
 # %%
@@ -583,12 +586,17 @@ for name, video in ends.items():
 show.player(tiles, fps=store.fps)
 
 # %% [markdown]
-# *Distance* is the unbiased Frechet distance of moving parts, *whole* the share that the network takes for parts as filmed. Even for
-# the film that is far from 1: a part in which little moves looks much the same when it is damaged.
+# *Distance* is the unbiased Frechet distance of moving parts, *whole* the mean probability that the network gives to "as filmed". Even
+# for the film that is far from 1: a part in which little moves looks much the same when it is damaged, and in training only one part in
+# seven was as filmed.
 #
 # <details><summary>What the stored run shows</summary>
 #
-# TODO
+# The measure sees the waving rows: the film's other half is near 0 and they are far from it, and *whole* falls to a quarter. The tokenizer
+# adds distance, since it blurs, and takes little from *whole*: its figures still are figures. The continuations, which went through the same
+# tokenizer, are farther than it and less whole, by more than twice the errors. In the tiles, some of their figures hold and others
+# are loose blots. The distance of whole clips, above, could tell neither of these two rows from the film. Of these five the copied frame is
+# farthest by both distances and passes for filmed almost nowhere: it is sharp, but nothing moves (so the square shown is the upper left one).
 #
 # </details>
 #
@@ -665,8 +673,9 @@ for name in price:
 # %% [markdown]
 # <details><summary>What the stored run shows</summary>
 #
-# As the prior is, this prompt's future is cheaper and stiller than the film's. A low temperature, either cut and history make it more
-# so. The higher temperature goes too far: both numbers are farther above the film's than they were below.
+# As the prior is, this prompt's future is cheaper and stiller than the film's. A low temperature and either cut make it more so. History
+# makes it cheaper and hardly changes the motion. The higher temperature goes too far: both numbers are farther above the film's than
+# they were below.
 #
 # </details>
 #
@@ -954,7 +963,8 @@ print(check_bits_at(bits_at))
 # - Show a sheet that nobody chose, held-out and training shots apart, and the nearest training clip.
 # - A mean without an interval says little; clips of one shot are alike, so resample shots. Pair what can be paired.
 # - Low loss with the true past is not good video from one's own: show both, with a copied frame beside them.
-# - A Frechet distance is too large for few clips: follow it to endlessly many, and give its error. It has blind spots too.
+# - A Frechet distance is too large for few clips: follow it to endlessly many, and give its error. It has blind spots too:
+#   for whole clips these are the figures, so measure what moves by itself.
 # - Bits are a measure without opinions: they can be compared with those of real codecs.
 #
 # ## References

@@ -67,8 +67,8 @@ def figure_facts(made: dict[str, Tensor], real: Tensor, figures: ClipFeatures) -
 
     Returns:
         "distance", "distance_error": unbiased Frechet distance of moving parts, and its standard error.
-        "whole", "whole_error": share of them that the network takes for parts as filmed, and its standard error by
-        clip. It is not near 1 for the film: some damages cannot be told from what was filmed.
+        "whole", "whole_error": the mean probability that the network gives to parts being as filmed, and its standard
+        error by clip. It is not near 1 for the film: some damages cannot be told from what was filmed.
     """
     known, _ = describe_parts(figures, real)
     found: dict[str, dict[str, float]] = {"distance": {}, "distance_error": {}, "whole": {}, "whole_error": {}}
