@@ -14,8 +14,8 @@
 #
 # **You need** notebooks 05, 07 and 08, at least their ideas. The notebook runs alone.
 #
-# **Time:** about 2 hours of study, and as long as you like with a film of yours; about 13 minutes of computing on
-# a two-core laptop with other work on it.
+# **Time:** about 2 hours of study, and as long as you like with a film of yours; about 12 minutes of computing on
+# a two-core laptop.
 #
 # **Before:** [10 Is it any good?](10_is_it_any_good.ipynb). This is the last one.
 
@@ -486,16 +486,17 @@ for name, (_, card) in runs.items():
 # %% [markdown]
 # <details><summary>What the stored run shows</summary>
 #
-# The first run shows where it is dark and where it is light, in blocks of wrong colours; the others show the shapes better and better.
-# Brightness comes first: none of the three has the colours of the film, and the last two have grey with a tint. The loss gives colours less
-# weight, as video coding does, and half of the views have their hues turned. PSNR counts red, green and blue alike, so the missing colours
-# cost much: in grey, below, fewer steps come far nearer to the mean frame.
+# The first run shows where it is dark and where it is light, in blocks; the others show the shapes better and better. Brightness
+# comes first: none of the three has the blue of the boat, only grey with a tint, the last one pink in places. The loss gives colours less
+# weight, as video coding does, and half of the views have their hues turned. PSNR counts red, green and blue alike, so missing colours cost
+# much: in grey, below, fewer steps come far nearer to the mean frame.
 #
-# Each budget is about three times the one before. The second gains much, the third little. The first run is worse than memory, the
-# others are better, by a little. None reaches the mean frame: a few minutes are too few for a tokenizer from random weights. The first run
-# changes almost twice as much as the film from frame to frame, with no correlation: that is flicker. The others change less than the film,
-# the last about half as much, and the correlation rises, but stays low; the mean frame moves nothing. These figures are of the
-# one test shot. (Training took about as long as planned. The time of a step holds as long as the machine's load does.)
+# Each budget is about three times the one before. The first two are about as good as memory, the third is clearly better. Much of its
+# gain is colour: the test shot is reddish (the frame marked *test*, above), and the last run paints it pink. On the boat it gains hardly any
+# PSNR. None reaches the mean frame: a few minutes are too few for a tokenizer from random weights. The first run changes nearly
+# as much as the film from frame to frame, but at the wrong places: that is flicker. The others change about half as much as the film, and
+# each moves what the film moves better than the one before; the mean frame moves nothing. These figures are of the one test shot.
+# (Training took as long as planned. The time of a step holds as long as the machine's load does.)
 #
 # </details>
 #
@@ -553,10 +554,10 @@ show.player({name: x[typical] for name, x in seen.items()}, fps=store.fps, colum
 # %% [markdown]
 # <details><summary>What the stored run shows</summary>
 #
-# The shipped tokenizer has never seen this cartoon, and without one step of training it is a little better than the random weights are
-# after all of theirs. Fine-tuned with as many steps, it is well ahead of both: the windows of the boat can be told apart, and the clouds are
-# white, with soft edges. It is also a little above the mean frame, which knows the clip itself, but only by one clip, in which the picture
-# closes to a circle; elsewhere it is about equal or a little below. Much of what a tokenizer knows is about pictures, not about one film.
+# The shipped tokenizer has never seen this cartoon, and without one step of training it is about as good as the random weights are
+# after all of theirs. Fine-tuned with as many steps, it is well ahead of both: the windows of the boat are clear, and the clouds are
+# white, with soft edges. It is also a little above the mean frame, which knows the clip itself, mostly by one clip in which the picture closes
+# to a circle; elsewhere the two are about equal. Much of what a tokenizer knows is about pictures, not about one film.
 #
 # </details>
 #
@@ -586,7 +587,7 @@ show.bars(bits, "tokens of the test shot", unit="bits per token (less is better)
 # <details><summary>What the stored run shows</summary>
 #
 # The shipped prior already beats copying, clearly, on a film that it has never seen. Fine-tuning gains almost one bit per token. A
-# prior needs more than two or three minutes, and a film of two minutes has few tokens to learn from. Give it most of your time, once the
+# prior needs more than a minute or two, and a film of two minutes has few tokens to learn from. Give it most of your time, once the
 # reconstructions please you.
 #
 # </details>
@@ -653,7 +654,7 @@ print(f"more of them: python -m vg.generate --model runs/{folder.name}")
 # | places are sharp, figures faint | most pixels stand still, and the loss counts them all | a larger `--tokenizer.motion` |
 # | the clip freezes | a safe prior: copying is often right | more prior steps; a little more `--temperature` (notebook 08) |
 # | it stops for want of memory | a batch holds too many patches | `--tokenizer.batch 2`, `--prior.batch 1`; a smaller `--size` |
-# | generated clips dissolve after a second | the prior sees its own mistakes | more prior steps; a higher `--history` (notebook 08) |
+# | generated clips dissolve after a second | the prior sees its own mistakes | more prior steps; a higher `--history` (notebook 08) makes more motion, but hardly better figures |
 #
 # Change one thing at a time, and keep the held-out shots as they are. Otherwise two numbers are about two
 # tests.
