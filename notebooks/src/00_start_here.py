@@ -107,8 +107,8 @@ draw_map(
 # | [06 Latent cache](06_latent_cache.ipynb) | the whole film as integers on disk | 2 | 7 |
 # | [07 Transformer](07_transformer.ipynb) | a decoder-only transformer over these integers | 4 | 7 |
 # | [08 Generation](08_generation.ipynb) | new video: from nothing, a still, a clip | 3 | 2 |
-# | [09 One model, many tasks](09_one_model_many_tasks.ipynb) | any shape; loops, joins, missing parts | 3 | 5 |
-# | [10 Is it any good?](10_is_it_any_good.ipynb) | scores, with intervals | 3 | 7 |
+# | [09 One model, many tasks](09_one_model_many_tasks.ipynb) | any shape; loops, joins, missing parts | 3 | 4 |
+# | [10 Is it any good?](10_is_it_any_good.ipynb) | scores, with intervals | 3 | 8 |
 # | [11 Your own film](11_your_own_film.ipynb) | all of it, on a film of yours | 2 | 12 |
 #
 # Each runs alone, with the weights that come with the repository.
