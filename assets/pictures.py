@@ -15,9 +15,9 @@ from torch import Tensor
 
 from vg import checkpoints
 from vg.data import Clips, film, open_stores, split_shots, to_uint8
-from vg.evaluation.pair import GUIDANCE
+from vg.evaluation.pair import GUIDANCE, open_pair
 from vg.evaluation.reels import some_labels
-from vg.sampling import SAMPLING, generate, sample_images
+from vg.sampling import generate, sample_images
 
 HERE = Path(__file__).resolve().parent
 PROMPT, FRAMES, LONG, FPS = 16, 48, 192, 12
@@ -79,8 +79,8 @@ def reconstructed(store, large_store, val) -> Tensor:
 
 
 def clips(names: list[str]) -> None:
-    tokenizer, prior = checkpoints.load("tubelet-fsq-128"), checkpoints.load("prior-128")
-    how = {"seed": 0, **SAMPLING}
+    pair = open_pair("prior-128")
+    tokenizer, prior, how = pair.tokenizer, pair.prior, {"seed": 0, **pair.options}
     window = checkpoints.card("prior-128").facts["window_in_latent_frames"]
     store, small = open_stores(film(), [{"size": 128}, {"size": 64}])
     split = split_shots(store.shots)

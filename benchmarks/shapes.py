@@ -6,7 +6,7 @@ Each RUN is the folder of a prior that learned one shape alone, made for example
 
 so that it has as many fresh views of that shape as the shipped prior, which draws one of four shapes for every batch of
 them. The other batches, one in three, are the film at its own shape for both. Printed are bits per token of both, on
-the same held-out windows of the film, whose middle is cut to the shape.
+the same held-out windows of the film, whose middle is cut to the shape. Shapes that were in no training follow.
 """
 
 import json
@@ -25,6 +25,7 @@ from vg.experiments.film import open_footage, open_sources
 from vg.models import Prior, TubeletTokenizer
 
 FRAMES, LENGTHS = 48, (1, 3, 6)  # of a window, and of its beginnings in latent frames
+UNSEEN = ((96, 116), (40, 100))  # half as large again, and a strip
 
 
 def middle(video: Tensor, size: tuple[int, int]) -> Tensor:
@@ -52,12 +53,18 @@ def main(runs: list[Path]) -> None:
     clips = Clips(footage.large, footage.split.held_out, FRAMES, stride=FRAMES // 2)
     video = clips.take(range(len(clips)))
     print(f"{len(video)} windows of {FRAMES} frames")
+
+    def tokens_at(size: tuple[int, int]) -> Tensor:
+        return torch.cat([tokenizer.encode(part) for part in middle(video, size).split(8)])
+
     for run in runs:
         alone: Prior = checkpoints.load("prior", run)
         size = tuple(checkpoints.card("prior", run).facts["experiment"]["prior"]["shapes"][0])
-        tokens = torch.cat([tokenizer.encode(part) for part in middle(video, size).split(8)])
+        tokens = tokens_at(size)
         both = zip(bits(shipped, tokens).items(), bits(alone, tokens).values())
         print(f"{size[0]}x{size[1]}:", json.dumps({str(t): [mixed, one] for (t, mixed), one in both}), flush=True)
+    for size in UNSEEN:
+        print(f"{size[0]}x{size[1]}:", json.dumps(bits(shipped, tokens_at(size))), flush=True)
 
 
 if __name__ == "__main__":

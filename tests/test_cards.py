@@ -41,3 +41,12 @@ def test_numbers_are_rounded_and_stand_beside_their_baselines():
         ("SSIM of reconstructions", "0.823", ""),
         ("bits of a clip of 16 frames, without a prior", "16,177", ""),
     ]
+
+
+def test_what_was_measured_on_test_shots_is_called_so():
+    figures = {"bits_a_token": 5.0, "generated": {"frechet": {"generated": 3.0}}}
+    both = rows("prior", figures | {"validation": {"bits_a_token": 6.0}})
+    assert [measure for measure, *_ in both] == ["bits per token, test shots", "Fréchet distance of continuations"]
+    assert [measure for measure, *_ in rows("prior", figures)] == [
+        "bits per token", "Fréchet distance of continuations"
+    ]  # fmt: skip

@@ -14,6 +14,7 @@ from tiny_film import TINY, moving
 
 from vg import atomic, checkpoints, paths
 from vg.data import save
+from vg.evaluation.damage import DAMAGES
 from vg.evaluation.pair import find_pair, open_pair
 from vg.experiments import REGISTRY, Experiment, FilmData, ImageExperiment
 from vg.experiments import run as running
@@ -23,6 +24,7 @@ from vg.experiments.prior import adapted, scene_names
 from vg.experiments.run import Run
 from vg.generate import main as generate_clips
 from vg.models import Prior, VAEConfig
+from vg.sampling import SAMPLING
 from vg.train import main
 from vg.training import Recipe
 
@@ -90,6 +92,24 @@ def test_one_command_leaves_a_folder_with_all_that_it_promises(done):
     )
     text = (done / "README.md").read_text()
     assert "PSNR of reconstructions" in text and 'load("prior", where)' in text
+
+
+@pytest.mark.parametrize("name", ["prior-64", "prior-128"])
+def test_a_shipped_pair_draws_with_the_options_that_its_clips_were_measured_with(name):
+    measured = checkpoints.card(name).facts["metrics"]["generated"]["sampling"]
+    assert open_pair(name).options == {option: measured[option] for option in SAMPLING}
+
+
+def test_figures_are_trained_where_they_are_asked_for(film):
+    options = ["--figures.width", "8", "--figures.recipe.steps", "2", "--figures.batch", "2"]
+    assert run("--film", film, *TINY, *options, "--parts", "tokenizer", "figures") == 0
+    found = checkpoints.card("figures", only_run()).facts["metrics"]["validation"]
+    assert set(found) == set(DAMAGES) and all(0 <= share <= 1 for share in found.values())
+    assert checkpoints.load("figures", only_run()).guess(torch.rand(1, 1, 8, 8, 8))[1].shape == (1, len(DAMAGES))
+
+
+def test_figures_without_a_tokenizer_are_refused(film, capsys):
+    assert "figures need a tokenizer" in error_of(capsys, "--film", film, "--parts", "figures")
 
 
 def test_the_reel_is_in_colour_with_the_original_beside(done):

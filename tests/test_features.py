@@ -36,9 +36,9 @@ def test_a_clip_of_any_size_length_and_colour_becomes_so_many_numbers():
     assert shot.shape == (1, 5) and order.shape == (1, 4)
 
 
-@pytest.mark.parametrize("shape", [(1, 1, 1, 32, 32), (1, 1, 0, 32, 32), (1, 16, 32, 32)])
-def test_one_frame_has_no_features(shape):
-    with pytest.raises(ValueError, match="T from 2"):
+@pytest.mark.parametrize("shape", [(1, 1, 1, 32, 32), (1, 1, 0, 32, 32), (1, 16, 32, 32), (2, 2, 8, 32, 32)])
+def test_one_frame_has_no_features_nor_have_clips_of_two_channels(shape):
+    with pytest.raises(ValueError, match="C 1 or 3 and T from 2"):
         network()(torch.zeros(shape))
 
 

@@ -23,7 +23,7 @@ def models():
     tokenizer = TubeletTokenizer(TubeletConfig((2, 4, 4), LEVELS, width=16, encoder_depth=1, decoder_depth=1))
     prior = Prior(PriorConfig(LEVELS, grid=(2, 3), width=32, depth=2, heads=4, context=1, num_labels=3))
     for weight in prior.parameters():
-        weight.data += 0.1 * torch.randn_like(weight)
+        weight.data += 0.3 * torch.randn_like(weight)
     return prior.freeze(), tokenizer.freeze()
 
 

@@ -249,3 +249,31 @@ def test_the_configs_reach_is_a_mask_over_so_many_latent_frames_with_a_cache_too
 def test_of_a_window_and_the_configs_reach_the_smaller_counts():
     assert [prior(reach=2).window(asked) for asked in (None, 5, 2 * FRAME, 3 * FRAME)] == [24, 5, 24, 24]
     assert [prior().window(asked) for asked in (None, 5)] == [None, 5]
+
+
+@torch.no_grad()
+def test_what_came_before_does_not_drown_a_latent_frames_own_tokens():
+    def seen(normed: bool) -> float:
+        """How far the first layer's normalised input moves when the token to the left does."""
+        model = prior(normed=normed)
+        for block in model.context:  # as training makes them: what they add grows and grows
+            block.mlp[3].weight.data *= 1000
+        digits, place = model.digits(tokens()), 17
+        changed = digits.clone()
+        changed[:, place - 1] = (changed[:, place - 1] + 1) % torch.tensor(LEVELS)
+        contexts = model.contexts(digits)
+        ours, theirs = (model.layers[0].norm(model.inputs(x, contexts, place, place + 1)) for x in (digits, changed))
+        return float((ours - theirs).norm() / ours.norm())
+
+    assert seen(normed=True) > 0.05 > 10 * seen(normed=False)
+
+
+@torch.no_grad()
+def test_a_prior_of_single_images_says_the_same_without_tables_for_what_came_before():
+    still, model = prior(still=True, context=0), prior(context=0)
+    model.load_state_dict(still.state_dict(), strict=False)
+    one = tokens(t=1)
+    assert torch.equal(still.nll_bits(one), model.nll_bits(one))
+    assert {name.split(".")[0] for name in model.state_dict().keys() - still.state_dict().keys()} == {"before"}
+    with pytest.raises(ValueError, match="not of 2 in a row"):
+        still.nll_bits(tokens(t=2))

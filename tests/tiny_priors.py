@@ -21,7 +21,7 @@ def tiny_prior(seed: int = 0, **changes) -> Prior:
     able = {"places": "coordinates", "directions": True, "goals": 2}
     prior = Prior(PriorConfig(LEVELS, **shape | able | changes))
     for weight in prior.parameters():
-        weight.data += 0.2 * torch.randn_like(weight)
+        weight.data += 0.4 * torch.randn_like(weight)
     return prior.double().eval()
 
 

@@ -153,12 +153,16 @@ def _current_config(model: str, config: dict) -> dict:
         current["top_quantizer"] = shared | current.get("top_quantizer", {})
     if model == "TubeletTokenizer" and len(group := current.get("group", ())) == 2:  # down and across alone
         current["group"] = [1, *group]
+    if model in ("Prior", "TwoLevelPrior"):  # before there was a choice
+        current.setdefault("normed", False)
     return current
 
 
 def _current_weights(model: str, weights: dict[str, Tensor]) -> dict[str, Tensor]:
     """The same weights under the names that they have today."""
     former = FORMER_WEIGHTS.get(model, {})
+    if model == "TwoLevelPrior":  # of images, before which nothing comes
+        weights = {name: value for name, value in weights.items() if ".before." not in name}
     return {".".join(former.get(part, part) for part in name.split(".")): value for name, value in weights.items()}
 
 

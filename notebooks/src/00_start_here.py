@@ -107,9 +107,9 @@ draw_map(
 # | [06 Latent cache](06_latent_cache.ipynb) | the whole film as integers on disk | 2 | 7 |
 # | [07 Transformer](07_transformer.ipynb) | a decoder-only transformer over these integers | 4 | 7 |
 # | [08 Generation](08_generation.ipynb) | new video: from nothing, a still, a clip | 3 | 2 |
-# | [09 One model, many tasks](09_one_model_many_tasks.ipynb) | any shape; loops, joins, missing parts | 3 | 5 |
-# | [10 Is it any good?](10_is_it_any_good.ipynb) | scores, with intervals | 3 | 7 |
-# | [11 Your own film](11_your_own_film.ipynb) | all of it, on a film of yours | 2 | 13 |
+# | [09 One model, many tasks](09_one_model_many_tasks.ipynb) | any shape; loops, joins, missing parts | 3 | 4 |
+# | [10 Is it any good?](10_is_it_any_good.ipynb) | scores, with intervals | 3 | 8 |
+# | [11 Your own film](11_your_own_film.ipynb) | all of it, on a film of yours | 2 | 12 |
 #
 # Each runs alone, with the weights that come with the repository.
 #
@@ -431,9 +431,9 @@ show.bars(
 #
 # So the whole course splits by shot: `split_shots` draws a shot in each tenth of the film until enough is held out, and leaves the
 # titles in training. Of the shots held out, every third is for the *test*. Validation shots decide: which model is kept, how
-# long it trains, which settings it is sampled with. Test shots decide nothing, and the cards of the shipped models report on
-# them: the best of many on the shots that chose it is partly luck. `Clips(store, split.validation, 16)` are windows of the
-# validation shots alone.
+# long it trains, which settings it is sampled with. Test shots decide nothing, and figures that a shipped model's card marks
+# "test shots" are of them: the best of many on the shots that chose it is partly luck. `Clips(store, split.validation, 16)`
+# are windows of the validation shots alone.
 
 # %%
 # NBVAL_IGNORE_OUTPUT

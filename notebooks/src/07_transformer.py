@@ -67,7 +67,7 @@ settings = profile().settings(  # smoke, laptop, gpu
     lengths=((128, 256), (256, 512, 1024, 2048), (1024, 2048, 4096, 8192)),  # tokens
     toy_steps=(20, 300, 300),  # dice, and copying
     shape=((32, 1), (192, 4), (256, 6)),  # width and depth of the prior
-    overfit_steps=(2, 80, 80),
+    overfit_steps=(2, 100, 100),
     steps=(3, 200, 3000),
 )
 
@@ -516,7 +516,7 @@ plt.show()
 # <details><summary>What the stored run shows</summary>
 #
 # Eight times the length takes more than 64 times (its square) as long where all weights are held, and less in blocks. Blocks are
-# faster from 512 tokens on: they skip the future, and what they hold probably fits into the processor's cache. The memory of
+# faster from 1,024 tokens on: they skip the future, and what they hold probably fits into the processor's cache. The memory of
 # all weights grows with the square, that of the blocks with $L$ at most.
 #
 # </details>
@@ -773,7 +773,7 @@ for name, bits in {"in the chain": chain, "alone": alone}.items():
 # %% [markdown]
 # <details><summary>What the stored run shows</summary>
 #
-# No: a token would cost about nine bits in place of eight. In the chain the details gain, since a patch uses all four or none: the
+# No: a token would cost about eight bits in place of seven. In the chain the details gain, since a patch uses all four or none: the
 # first tell about the others. The second patch gains in all digits, since the first tells about it.
 #
 # </details>
@@ -789,14 +789,16 @@ for name, bits in {"in the chain": chain, "alone": alone}.items():
 #   place in the grid                           a vector for each   (h w, D)  --+
 #   label of the scene, if there is one                             (B, 1, D) --+--> inputs (B, L, D)
 #   context: digits --> embedding --> convolutions over latent frames           |        |
-#            --> moved on by one latent frame                       (B, L, D) --+   layers (B, L, D)
+#            --> norm --> moved on by one latent frame              (B, L, D) --+   layers (B, L, D)
 #                                                                                        |
 #                                              bits (B, t, h, w) <-- DigitHead <-- norm (B, L, D)
 # ```
 #
 # The *context* says what stood at this place, and around it, one latent frame ago and earlier. Within a latent frame it sees
-# ahead. It may, since it is handed to the *next* latent frame, when all that it has seen is known. The whole must be causal, and
-# more (`own=1`): state $k$ predicts token $k$, so it must not know that token either.
+# ahead. It may, since it is handed to the *next* latent frame, when all that it has seen is known. Its size grows in training; without
+# the norm it would drown the tokens of the same latent frame in the sum.
+#
+# The whole must be causal, and more (`own=1`): state $k$ predicts token $k$, so it must not know that token either.
 
 # %%
 torch.manual_seed(0)
@@ -855,7 +857,7 @@ print(*(f"{name} {bits:.2f}" for name, bits in floor.items()), "bits per token",
 # what all codes equally likely cost. If it pays much more, look at the initialisation; if less, look for a leak.
 #
 # **Can it overfit one batch?** A model that cannot learn one window by heart has a mistake in it. The bits should fall far below
-# every baseline. (The jump near step 8 is probably the price of a high rate without warm-up.)
+# every baseline. (The jump after step 20 comes where the warm-up ends: there the rate is highest.)
 
 
 # %%
@@ -867,7 +869,7 @@ def new_prior():
 
 
 one_window = windows.take(torch.arange(1))  # (1, t, h, w)
-recipe = Recipe(settings.overfit_steps, lr=2e-3, warmup=0, ema=0.0)
+recipe = Recipe(settings.overfit_steps, lr=2e-3, warmup=20, ema=0.0)
 overfit = fit(new_prior(), lambda prior, x: prior.nll_bits(x).mean(), lambda _: one_window, recipe)
 bits = overfit.history["loss"]
 print(f"first loss {bits[0][1]:.2f} bits per token, all codes alike {math.log2(codes):.2f}")
@@ -904,7 +906,7 @@ print(f"{millions:.1f} million weights, {settings.steps} steps, {trained.seconds
 #
 # It has the same width and depth (in the laptop profile). It was trained for longer and on more: the film, its mirror image, crops of
 # several shapes, and pieces run backwards. A shift by a few pixels gives other tokens, so it is harder to learn few shots by heart.
-# The card's bits are for the film's own shape and longer windows.
+# The card's bits are for the film's own shape and longer windows, on some of the held-out shots only (the test shots).
 
 # %%
 # NBVAL_IGNORE_OUTPUT
@@ -923,7 +925,7 @@ for name, bits in everyone.items():
 # <details><summary>What the stored run shows</summary>
 #
 # Both priors are well below copying, the one trained above after a few minutes; the much longer training of the shipped one is worth
-# more than another bit. A token of the first latent frame costs most: only its second patch has one to copy. There the prior trained
+# about another bit and a half. A token of the first latent frame costs most: only its second patch has one to copy. There the prior trained
 # above is little better than copying, and the longer training brings most.
 #
 # </details>
@@ -972,11 +974,11 @@ plt.show()
 # %% [markdown]
 # <details><summary>What the stored run shows</summary>
 #
-# ALiBi alone would spread the attention of all but the steepest head; most trained heads concentrate it. In the first layer the other
-# three look far back, much to the first latent frame of the window. In layers 2 and 3 most goes to the token's own latent frame and
-# the one before; one head of layer 3 also looks two back. The maps below show that each token attends to few places, in the last layer to
-# some more, and that many tokens share them (in layer 2, head 2, nearly all the same one). Heads that look back hardly look at the
-# query's own place, perhaps because the context has brought that.
+# ALiBi alone would spread the attention of all but the steepest head. In layer 0 the other three still spread it, but less to the
+# first latent frame of the window. In layers 1 and 2 all concentrate it: in layer 1, head 1 looks mostly one latent frame back and
+# head 3 two back; in layer 2, three heads look mostly at the token's own latent frame. Heads 2 and 3 of layer 3 spread it again. The maps
+# below show that in layers 1 and 2 each token attends to few places, and that many tokens share them (in layer 2, head 2, nearly all the
+# same one). Heads that look back hardly look at the query's own place, perhaps because the context has brought that.
 #
 # </details>
 #

@@ -30,6 +30,7 @@ import torch.nn.functional as F
 
 from vg import checkpoints, paths, show
 from vg.data import film, open_stores, save, split_shots
+from vg.evaluation.pair import open_pair
 from vg.hashing import weight_hash
 from vg.models import Prior, PriorConfig
 from vg.models.transformer import DecodeState
@@ -93,9 +94,10 @@ show.player({f"shot {k}": clip for k, clip in enumerate(reel)}, store.fps, given
 
 # %% [markdown]
 # Five arguments did it: the two models, a prompt, a length and a seed. `SAMPLING` holds the recommended options,
-# which were chosen by measurement. In the stored run all four places stay. The cow roughly keeps its shape, and so do head and
-# arms of the figure at the wheel; its legs, the parrot's head and the captain's upper body dissolve into blots. The rest of this notebook
-# opens that call.
+# which were chosen by measurement. In the stored run all four places stay. The cow keeps its shape and hardly moves, but dark blots come
+# and go at its tail. The figure at the wheel keeps its head and arm; its legs blur and change all the time. The parrot's head, already faint
+# in the given frames, comes back as blots only. The captain's upper body becomes one black blot, which stands still. The rest of this
+# notebook opens that call.
 #
 # ```
 #   prompt (1, 1, 16, 64, 64)          video, values in [-1, 1]
@@ -179,7 +181,7 @@ print("as the library's:", torch.equal(by_hand, prior.head.sample(hidden, likeli
 # So values are sampled at random, and three options shape the distribution that they are sampled from.
 #
 # - *Temperature* $T$ divides the logits: $p_i \propto e^{z_i / T}$, which is $p_i^{1/T}$ made to add up to one. Below 1
-#   the likely become likelier. Dividing *probabilities* instead is a mistake: normalised, it changes nothing.
+#   the likely become likelier, above 1 less likely. Dividing *probabilities* instead is a mistake: normalised, it changes nothing.
 # - *Top-k* keeps the $k$ largest logits.
 # - *Top-p* (nucleus sampling, arXiv:1904.09751) keeps the fewest values whose probabilities add up to at least $p$: many where the
 #   model hesitates, one where it is sure.
@@ -310,10 +312,10 @@ for how, cut in {"each digit": digitwise, "whole patch": codewise}.items():
 # %% [markdown]
 # <details><summary>What the stored run shows</summary>
 #
-# Here both ways keep as many codes and as much probability: the prior is nearly sure of this patch's details, so only its two base digits
-# are really cut. In general each of six cuts may take up to a tenth, which can leave much less than 0.9, and the codes that stay need
-# not be the likeliest ones. A whole token is cut twelve times. So a `top_p` of `generate` is not the top-p of other programs: compare it
-# only with itself.
+# By digits fewer codes stay, and they hold less than 0.9. The prior is nearly sure of this patch's details, so only its two base digits are
+# really cut, but that is twice already. In general each of six cuts may take up to a tenth, which can leave much less than 0.9, and the
+# codes that stay need not be the likeliest ones. A whole token is cut twelve times. So a `top_p` of `generate` is not the top-p of other
+# programs: compare it only with itself.
 #
 # </details>
 #
@@ -592,11 +594,10 @@ plt.show()
 # %% [markdown]
 # <details><summary>What the stored run shows</summary>
 #
-# A guess counts only if all twelve digits are right. Still the passes are far fewer than the tokens, and they come in pairs. In the first
-# of a pair the guesses are those one latent frame back: the first is wrong, and one token is kept. In the second the guesses are what the
-# first has drawn, and all come true. So what is drawn hardly depends on the tokens before it in the same latent frame; the earlier latent
-# frames, which are known, decide. This has two sides: it makes drawing fast, and nothing but the shared past makes neighbours agree. The
-# second is probably one reason why figures dissolve.
+# A guess counts only if all twelve digits are right. Still the passes are far fewer than the tokens. The first row takes six of them. Most
+# later passes keep about a row or more, a few only one token. So the earlier latent frames, which are known, decide most of what is drawn,
+# but not all: the tokens before it in the same latent frame count too, and a wrong guess can change those after it. The less they counted,
+# the fewer passes there would be, but then nothing but the shared past would make neighbours agree.
 #
 # </details>
 #
@@ -624,7 +625,7 @@ dreams = generate(prior, tokenizer, frames=NEW, batch=3, seed=0, **SAMPLING).cpu
 show.player({f"from nothing, seed {k}": clip for k, clip in enumerate(dreams)}, fps=store.fps)
 
 # %% [markdown]
-# In the stored run nothing in these can be named: walls with dark blots on them, which change all the time and become nothing.
+# In the stored run nothing in these can be named: walls with dark blots on them, which change, some all the time, and become nothing.
 #
 # **A still.** One frame. The tokenizer needs eight, so the frame is held: the prior reads eight frames in which nothing moved. One still
 # is from a training shot and one from a held-out shot. A continuation of a training shot can be memory; that of a held-out shot cannot.
@@ -641,9 +642,9 @@ show.player(pairs, fps=store.fps, given=span)
 # %% [markdown]
 # <details><summary>Does it go on standing still? What the stored run shows</summary>
 #
-# The held frames are strong evidence for a still picture, so little moves at first, and less than in the film to the end. What changes is
-# where the film moves too: heads, arms, legs. But they lose their shape more than they move. Compare with the film beside it, and with the
-# clips below, whose prompts move.
+# Yes: both figures keep their shape, and hardly anything moves to the end. The held frames are strong evidence for a still picture, and
+# `history` (explained below) probably adds to it: standing still, which this past makes likely, becomes likelier still. Compare with the
+# film beside it, and with the clips below, whose prompts move.
 #
 # </details>
 #
@@ -664,8 +665,9 @@ show.player(futures, fps=store.fps, given=PROMPT)
 # %% [markdown]
 # <details><summary>What the stored run shows</summary>
 #
-# The place stays with each seed, and the figure stays where the wheel is. For about a second after the prompt it keeps its shape and moves a
-# little. Then arms, legs and face run into one another, with each seed in another way. It does not stop changing.
+# The place stays with each seed, and the figure stays at its place. With seed 11 it keeps its shape to the end, but moves little, its feet
+# most; the film's figure moves far more. With seed 10 its arm and chest become a black blot about a second after the prompt. With seed 12
+# dark blots come and go above it soon after the prompt, and later its face and body come apart.
 #
 # </details>
 #
@@ -785,9 +787,10 @@ show.player(from_label, fps=store.fps)
 # %% [markdown]
 # <details><summary>What more guidance buys. What the stored run shows</summary>
 #
-# The place comes from the layout and can be recognised already at 1. Figures are blots, and more guidance gives darker ones and more
-# of them, but no truer ones: a layout is a mean over all frames of a shot, and who stands where, and how, is not in it. Since these shots were
-# trained on, this is memory and not foresight.
+# The place comes from the layout and can be recognised already at 1, most of all at lower right. More guidance brings out more of it: the
+# pans on the wall and the dark edge at the right. Figures are blots. At 1 some are at the top, where the film has nobody; at 2 and 3 they stand
+# about where the film's figure stands, but have no truer shape: a layout is a mean over all frames of a shot, and who stands where, and how,
+# is not in it. Since these shots were trained on, this is memory and not foresight.
 #
 # Labels are the weakest thing to begin with: by the Frechet distance of notebook 10, clips from a label alone are farther from
 # the film than continuations of a clip: a label says where things stand, not how figures look and move.
@@ -825,10 +828,11 @@ show.player(long, fps=store.fps, given=PROMPT)
 # %% [markdown]
 # <details><summary>Does motion last? What the stored run shows</summary>
 #
-# By the number it grows from quarter to quarter, with the bound and more without. But this is no longer a figure that moves: after a few
-# seconds it has come apart into blots, which change from frame to frame, while the place stays. A shape that is lost does not come
-# back: what has been drawn badly is the past of all that follows. The bound saves time, and the more of it the longer the video. One video
-# of one seed cannot say which of the two is better.
+# Not as in the film. Both videos look the same for more than half of their length: soon after the prompt the figure nearly stands still, and
+# what the number counts is mostly small changes inside it. Without the bound it stays so to the end. With the bound the figure then
+# comes apart into dark blots, which change from frame to frame, so that the number grows, while the place stays. A shape that is lost does not
+# come back: what has been drawn badly is the past of all that follows. The bound saves little time here, and more the longer the video. One
+# video of one seed cannot say which of the two is better.
 #
 # </details>
 #
@@ -836,15 +840,16 @@ show.player(long, fps=store.fps, given=PROMPT)
 #
 # The larger pair has four patches in each token, side by side (notebook 05), so a latent frame is 256 tokens here too, but each has twice
 # as many digits. Its patches have eight frames each. The past guides here too (`history`), so each latent frame is
-# read twice. The prompts are the beginnings of the same held-out shots as above.
+# read twice. This pair has options of its own, not those printed above: the ones that its clips were measured with. The prompts are the
+# beginnings of the same held-out shots as above.
 
 # %%
 # NBVAL_IGNORE_OUTPUT
-large = checkpoints.load("tubelet-fsq-128", device=device())
-large_prior = checkpoints.load("prior-128", device=device())
+large_pair = open_pair("prior-128")  # both models, and the options that their clips were measured with
+large, large_prior = large_pair.tokenizer, large_pair.prior
 large_truth = beginnings(large_store, val_shots, settings.clips, TOTAL)
 begin = time.perf_counter()
-large_made = generate(large_prior, large, large_truth[:, :, :PROMPT], TOTAL, **SAMPLING).cpu()
+large_made = generate(large_prior, large, large_truth[:, :, :PROMPT], TOTAL, **large_pair.options).cpu()
 print(f"{len(large_made)} clips in {time.perf_counter() - begin:.0f} s")
 print(f"{len(large_prior.levels)} digits a token, patches of {large.patch}")
 rows = {f"film {k}": clip for k, clip in enumerate(large_truth)}
@@ -926,7 +931,7 @@ for suffix in (".gif", ".mp4"):
 # Look for these in the clips above; they are the usual failures of small priors.
 #
 # - *Blur.* Part of it is the tokenizer's, as the given frames show.
-# - *Freezing.* Motion dies down, as at 128 pixels above; sooner with a low temperature or a small top-p.
+# - *Freezing.* Motion dies down, as after a still and at 128 pixels above; sooner with a low temperature or a small top-p.
 # - *Dissolving.* Limbs and faces melt, most of all where they move fast: even the busiest patch has six digits for four frames.
 # - *Seams* where patches meet, in space or every fourth frame.
 # - *No events.* The prior looks back a few seconds and has no plan.

@@ -321,7 +321,8 @@ show.player(shaped, fps=store.fps, scale=2, columns=5)
 # <details><summary>What the stored run shows</summary>
 #
 # All five have the light ground and the dark animal at the right: the label's layout is stretched over every shape. In the tall
-# picture the animal is tall and thin too. In the second half of the clips it breaks up into blots, least at 16:9.
+# picture the animal's leg is longer and thinner. The animal stands to the end, but what is in front of it is only blots that come and
+# go, most of all in the tall picture.
 #
 # </details>
 #
@@ -540,10 +541,11 @@ show.strip({name: video[0, :, around] for name, video in sides.items()}, every=1
 #
 # <details><summary>What the stored run shows</summary>
 #
-# The goal brings the last drawn frame nearer on average, and guidance adds to that, though not in shot 1. With guidance it is on
-# average even nearer than the film's own step, probably because it arrives early: in shot 3 the body changes soon after the prompt and
-# then stays. Without a goal the figures break up until the second clip begins. The drawn outlines are softer than the film's, and the
-# ship's wheel is missing. That is the tokenizer: the second clip's own frames, decoded, show the same.
+# The goal brings the last drawn frame nearer in all four shots, and guidance adds to that, though not in shot 1. With guidance it is on
+# average about as near as the film's own step: nearer in three shots, farther in shot 3, where the film hardly moves there. In that shot
+# the goal changes the animal's body before the second clip begins, but into a broken shape; without the goal the animal falls apart. In
+# shot 2 the upper body breaks up both ways. The drawn outlines are softer than the film's, and the ship's wheel is missing. That is the
+# tokenizer: the second clip's own frames, decoded, show the same.
 #
 # </details>
 #
@@ -588,9 +590,9 @@ show.player(dict(zip(names, looped)), fps=store.fps)
 # %% [markdown]
 # <details><summary>What the stored run shows</summary>
 #
-# In three of four shots the seam is smaller than the median border, in shot 3 somewhat larger: looping itself adds little. Whether it can be
-# seen depends on how it compares with the median step: shot 3, where little moves, is above the limit. *Decoded once* is the seam without
-# rounds before and after: about twice as large.
+# In shots 0 and 2 the seam is smaller than the median border, in shots 1 and 3 somewhat larger: looping itself adds little. Whether it can be
+# seen depends on how it compares with the median step: shots 1 and 3, where less moves, are above the limit. *Decoded once* is the seam
+# without rounds before and after: about twice as large.
 #
 # In the film a border is nothing special: it is only where our patches end. Through the tokenizer steps within patches are smaller than
 # over borders: few digits cannot hold all motion of four frames, and part of what is lost within is made up for at the border. Short patches, a
@@ -670,10 +672,9 @@ show.player(in_rows({"drawn": earlier, "film": true_past}), store.fps, 2, len(na
 #
 # <details><summary>What the stored run shows</summary>
 #
-# In bits the direction is worth nothing here. The drawn pasts stay in their scenes, but the figures lose their shape the farther back
-# they are drawn. Both probably have one cause: after its first latent frame this prior hardly uses the tokens of its own latent frame, nor
-# the direction, because what comes from earlier latent frames has grown far larger than the embeddings it is added to. Perhaps
-# motion looks alike both ways, too.
+# In bits the direction is worth nothing here. Perhaps motion looks alike both ways, or what is given shows it already; the run does not
+# tell. The drawn pasts stay in their scenes, and the figures keep about the shape that they have where the clip begins. They move less
+# than the film: shots 1 and 3 nearly stand still, while in the film the animal of shot 3 changes its whole body.
 #
 # </details>
 #
@@ -827,37 +828,42 @@ show.player({"given": given_half, **drawn, "film": original[0]}, fps=store.fps, 
 # %% [markdown]
 # <details><summary>What the stored run shows</summary>
 #
-# The kept half costs nearly the same with one candidate, with eight, and beside the film's own right half. So none fits it much better than
-# another, probably because this prior hardly uses the tokens of its own latent frame (see *Backwards*). With eight the drawn half costs
-# less and looks plainer, perhaps by chance, perhaps because a plain half seldom contradicts the kept one. Neither completes the figure.
+# The kept half costs least beside the film's own right half, a little more with eight candidates, and again a little more with one. So the
+# choice goes the right way, but makes little difference: this is one clip with one seed, and the two drawn halves look nearly the same.
+# Both are rows of dark and light blots, which soon hardly move and cost the prior far less than the film's own half. Neither completes the figure.
 #
 # </details>
 #
 # ## What it costs
 #
 # Training on other shapes leaves fewer steps for each. What does that cost?
-# Two more priors of the same size were trained, each on one shape, with as many random crops of that shape as the shipped one
+# Four more priors of the same size were trained, each on one shape, with as many random crops of that shape as the shipped one
 # had. (For all of them, every third batch is the whole picture at 6:5.) The card has the bits per token on held-out windows of one, three and six latent frames.
 
 # %%
 # NBVAL_IGNORE_OUTPUT
-for shape, kept in checkpoints.card("prior-64").facts["one_shape"].items():
+facts = checkpoints.card("prior-64").facts
+for shape, kept in facts["one_shape"].items():
     line = f"{shape:6}"
     for frames, (mixed, alone) in kept.items():
         line += f"   {frames} latent: {mixed:.2f}, alone {alone:.2f} ({mixed / alone - 1:+.1%})"
     print(line)
+for size, kept in facts["unseen_shapes"].items():
+    print(f"never trained on, {size}:  ", ", ".join(f"{n} latent: {bits:.2f}" for n, bits in kept.items()))
 
 # %% [markdown]
 # <details><summary>What the stored run shows</summary>
 #
-# At both shapes and every length the prior for all shapes is ahead. Edges, figures and motion look alike at all shapes,
-# and it had four times as many steps to learn them. So this compares equal crops per shape, not equal training time.
+# At all four shapes and every length the prior for all shapes is ahead. Edges, figures and motion look alike at all shapes,
+# and it had four times as many steps to learn them. So this compares equal crops per shape, not equal training time. Of the shapes never
+# trained on, the larger picture costs less per token than 6:5, the strip slightly more than 16:9.
 #
 # </details>
 #
 # What fails, or may fail:
 #
-# - **Shapes.** A shape far from those in training (a strip, a picture twice as large) can be drawn, but is not measured here.
+# - **Shapes.** Two that were in no training are measured above: one with sides half as long again, and a strip. Shapes farther away can be
+#   drawn, but are not measured here.
 # - **Goals.** A goal is one latent frame. It does not say how the second clip *moves*, so motion may break at the seam even if the picture fits. A goal
 #   more than `prior.config.goals` latent frames ahead has no effect.
 # - **Between scenes.** Clips of different shots can be joined, but the film only cuts between them, and no training window contains a cut.
@@ -915,7 +921,7 @@ print(check_reachable(reachable))
 #
 # <details><summary>What to look for</summary>
 #
-# The middle should be easier: what lies above and to the left of it is kept. With the middle kept, the prior knows least in the first rows of the first latent frame: all kept tokens come later. From the second latent frame on, the past helps, and this prior uses little else.
+# The middle should be easier: what lies above and to the left of it is kept. With the middle kept, the prior knows least in the first rows of the first latent frame: all kept tokens come later. From the second latent frame on, the past helps.
 #
 # </details>
 #

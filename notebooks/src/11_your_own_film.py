@@ -14,8 +14,8 @@
 #
 # **You need** notebooks 05, 07 and 08, at least their ideas. The notebook runs alone.
 #
-# **Time:** about 2 hours of study, and as long as you like with a film of yours; about 13 minutes of computing on
-# a two-core laptop with other work on it.
+# **Time:** about 2 hours of study, and as long as you like with a film of yours; about 12 minutes of computing on
+# a two-core laptop.
 #
 # **Before:** [10 Is it any good?](10_is_it_any_good.ipynb). This is the last one.
 
@@ -141,7 +141,7 @@ show.grid(firsts[:24], columns=6, scale=2, labels=uses[:24])
 #
 # Neighbouring frames are almost the same picture. If every tenth frame were held out, a model could pass the test by memory.
 # So whole *shots* are held out. Where there are three or more, every third is for the *test*: no decision looks at it, and the
-# numbers on a model's card are those of the test shots (notebook 00).
+# numbers that a model's card marks *test shots* are of it (notebook 00).
 #
 # But a film of yours may have a single shot. Then the end of it is held out, for validation, and a *gap* before it belongs to
 # neither side. How wide should the gap be? Measure how different two frames are, by the time between them.
@@ -460,7 +460,7 @@ measures = [(card["seconds"], card["metrics"]) for _, card in runs.values()]
 _, last = measures[-1]
 show.curves(
     {"tokenizer": [(seconds, measure["psnr"]) for seconds, measure in measures]},
-    "held-out clips, from random weights",
+    "clips of the test shot, from random weights",
     x="training (s)",
     y="PSNR (dB)",
     baselines={
@@ -487,15 +487,16 @@ for name, (_, card) in runs.items():
 # <details><summary>What the stored run shows</summary>
 #
 # The first run shows where it is dark and where it is light, in blocks; the others show the shapes better and better. Brightness
-# comes first: none of the three has the colours of the film, only grey with a tint. The loss gives colours less weight, as video
-# coding does, and half of the views have their hues turned. PSNR counts red, green and blue alike, so the missing colours cost
+# comes first: none of the three has the blue of the boat, only grey with a tint, the last one pink in places. The loss gives colours less
+# weight, as video coding does, and half of the views have their hues turned. PSNR counts red, green and blue alike, so missing colours cost
 # much: in grey, below, fewer steps come far nearer to the mean frame.
 #
-# Each budget is about three times the one before, and gains a little each time. The first run is no better than memory, the
-# others are, by a little. None reaches the mean frame: a few minutes are too few for a tokenizer from random weights. The first run changes
-# nearly as much as the film from frame to frame, but at the wrong places: that is flicker. The others change about half as much
-# as the film, and each moves what the film moves better than the one before; the mean frame moves nothing. These figures are of the
-# one test shot. (Training took longer than planned, as the machine had other work: the time of a step holds as long as the load does.)
+# Each budget is about three times the one before. The first two are about as good as memory, the third is clearly better. Much of its
+# gain is colour: the test shot is reddish (the frame marked *test*, above), and the last run paints it pink. On the boat it gains hardly any
+# PSNR. None reaches the mean frame: a few minutes are too few for a tokenizer from random weights. The first run changes nearly
+# as much as the film from frame to frame, but at the wrong places: that is flicker. The others change about half as much as the film, and
+# each moves what the film moves better than the one before; the mean frame moves nothing. These figures are of the one test shot.
+# (Training took as long as planned. The time of a step holds as long as the machine's load does.)
 #
 # </details>
 #
@@ -554,9 +555,9 @@ show.player({name: x[typical] for name, x in seen.items()}, fps=store.fps, colum
 # <details><summary>What the stored run shows</summary>
 #
 # The shipped tokenizer has never seen this cartoon, and without one step of training it is about as good as the random weights are
-# after all of theirs. Fine-tuned with as many steps, it is well ahead of both: the windows of the boat are clear, and clouds have
-# outlines. It is also a little above the mean frame, which knows the clip itself, mostly by one clip in which the picture closes to a
-# circle; elsewhere the two are about equal. Much of what a tokenizer knows is about pictures, not about one film.
+# after all of theirs. Fine-tuned with as many steps, it is well ahead of both: the windows of the boat are clear, and the clouds are
+# white, with soft edges. It is also a little above the mean frame, which knows the clip itself, mostly by one clip in which the picture closes
+# to a circle; elsewhere the two are about equal. Much of what a tokenizer knows is about pictures, not about one film.
 #
 # </details>
 #
@@ -580,12 +581,12 @@ bits = {
 }
 rivals = {"copy the last patch": "copy_last_frame", "unigram": "unigram", "raw": "uniform"}
 costs = {name: reached[key] for name, key in rivals.items()}
-show.bars(bits, "held-out tokens", unit="bits per token (less is better)", baselines=costs)
+show.bars(bits, "tokens of the test shot", unit="bits per token (less is better)", baselines=costs)
 
 # %% [markdown]
 # <details><summary>What the stored run shows</summary>
 #
-# The shipped prior already beats copying, clearly, on a film that it has never seen. Fine-tuning gains a little more. A
+# The shipped prior already beats copying, clearly, on a film that it has never seen. Fine-tuning gains almost one bit per token. A
 # prior needs more than a minute or two, and a film of two minutes has few tokens to learn from. Give it most of your time, once the
 # reconstructions please you.
 #
@@ -630,10 +631,10 @@ print(f"more of them: python -m vg.generate --model runs/{folder.name}")
 # %% [markdown]
 # <details><summary>What the stored run shows</summary>
 #
-# The places stay to the end. In the first clip the smoke moves, and the funnels lose their shape. In the second the dancer is
-# blurred in the given frames already, and afterwards dissolves into patches. There is motion, unlike in a copied frame, but less than
-# half of the film's; much of the rest is lost in the tokenizer already. That is what a few minutes give. Whether it is the *right*
-# motion is a question for the measures of notebook 10.
+# The places stay to the end, though the trees of the second run into a dark band. In the first clip the smoke moves, the funnels lose
+# their tops, and the birds become a dark bar. In the second the dancer is blurred in the given frames already, and afterwards dissolves into
+# patches above the legs. There is motion, unlike in a copied frame, about half of the film's; most of the rest is lost in the tokenizer
+# already. That is what a few minutes give. Whether it is the *right* motion is a question for the measures of notebook 10.
 #
 # </details>
 #
@@ -653,7 +654,7 @@ print(f"more of them: python -m vg.generate --model runs/{folder.name}")
 # | places are sharp, figures faint | most pixels stand still, and the loss counts them all | a larger `--tokenizer.motion` |
 # | the clip freezes | a safe prior: copying is often right | more prior steps; a little more `--temperature` (notebook 08) |
 # | it stops for want of memory | a batch holds too many patches | `--tokenizer.batch 2`, `--prior.batch 1`; a smaller `--size` |
-# | generated clips dissolve after a second | the prior sees its own mistakes | more prior steps; a higher `--sampling.history` (notebook 08) |
+# | generated clips dissolve after a second | the prior sees its own mistakes | more prior steps; a higher `--history` (notebook 08) makes more motion, but hardly better figures |
 #
 # Change one thing at a time, and keep the held-out shots as they are. Otherwise two numbers are about two
 # tests.

@@ -27,8 +27,9 @@ def frechet_distance(features: Tensor, others: Tensor) -> float:
         )
     a, b = features.cpu().double(), others.cpu().double()
     gap = (a.mean(0) - b.mean(0)).square().sum()
-    # the trace of (S T)^(1/2) is the sum of the singular values of A B^T, where S is A^T A and T is B^T B
-    a, b = ((x - x.mean(0)) / math.sqrt(len(x) - 1) for x in (a, b))
+    # the trace of (S T)^(1/2) is the sum of the singular values of A B^T, where S is A^T A and T is B^T B; each is
+    # replaced by its R of QR, which has D rows at most, and the same products
+    a, b = (torch.linalg.qr((x - x.mean(0)) / math.sqrt(len(x) - 1), mode="r").R for x in (a, b))
     both = torch.linalg.svdvals(a @ b.T).sum()
     return max(0.0, float(gap + a.square().sum() + b.square().sum() - 2 * both))
 

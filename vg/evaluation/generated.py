@@ -5,6 +5,7 @@ from torch import Tensor
 
 from vg.data import Clips, FrameStore, Shot, Split, split_shots
 from vg.evaluation.baselines import nearest_clip
+from vg.evaluation.figures import figure_facts
 from vg.evaluation.frechet import frechet_error, unbiased_frechet
 from vg.evaluation.metrics import psnr
 from vg.evaluation.tokenizer import FRAMES, reconstruct
@@ -90,6 +91,7 @@ def generated_facts(
     most: int | None = None,
     split: Split | None = None,
     shift: int = 0,
+    figures: ClipFeatures | None = None,
 ) -> dict:
     """What a card says of the clips that a prior makes.
 
@@ -105,12 +107,14 @@ def generated_facts(
         most: stretches at most, from all over the film; default all.
         split: of the film; default ``split_shots``.
         shift: frames of each shot that are left out at its beginning.
+        figures: features of what moves, such as ``figure-features``.
 
     Returns:
         "clips": how many of each set; "sampling": the options that they were drawn with.
         "frechet", "frechet_error": distance to the real clips, and its standard error, of: the other real half; the
         same through the tokenizer; what the prior made of their prompts; what it made of labels alone, if these say
         what stands where; the prompt's last frame, copied; and the real half with its frames shuffled.
+        "figures": what ``figure_facts`` says of the same sets; without ``figures`` it is not there.
         "drift": the same distance for the frames 0 to 31, 32 to 63 and 64 to 95 after a prompt, free-running, beside
         the film's own; in few clips, so that chance plays a larger part. Empty if too few shots are that long, or with
         ``most``.
@@ -141,6 +145,7 @@ def generated_facts(
         "clips": len(prompts),
         "sampling": options,
         **frechet_facts(made, real, features),
+        **({"figures": figure_facts(made, real, figures)} if figures else {}),
         "drift": _drift(prior, tokenizer, store, features, real, options) if most is None else {},
         "novelty": _novelty(prior, tokenizer, store, split, made.get("from_labels"), options, min(12, most or 12)),
     }

@@ -111,15 +111,15 @@ def open_pair(name: str) -> Pair:
     models = {part: checkpoints.load(*at, device()) for part, at in found.items()}
     facts = checkpoints.card(*found["prior"]).facts
     made_by = facts.get("experiment", {})
-    sampling, data = made_by.get("sampling"), made_by.get("data", {})
-    options = {name: sampling[name] for name in SAMPLING} if sampling else SAMPLING
+    measured = facts.get("metrics", {}).get("generated", {}).get("sampling")  # cards without an experiment have these
+    sampling, data = made_by.get("sampling") or measured or SAMPLING, made_by.get("data", {})
     return Pair(
         Path(name).name,
         models["tokenizer"],
         models["prior"],
         facts.get("scenes", []),
-        options,
-        sampling["guidance"] if sampling else GUIDANCE,
+        {name: sampling[name] for name in SAMPLING},
+        sampling.get("guidance", GUIDANCE),
         data.get("fps", FPS),
         data,
     )

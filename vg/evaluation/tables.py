@@ -25,10 +25,16 @@ ROWS: dict[str, list[Row]] = {
             "generated.frechet.frames_shuffled"}),
         ("Fréchet distance of clips from labels", "generated.frechet.from_labels",
             {"film": "generated.frechet.real_half"}),
+        ("share of moving parts that hold together", "generated.figures.whole.generated",
+            {"film": "generated.figures.whole.real_half", "film through the tokenizer":
+            "generated.figures.whole.through_the_tokenizer"}),
     ],
     "features": [
         ("order of the frames told, as filmed", "validation.as filmed", {"chance": 0.25}),
         ("arrow of time told", "validation.arrow of time", {"chance": 0.5}),
+    ],
+    "figures": [
+        ("parts as filmed told from damaged ones", "validation.as filmed", {"chance": 1 / 7}),
     ],
     "images": [
         ("PSNR of test images, dB", "psnr", {"PCA": "psnr_pca"}),
@@ -45,14 +51,15 @@ def rows(kind: str, metrics: dict) -> list[tuple[str, str, str]]:
 
     Args:
         kind: of model, one of ``ROWS``.
-        metrics: its card's "metrics".
+        metrics: its card's "metrics". Where they are of test shots, which those have that say what was reached on
+            validation shots too, the measure says so.
     """
-    found = []
+    found, shots = [], ", test shots" if kind in ("tokenizer", "prior") and "validation" in metrics else ""
     for measure, key, baselines in ROWS[kind]:
         if (value := _at(metrics, key)) is not None:
             beside = {name: _at(metrics, at) if isinstance(at, str) else at for name, at in baselines.items()}
             said = ", ".join(f"{name} {_rounded(number)}" for name, number in beside.items() if number is not None)
-            found.append((measure, _rounded(value), said))
+            found.append((measure + shots * ("." not in key), _rounded(value), said))
     return found
 
 

@@ -20,7 +20,7 @@ TUBELET = TubeletConfig((4, 4, 4), (8, 5), (2, 1, 1), detail_levels=(5, 5, 5, 5)
 TOKENIZER_RECIPE = Recipe(steps=7000, lr=2e-3, muon=2e-2, warmup=50, grad_clip=5.0, ema=0.99)
 PRIOR_RECIPE = Recipe(steps=2400, lr=1e-3, muon=1.5e-2, warmup=30, betas=(0.9, 0.95), weight_decay=0.05, ema=0.995)
 FEATURES_RECIPE = Recipe(steps=1800, lr=1e-3, muon=1e-2, warmup=50, ema=0.99)
-PartName = Literal["tokenizer", "prior", "features"]
+PartName = Literal["tokenizer", "prior", "features", "figures"]
 
 
 @dataclass(frozen=True)
@@ -113,11 +113,11 @@ class PriorPart:
 
 @dataclass(frozen=True)
 class FeaturesPart:
-    """The network whose features say how like the film a clip is.
+    """The network whose features say how like the film a clip is, or what moves in it.
 
     Attributes:
         width: D of its first blocks.
-        size: height and width that clips are brought to.
+        size: height and width that clips, or their parts, are brought to.
         recipe: how it is trained.
         batch: clips in a batch.
         use: finished features, by name or folder.
@@ -128,6 +128,9 @@ class FeaturesPart:
     recipe: Recipe = FEATURES_RECIPE
     batch: int = 8
     use: str = ""
+
+
+FIGURES = FeaturesPart(width=32, size=32, recipe=replace(FEATURES_RECIPE, steps=4000), batch=16)
 
 
 @dataclass(frozen=True)
@@ -162,8 +165,8 @@ class Experiment:
     Attributes:
         name: begins the folder's name; as it comes, the film's.
         data: the film.
-        tokenizer, prior, features: the three models.
-        parts: those that are trained, in this order; a prior needs a tokenizer that is trained too, or ``use``.
+        tokenizer, prior, features, figures: the models; figures tell whether what moves holds together.
+        parts: those that are trained; a prior and figures need a tokenizer that is trained too, or ``use``.
         sampling: how clips are made.
         scale: times the steps of every recipe: 0.1 for a tenth of the time.
         seed: added to every recipe's own.
@@ -176,6 +179,7 @@ class Experiment:
     tokenizer: TokenizerPart = TokenizerPart()
     prior: PriorPart = PriorPart()
     features: FeaturesPart = FeaturesPart()
+    figures: FeaturesPart = FIGURES
     parts: tuple[PartName, ...] = ("tokenizer", "prior", "features")
     sampling: Sampling = Sampling()
     scale: float = 1.0
@@ -189,8 +193,8 @@ class Experiment:
             raise ValueError(
                 "an experiment trains a part or more, with zoom from 1, clips from 1 frame, windows from 2."
             )
-        if "prior" in self.parts and "tokenizer" not in self.parts and not self.tokenizer.use:
-            raise ValueError("a prior needs a tokenizer: add it to parts, or name one with tokenizer.use.")
+        if {"prior", "figures"} & {*self.parts} and "tokenizer" not in self.parts and not self.tokenizer.use:
+            raise ValueError("a prior or figures need a tokenizer: add it to parts, or name one with tokenizer.use.")
 
 
 ImageModel = VAEConfig | VQVAEConfig | VQVAE2Config

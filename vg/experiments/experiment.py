@@ -8,6 +8,7 @@ from pathlib import Path
 from vg import atomic, checkpoints
 from vg.experiments.config import Experiment, ImageExperiment, to_json
 from vg.experiments.features import train_features
+from vg.experiments.figures import train_figures
 from vg.experiments.images import train_images
 from vg.experiments.prior import train_prior
 from vg.experiments.report import write_report
@@ -15,9 +16,12 @@ from vg.experiments.run import Part, Run
 from vg.experiments.tokenizer import train_tokenizer
 from vg.training import devices
 
-TRAINERS: dict[str, Callable[[Run], Part]] = {  # in this order: a prior needs tokens, and is measured by features
+TRAINERS: dict[
+    str, Callable[[Run], Part]
+] = {  # in this order: figures and a prior need tokens, and a prior is measured
     "tokenizer": train_tokenizer,
     "features": train_features,
+    "figures": train_figures,
     "prior": train_prior,
     "images": train_images,
 }

@@ -115,7 +115,7 @@ def train_prior(run: Run) -> Part:
     """The experiment's prior; the bits of a token on validation shots are in its history."""
     part, footage = run.film_experiment.prior, run.footage
     tokenizer = cast(TubeletTokenizer, run.finished("tokenizer"))
-    features = cast(ClipFeatures | None, run.finished("features"))
+    features, figures = (cast(ClipFeatures | None, run.finished(name)) for name in ("features", "figures"))
     recipe = run.recipe(part.recipe)
     span = tokenizer.tubelet[0]
     ranks = {"rank": devices.rank(), "world_size": devices.world_size()}
@@ -143,8 +143,9 @@ def train_prior(run: Run) -> Part:
         if features:
             sampling = run.film_experiment.sampling
             found["generated"] = generated_facts(
-                model, tokenizer, footage.store, features, sampling.options(), sampling.measured, footage.split
-            )
+                model, tokenizer, footage.store, features, sampling.options(), sampling.measured, footage.split,
+                figures=figures,
+            )  # fmt: skip
         return found
 
     facts = {

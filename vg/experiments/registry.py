@@ -4,7 +4,9 @@ from dataclasses import replace
 from typing import Any
 
 from vg.experiments.config import (
+    FIGURES,
     PRIOR_RECIPE,
+    TUBELET,
     Experiment,
     FeaturesPart,
     FilmData,
@@ -15,15 +17,14 @@ from vg.experiments.config import (
     Sampling,
     TokenizerPart,
 )
-from vg.models import QuantizerConfig, TubeletConfig, VAEConfig, VideoConfig, VQVAE2Config, VQVAEConfig
+from vg.models import QuantizerConfig, VAEConfig, VideoConfig, VQVAE2Config, VQVAEConfig
 from vg.training import Recipe
 
 SMALL = FilmData(size=(64, 64), colour=False)
 LARGE = FilmData(size=(128, 128), colour=False, zoom=1.5)
 
-# The busiest patches have more digits than the others; four patches share a token.
-DETAILS = TubeletConfig(levels=(8, 5), detail_levels=(5, 5, 5, 5), detail_share=0.2, group=(1, 2, 2))
-LARGE_RECIPE = Recipe(steps=15_000, lr=2e-3, muon=1.5e-2, warmup=50, grad_clip=5.0, ema=0.995)
+# At equal bits small patches of eight frames are ahead of larger ones of four (benchmarks/LOG.md); four share a token.
+LARGE_TUBELET = replace(TUBELET, tubelet=(8, 4, 4), group=(1, 2, 2))
 
 # The film's own shape, square, wide and tall: what it makes at other shapes it makes of these.
 ANY_SHAPE = PriorPart(shapes=((64, 76), (64, 64), (48, 84), (84, 48)), directions=True, goals=5)
@@ -40,9 +41,9 @@ def _film(name: str, part: PartName, data: FilmData = SMALL, **parts: Any) -> Ex
 
 
 def _prior(name: str, data: FilmData, tokenizer: str, prior: PriorPart, sampling: Sampling) -> Experiment:
-    features = FeaturesPart(use="film-features")
+    measured = {"features": FeaturesPart(use="film-features"), "figures": replace(FIGURES, use="figure-features")}
     return _film(
-        name, "prior", data, tokenizer=TokenizerPart(use=tokenizer), prior=prior, features=features, sampling=sampling
+        name, "prior", data, tokenizer=TokenizerPart(use=tokenizer), prior=prior, sampling=sampling, **measured
     )
 
 
@@ -52,7 +53,7 @@ _all: list[Experiment | ImageExperiment] = [
         "tubelet-fsq-128",
         "tokenizer",
         LARGE,
-        tokenizer=TokenizerPart(DETAILS, LARGE_RECIPE, batch=1, search_steps=20),
+        tokenizer=TokenizerPart(LARGE_TUBELET, batch=2, search_steps=20),
     ),
     _prior("prior-64", FilmData(size=64, colour=False), "tubelet-fsq-64", ANY_SHAPE, MEASURED),
     _prior(
@@ -72,6 +73,7 @@ _all: list[Experiment | ImageExperiment] = [
         tokenizer=replace(CONV, model=VideoConfig(quantizer=QuantizerConfig("fsq", levels=(8, 5, 5, 5)))),
     ),
     _film("film-features", "features"),
+    _film("figure-features", "figures", FilmData(size=64, colour=False), tokenizer=TokenizerPart(use="tubelet-fsq-64")),
     ImageExperiment("vae-cifar10", VAEConfig(), replace(IMAGES, steps=1600, ema=0.998)),
     ImageExperiment("vqvae-cifar10", VQVAEConfig(), IMAGES),
     ImageExperiment("vqvae2-cifar10", VQVAE2Config(), IMAGES),

@@ -81,7 +81,7 @@ class Run:
     def footage(self) -> Footage:
         """The film, at a size that whole tokens fill."""
         multiple = (1, 1)
-        if {"tokenizer", "prior"} & {*self.experiment.parts}:
+        if {"tokenizer", "prior", "figures"} & {*self.experiment.parts}:
             multiple = _token_size(self)
         return open_footage(self.film_experiment.data, self.sources, multiple)
 
@@ -147,7 +147,7 @@ class Run:
         found: dict[tuple[str, str], tuple[str, Path]] = {}
         if isinstance(self.experiment, ImageExperiment):
             return {("use", "tokenizer"): (self.experiment.use, checkpoints.folder())} if self.experiment.use else {}
-        for part in ("tokenizer", "features"):
+        for part in ("tokenizer", "features", "figures"):
             if part not in self.experiment.parts and (name := getattr(self.experiment, part).use):
                 found["use", part] = (part, Path(name)) if Path(name).is_dir() else (name, checkpoints.folder())
         if self.experiment.begin:

@@ -19,12 +19,21 @@ class Conditioner(nn.Module):
         grid: (h, w) of the prior, the same multiple of h' and of w'.
         depth: blocks on the coarse grid.
         d: D.
+        normed: as of ``PriorConfig``.
 
     Raises:
         ValueError: if ``grid`` is no such multiple.
     """
 
-    def __init__(self, levels: tuple[int, ...], coarse: tuple[int, int], grid: tuple[int, int], depth: int, d: int):
+    def __init__(
+        self,
+        levels: tuple[int, ...],
+        coarse: tuple[int, int],
+        grid: tuple[int, int],
+        depth: int,
+        d: int,
+        normed: bool = True,
+    ):
         super().__init__()
         self.grid, self.finer = coarse, grid[0] // coarse[0]
         if (coarse[0] * self.finer, coarse[1] * self.finer) != grid:
@@ -33,6 +42,7 @@ class Conditioner(nn.Module):
         self.tokens = DigitEmbedding(levels, d)
         self.place = nn.Parameter(torch.zeros(*coarse, d))
         self.blocks = nn.ModuleList(Block(d, time_kernel=1) for _ in range(depth))
+        self.norm = nn.LayerNorm(d) if normed else nn.Identity()
         self.spread = nn.Linear(d, self.finer**2 * d)
 
     def forward(self, indices: Tensor) -> Tensor:
@@ -47,4 +57,4 @@ class Conditioner(nn.Module):
         x = self.tokens(self.quantizer.digits(indices)) + self.place
         for block in self.blocks:
             x = block(x)
-        return rearrange(self.spread(x), "b t h w (m n d) -> b (t h m w n) d", m=self.finer, n=self.finer)
+        return rearrange(self.spread(self.norm(x)), "b t h w (m n d) -> b (t h m w n) d", m=self.finer, n=self.finer)

@@ -22,6 +22,7 @@ class FeaturesConfig:
         width: D of the first blocks; those after them have twice as many.
         depth: blocks on either scale.
         features: how many numbers describe a clip.
+        answers: how many things it can say of what became of a clip; first, that nothing did.
     """
 
     shots: int = 22
@@ -29,6 +30,7 @@ class FeaturesConfig:
     width: int = 48
     depth: int = 2
     features: int = 64
+    answers: int = 4
 
 
 ORDERS = ("as filmed", "backwards", "shuffled", "standing still")
@@ -62,17 +64,19 @@ class ClipFeatures(Freezable):
         self.far = nn.ModuleList(Block(2 * d) for _ in range(config.depth))
         self.to_features = nn.Sequential(nn.LayerNorm(2 * d), nn.Linear(2 * d, config.features))
         self.shot = nn.Linear(config.features, config.shots)
-        self.order = nn.Linear(config.features, len(ORDERS))
+        self.order = nn.Linear(config.features, config.answers)
         self.to(memory_format=torch.channels_last_3d)
 
     def forward(self, video: Tensor) -> Tensor:
         """Video ``(B, C, T, H, W)`` in [-1, 1], T from 2 -> features ``(B, features)``. Colour counts as grey.
 
         Raises:
-            ValueError: if there is one frame alone, or none.
+            ValueError: if there is one frame alone, or none, or C is neither 1 nor 3.
         """
-        if video.ndim != 5 or video.shape[2] < 2:
-            raise ValueError(f"ClipFeatures: got {tuple(video.shape)}, expected (B, C, T, H, W) with T from 2.")
+        if video.ndim != 5 or video.shape[1] not in (1, 3) or video.shape[2] < 2:
+            raise ValueError(
+                f"ClipFeatures: got {tuple(video.shape)}, expected (B, C, T, H, W) with C 1 or 3 and T from 2."
+            )
         grey, side = video.mean(1), self.config.size
         if grey.shape[-2:] != (side, side):
             grey = F.interpolate(grey, size=(side, side), mode="bilinear", antialias=True)
@@ -87,6 +91,6 @@ class ClipFeatures(Freezable):
         return self.to_features(x.mean((1, 2, 3)))
 
     def guess(self, video: Tensor) -> tuple[Tensor, Tensor]:
-        """``(B, C, T, H, W)`` -> logits of the shots ``(B, shots)``, and of ``ORDERS`` ``(B, 4)``."""
+        """``(B, C, T, H, W)`` -> logits of the shots ``(B, shots)``, and of what became of it ``(B, answers)``."""
         x = self(video)
         return self.shot(x), self.order(x)

@@ -46,14 +46,16 @@ class GoalNetwork(nn.Module):
         longest: latent frames that a goal may lie ahead.
         depth: blocks.
         d: D.
+        normed: as of ``PriorConfig``.
     """
 
-    def __init__(self, levels: tuple[int, ...], longest: int, depth: int, d: int):
+    def __init__(self, levels: tuple[int, ...], longest: int, depth: int, d: int, normed: bool = True):
         super().__init__()
         self.longest = longest
         self.tokens = DigitEmbedding(levels, d)
         self.ahead = nn.Embedding(longest + 1, d)  # row 0: the goal itself
         self.blocks = nn.ModuleList(Block(d, time_kernel=1) for _ in range(depth))
+        self.norm = nn.LayerNorm(d) if normed else nn.Identity()
 
     def forward(self, digits: Tensor, at: Tensor, frames: int) -> Tensor:
         """Digits ``(B, h, w, digits)`` and ``at`` as of ``Goal`` -> features ``(B, frames, h, w, D)``."""
@@ -63,4 +65,4 @@ class GoalNetwork(nn.Module):
         x = self.tokens(digits)[:, None] + distance
         for block in self.blocks:
             x = block(x)
-        return x * ahead_of_it[:, :, None, None, None]
+        return self.norm(x) * ahead_of_it[:, :, None, None, None]

@@ -15,6 +15,10 @@ class PriorConfig:
         depth: layers.
         heads: N, even for two-scale slopes.
         context: blocks of the network over the latent frames before; 0 leaves it out.
+        normed: whether what blocks say of the latent frames before, of a goal and of a condition is normalised before
+            it is added to the embeddings of tokens. What blocks add up to grows a hundredfold in training, and would
+            drown them: the next LayerNorm sees one sum. Priors of before are not: they hardly saw their own frame.
+        still: of single images: there is one latent frame, and nothing before it to be read.
         positions: ``two_scale`` ALiBi (half of the heads fade with distance along the sequence, half with time),
             ``plain`` ALiBi, or ``learned`` (an embedding of each position, no ALiBi).
         alibi_multiplier: of ``two_scale``, by how much faster than ``1 / (h * w)`` of the first half the second half of
@@ -39,6 +43,8 @@ class PriorConfig:
     depth: int = 6
     heads: int = 4
     context: int = 2
+    normed: bool = True
+    still: bool = False
     positions: str = "two_scale"
     alibi_multiplier: float = 4.0
     reach: int | None = None

@@ -35,6 +35,8 @@ from vg.models.prior_config import PriorConfig
 from vg.models.quantizers import FSQ
 from vg.models.transformer_block import TransformerBlock
 
+OWN = 0.5  # how large tokens of its own latent frame begin, beside what is normalised
+
 
 class Prior(Freezable):
     """Decoder-only transformer over a grid of FSQ tokens, with ALiBi (Press et al., 2022, arXiv:2108.12409).
@@ -54,7 +56,8 @@ class Prior(Freezable):
         if d % config.heads:
             raise ValueError(f"Prior: width {d} is not a multiple of {config.heads} heads.")
         self.quantizer = FSQ(config.levels)
-        self.left, self.above, self.corner, self.before = (DigitEmbedding(self.levels, d) for _ in range(4))
+        self.left, self.above, self.corner = (DigitEmbedding(self.levels, d) for _ in range(3))
+        self.before = None if config.still else DigitEmbedding(self.levels, d)
         self.start = nn.Parameter(torch.zeros(d))
         table = config.places == "table"
         self.place: nn.Parameter | Coordinates = (
@@ -62,9 +65,10 @@ class Prior(Freezable):
         )
         self.direction = nn.Parameter(torch.zeros(3, d)) if config.directions else None  # unknown, forwards, backwards
         self.backwards: bool | None = False
-        self.goal = GoalNetwork(self.levels, config.goals, config.context, d) if config.goals else None
+        self.goal = GoalNetwork(self.levels, config.goals, config.context, d, config.normed) if config.goals else None
         self.nothing = nn.Parameter(torch.zeros(d))  # the context of the first latent frame
         self.context = nn.ModuleList(Block(d) for _ in range(config.context))
+        self.context_norm = nn.LayerNorm(d) if config.context and config.normed else nn.Identity()
         self.label_embedding = nn.Embedding(config.num_labels + 1, d) if config.num_labels else None
         if config.layouts:  # row 0: of an unknown label
             shape = (config.num_labels + 1, self.tokens_per_frame, len(self.levels))
@@ -79,7 +83,7 @@ class Prior(Freezable):
         self.conditioner: Conditioner | None = None
         if config.condition_levels:
             levels, coarse = tuple(config.condition_levels), cast(tuple[int, int], tuple(config.condition_grid))
-            self.conditioner = Conditioner(levels, coarse, self.grid, config.condition_depth, d)
+            self.conditioner = Conditioner(levels, coarse, self.grid, config.condition_depth, d, config.normed)
         parts = {"conditioner.blocks": self.conditioner, "goal.blocks": self.goal}
         self.inner = ("layers", "context", *(name for name, part in parts.items() if part is not None))  # Recipe.muon
         self.register_buffer("slopes", _slopes(config, self.tokens_per_frame), persistent=False)
@@ -87,9 +91,12 @@ class Prior(Freezable):
         self._initialise()
 
     def _initialise(self) -> None:
+        beside_others = self.config.normed and (self.config.context or self.conditioner)
+        own = ("left", "above", "corner") if beside_others else ()
         for name, weight in self.named_parameters():
             if weight.dim() == 2:
-                nn.init.normal_(weight, std=0.02)
+                large = name.split(".")[0] in own
+                nn.init.normal_(weight, std=OWN / math.sqrt(3 * len(self.levels)) if large else 0.02)
             if name.endswith(("out.weight", "mlp.3.weight")):  # residual branches start small (GPT-2)
                 nn.init.normal_(weight, std=0.02 / math.sqrt(2 * self.config.depth))
 
@@ -227,10 +234,14 @@ class Prior(Freezable):
     def contexts(self, digits: Tensor, past: Past | None = None) -> Tensor:
         """What whole latent frames (B, L, digits) say about the places of the frames after them: (B, L, D)."""
         B, L, _ = digits.shape
+        if self.before is None:
+            if (frames := L // self.tokens_per_frame) > 1:
+                raise ValueError(f"Prior: it is of single images (still), not of {frames} in a row.")
+            return self.start.new_zeros(B, L, self.config.width)
         x = self.before(digits).view(B, -1, *self.grid, self.config.width)
         for block in self.context:
             x = block(x, past)
-        return x.view(B, L, self.config.width)
+        return self.context_norm(x).view(B, L, self.config.width)
 
     def conditioning(
         self, condition: Tensor | None, goal: Goal | None = None, latent_frames: int | None = None

@@ -22,6 +22,7 @@ class TwoLevelConfig:
         width, depth, heads: of both transformers, as in ``PriorConfig``.
         condition_depth: blocks of the network that reads the top tokens for the bottom prior.
         num_labels: classes; 0 for none.
+        normed: as in ``PriorConfig``.
     """
 
     top_levels: tuple[int, ...] = (4096,)
@@ -33,6 +34,7 @@ class TwoLevelConfig:
     heads: int = 4
     condition_depth: int = 2
     num_labels: int = 10
+    normed: bool = True
 
 
 class TwoLevelPrior(Freezable):
@@ -45,7 +47,15 @@ class TwoLevelPrior(Freezable):
         super().__init__()
         self.config = config
         c = config
-        shared: dict[str, Any] = dict(width=c.width, depth=c.depth, heads=c.heads, context=0, num_labels=c.num_labels)
+        shared: dict[str, Any] = dict(
+            width=c.width,
+            depth=c.depth,
+            heads=c.heads,
+            context=0,
+            still=True,
+            num_labels=c.num_labels,
+            normed=c.normed,
+        )
         above: dict[str, Any] = dict(
             condition_levels=c.top_levels, condition_grid=c.top_grid, condition_depth=c.condition_depth
         )

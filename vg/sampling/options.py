@@ -12,7 +12,7 @@ from vg.models.goals import Goal
 from vg.models.transformer import Prior
 
 # What clips are made with unless something else is asked for, settled by measurement (benchmarks/LOG.md).
-SAMPLING = {"temperature": 0.95, "top_p": 0.99, "history": 1.5}
+SAMPLING = {"temperature": 1.05, "top_p": 0.99, "history": 2.0}
 
 MOST_GUIDANCE = 100.0  # above it only rounding errors are guided
 

@@ -78,7 +78,7 @@ class Live:
 
     def _build(self, prior: Prior, scenes: dict[str, int] | None, seed: int) -> None:
         slider = {"continuous_update": False, "readout_format": ".2f", "style": {"description_width": "95px"}}
-        options = {**SAMPLING, **self.options}
+        options = self.options
         label = -1 if options.get("label") is None else options["label"]
         names = {"any": -1, **(scenes or {str(k): k for k in range(prior.config.num_labels)})}
         self.controls = {

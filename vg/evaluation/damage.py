@@ -1,0 +1,103 @@
+"""What can become of figures in a clip: ways in which what moves comes apart, while everything else stays."""
+
+import torch
+import torch.nn.functional as F
+from einops import rearrange
+from torch import Tensor
+
+DAMAGES = ("as filmed", "standing still", "smeared", "in pieces", "melting", "doubled", "mismatched")
+"""The last is done to tokens (``mismatched``), the others to pixels (``damaged``)."""
+
+MOVES = 10 / 127.5  # a pixel moves that deviates by more from its mean over the clip
+
+
+def where_it_moves(clip: Tensor) -> Tensor:
+    """(C, T, H, W) -> (1, 1, H, W), 1 where pixels vary and 0 where they do not, with soft edges."""
+    moves = (clip.std(1, keepdim=True).mean(0, keepdim=True) > MOVES).float()
+    return F.avg_pool2d(F.max_pool2d(moves, 5, 1, 2), 5, 1, 2)
+
+
+def damaged(clip: Tensor, kind: str) -> Tensor:
+    """A clip (C, T, H, W) whose moving places have come to that, one of ``DAMAGES`` but the last; at random."""
+    if kind == "as filmed":
+        return clip
+    return clip + where_it_moves(clip) * (_WAYS[kind](clip) - clip)
+
+
+def mismatched(tokens: Tensor, share: float) -> Tensor:
+    """Tokens (B, t, h, w), a share of which is taken from the same place one to three latent frames away.
+
+    Each was right at its time; those of one latent frame do not fit each other any more. That is what a prior draws
+    that does not look at the tokens around.
+    """
+    t = tokens.shape[1]
+    now = torch.arange(t)[:, None, None]
+    away = torch.randint(1, 4, tokens.shape) * (2 * torch.randint(2, tokens.shape) - 1)
+    when = torch.where((now + away < 0) | (now + away >= t), now - away, now + away).clamp(0, t - 1)
+    other = tokens.gather(1, when.to(tokens.device))
+    return torch.where((torch.rand(tokens.shape) < share).to(tokens.device), other, tokens)
+
+
+def _uniform(low: float, high: float) -> float:
+    return low + (high - low) * float(torch.rand(()))
+
+
+def _standing_still(clip: Tensor) -> Tensor:
+    return clip.mean(1, keepdim=True).expand_as(clip)
+
+
+def _smeared(clip: Tensor) -> Tensor:
+    """With a half to a fifth of the pixels."""
+    H, W = clip.shape[-2:]
+    times = _uniform(2.0, 5.0)
+    small = F.interpolate(
+        clip, size=(max(1, round(H / times)), max(1, round(W / times))), mode="bilinear", antialias=True
+    )
+    return F.interpolate(small, size=(H, W), mode="bilinear")
+
+
+def _in_pieces(clip: Tensor) -> Tensor:
+    """Squares of 4 to 10 pixels are taken from next to where they belong: for good, or anew every four frames."""
+    T, H, W = clip.shape[1:]
+    side = int(torch.randint(4, 11, ()))
+    padded = F.pad(clip, (0, -W % side, 0, -H % side), mode="replicate")
+    squares = rearrange(padded, "c t (H h) (W w) -> t H W c h w", h=side, w=side)
+    high, wide = squares.shape[1:3]
+    moved = []
+    for some in squares.split(4 if torch.rand(()) < 0.5 else T):
+        down, right = torch.randint(-1, 2, (2, high, wide))
+        rows = (torch.arange(high)[:, None] + down).clamp(0, high - 1)
+        columns = (torch.arange(wide) + right).clamp(0, wide - 1)
+        moved.append(some[:, rows, columns])
+    return rearrange(torch.cat(moved), "t H W c h w -> c t (H h) (W w)")[..., :H, :W]
+
+
+def _melting(clip: Tensor) -> Tensor:
+    """Bent by a smooth field that changes as it goes, by 2 to 5 pixels (one standard deviation at its knots)."""
+    C, T, H, W = clip.shape
+    knots = torch.randn(1, 2, max(2, T // 3), 8, 8)
+    field = F.interpolate(knots, size=(T, H, W), mode="trilinear", align_corners=True)[0]
+    shift = rearrange(_uniform(2.0, 5.0) * field, "d t h w -> t h w d") * torch.tensor([2 / W, 2 / H])
+    grid = F.affine_grid(torch.eye(2, 3).repeat(T, 1, 1), [T, C, H, W], align_corners=False) + shift
+    return F.grid_sample(clip.transpose(0, 1), grid, padding_mode="border", align_corners=False).transpose(0, 1)
+
+
+def _doubled(clip: Tensor) -> Tensor:
+    """Two moments, or two places, one over the other."""
+    if torch.rand(()) < 0.5:
+        late = int(torch.randint(2, clip.shape[1] // 2 + 1, ()))
+        other = torch.cat([clip[:, late:], clip[:, -1:].expand(-1, late, -1, -1)], dim=1)
+    else:
+        down, right = (torch.randint(3, 8, (2,)) * (2 * torch.randint(2, (2,)) - 1)).tolist()
+        other = clip.roll((down, right), (2, 3))
+    share = _uniform(0.35, 0.65)
+    return share * clip + (1 - share) * other
+
+
+_WAYS = {
+    "standing still": _standing_still,
+    "smeared": _smeared,
+    "in pieces": _in_pieces,
+    "melting": _melting,
+    "doubled": _doubled,
+}
