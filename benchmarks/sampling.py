@@ -16,13 +16,13 @@ import time
 
 import torch
 
-from vg import checkpoints
+from vg.evaluation.pair import open_pair
 from vg.models import Prior
-from vg.sampling import SAMPLING, generate_tokens, one_by_one
+from vg.sampling import generate_tokens, one_by_one
 from vg.threads import one_thread
 
 FRAMES, GIVEN, ROUNDS = 6, 2, 5  # latent frames of a clip, of its prompt; rounds
-FILM = 384  # tokens a second at 12 frames a second: 256 for every 8 frames
+FPS = 12
 
 
 def seconds(function) -> float:
@@ -60,8 +60,9 @@ def compute(stop) -> None:
 
 
 def one_clip(name: str) -> None:
-    prior = checkpoints.load(name)
-    how = {**SAMPLING, "progress": False}
+    pair = open_pair(name)
+    prior, how = pair.prior, {**pair.options, "progress": False}
+    film = prior.tokens_per_frame * FPS / pair.tokenizer.tubelet[0]  # tokens a second of it
     prompt = generate_tokens(prior, None, GIVEN, seed=1, label=4, **how)
     new = (FRAMES - GIVEN) * prior.tokens_per_frame
     sides = {"ours": lambda: generate_tokens(prior, prompt, FRAMES, **how)}
@@ -76,7 +77,7 @@ def one_clip(name: str) -> None:
     print(f"{name}, one clip, {how}")
     for side, value in median.items():
         print(
-            f"  {side:<22} {new / value:6.0f} tokens/s  {new / value / FILM:5.2f} x the film"
+            f"  {side:<22} {new / value:6.0f} tokens/s  {new / value / film:5.2f} x the film"
             f"  {value / median['ours']:6.2f} x the time of ours"
         )
     beside, stop = [], multiprocessing.get_context("spawn").Event()
@@ -94,8 +95,8 @@ def one_clip(name: str) -> None:
 
 def long(name: str) -> None:
     """Ten minutes of film, in latent frames of 8 frames at 12 a second."""
-    prior = checkpoints.load(name)
-    how = {**SAMPLING, "window": 6}
+    pair = open_pair(name)
+    prior, how = pair.prior, {**pair.options, "window": 6}
     from vg.sampling import Options, Sampler
 
     minute, marks = 90, []

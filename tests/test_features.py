@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from vg import checkpoints
-from vg.data import Clips, drawn_cartoon, film, open_store
+from vg.data import Clips, drawn_cartoon, open_store
 from vg.evaluation.features import accuracy, ordered, shot_numbers
 from vg.evaluation.generated import describe, frechet_facts, shuffled, windows
 from vg.experiments.features import degrade, features_loss, jitter
@@ -144,18 +144,9 @@ def smeared(video, frames):
     return torch.nn.functional.avg_pool3d(padded, (frames, 1, 1), 1)
 
 
-@pytest.mark.parametrize("source", ["cartoon", "film"])
-def test_the_distance_orders_sets_of_clips_as_an_eye_does(source, tmp_path, monkeypatch):
+def test_the_distance_orders_sets_of_clips_as_an_eye_does(some_video):
     """On the film, where it is at hand, and on the drawn cartoon, which the network has never seen."""
-    if source == "cartoon":
-        monkeypatch.setenv("VG_CACHE", str(tmp_path))
-        store = open_store(drawn_cartoon(), size=64, frames=1200)
-    else:
-        monkeypatch.setenv("VG_PROFILE", "laptop")
-        found = film(download=False)
-        if found.path is None:
-            pytest.skip("the film is not at hand")
-        store = open_store(found, size=64, frames=2400)
+    _, store = some_video
     features, tokenizer = checkpoints.load("film-features"), checkpoints.load("tubelet-fsq-64")
     stretches = windows(store, 48)
     halves, real = stretches[::2], stretches[1::2, :, 16:]

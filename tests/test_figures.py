@@ -4,7 +4,6 @@ import pytest
 import torch
 
 from vg import checkpoints
-from vg.data import drawn_cartoon, film, open_store
 from vg.evaluation.damage import DAMAGES, damaged, mismatched, where_it_moves
 from vg.evaluation.figures import COUNT, PIECE, figure_facts, moving_parts
 from vg.evaluation.generated import windows
@@ -94,20 +93,11 @@ def softened(video):
     return torch.nn.functional.conv2d(frames, kernel[None, None]).unflatten(0, (len(video), -1)).transpose(1, 2)
 
 
-@pytest.mark.parametrize("source", ["cartoon", "film"])
-def test_figures_that_come_apart_are_told_from_whole_ones(source, tmp_path, monkeypatch):
+def test_figures_that_come_apart_are_told_from_whole_ones(some_video):
     """In ways that the network was not trained on; on the film, where it is at hand, and on the drawn cartoon, which
     neither this network nor the tokenizer has ever seen: what the tokenizer makes of it is not whole.
     """
-    if source == "cartoon":
-        monkeypatch.setenv("VG_CACHE", str(tmp_path))
-        store = open_store(drawn_cartoon(), size=64, frames=1200)
-    else:
-        monkeypatch.setenv("VG_PROFILE", "laptop")
-        found = film(download=False)
-        if found.path is None:
-            pytest.skip("the film is not at hand")
-        store = open_store(found, size=64, frames=2400)
+    source, store = some_video
     stretches = windows(store, 32)
     halves, real = stretches[::2], stretches[1::2]
     mask = torch.stack([where_it_moves(clip) for clip in halves])

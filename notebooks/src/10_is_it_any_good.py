@@ -294,7 +294,7 @@ def teacher_forced(truth, given, seed):
     return torch.cat([truth[:, :given], drawn], dim=1)
 
 
-unguided = SAMPLING | {"history": 1.0, "seed": SEED, "batch": len(true_tokens)}
+unguided = SAMPLING | {"history": 1.0, "seed": SEED, "batch": len(true_tokens), "progress": False}
 loose_tokens = generate_tokens(prior, true_tokens[:, :GIVEN], TOTAL // span, **unguided)
 forced_tokens = teacher_forced(true_tokens, GIVEN, SEED)
 loose, forced = decoded(loose_tokens), decoded(forced_tokens)
@@ -360,7 +360,7 @@ def bits(indices):
     return torch.cat([prior.nll_bits(part).cpu() for part in indices.split(4)])
 
 
-cost = {"free-running": bits(free_tokens), "the film's tokens": bits(true_tokens)}
+cost = {"the sheet's tokens": bits(free_tokens), "the film's tokens": bits(true_tokens)}
 lines = {name: each.mean((0, 2, 3)).tolist() for name, each in cost.items()}
 show.curves(lines, "what the tokens cost", x="latent frame (two are given)", y="bits a token")
 
