@@ -22,7 +22,6 @@ from vg.sampling import generate_tokens, one_by_one
 from vg.threads import one_thread
 
 FRAMES, GIVEN, ROUNDS = 6, 2, 5  # latent frames of a clip, of its prompt; rounds
-FPS = 12
 
 
 def seconds(function) -> float:
@@ -62,7 +61,7 @@ def compute(stop) -> None:
 def one_clip(name: str) -> None:
     pair = open_pair(name)
     prior, how = pair.prior, {**pair.options, "progress": False}
-    film = prior.tokens_per_frame * FPS / pair.tokenizer.tubelet[0]  # tokens a second of it
+    film = prior.tokens_per_frame * pair.fps / pair.tokenizer.tubelet[0]  # tokens a second of it
     prompt = generate_tokens(prior, None, GIVEN, seed=1, label=4, **how)
     new = (FRAMES - GIVEN) * prior.tokens_per_frame
     sides = {"ours": lambda: generate_tokens(prior, prompt, FRAMES, **how)}

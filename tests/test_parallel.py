@@ -139,15 +139,15 @@ def test_room_grows_where_the_length_is_not_known_beforehand(prior):
     assert torch.equal(tokens, prior.digits(one_by_one(prior, None, 40, 3, progress=False))[0])
 
 
-@pytest.mark.parametrize("name", ["prior-64", "prior-128"])
-def test_a_shipped_prior_needs_fewer_passes_than_tokens(name):
+@pytest.mark.parametrize(("name", "fewer"), [("prior-64", 1.4), ("prior-128", 1.5)])
+def test_a_shipped_prior_needs_far_fewer_passes_than_tokens(name, fewer):
     pair = open_pair(name)
     prior, options = pair.prior, pair.options | {"label": 4}
     empty = torch.zeros(1, 0, len(prior.levels), dtype=torch.long)
     with torch.no_grad(), threads.one_thread():
         sampler = Sampler(prior, [0], Options(**options), empty)
         tokens = torch.cat([tokens for _, tokens in sampler.run(3)])
-    assert sampler.drawn == 3 * prior.tokens_per_frame and sampler.passes < sampler.drawn / 1.3
+    assert sampler.drawn == 3 * prior.tokens_per_frame and sampler.passes < sampler.drawn / fewer
     wanted = one_by_one(prior, None, 3, progress=False, **options)
     assert torch.equal(tokens, prior.digits(wanted)[0])
 

@@ -8,7 +8,7 @@ from torch import Tensor
 DAMAGES = ("as filmed", "standing still", "smeared", "in pieces", "melting", "doubled", "mismatched")
 """The last is done to tokens (``mismatched``), the others to pixels (``damaged``)."""
 
-MOVES = 10 / 127.5  # a pixel moves that deviates by more from its mean over the clip
+MOVES = 10 / 127.5  # a pixel moves whose standard deviation over the clip is larger
 
 
 def where_it_moves(clip: Tensor) -> Tensor:

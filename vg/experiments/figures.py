@@ -1,5 +1,7 @@
 """Training the network that tells whether what moves in a clip holds together."""
 
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import cast
 
 import numpy as np
@@ -7,8 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from vg.data import Clips, Shot
-from vg.data.pixels import to_uint8, to_unit
+from vg.data import Clips, FrameStore, Shot
+from vg.data.pixels import to_uint8
 from vg.evaluation.damage import DAMAGES, damaged, mismatched
 from vg.evaluation.features import shot_numbers
 from vg.evaluation.figures import COUNT, PIECE, moving_parts
@@ -28,7 +30,8 @@ SHOT_WEIGHT = 0.3  # of the shot's name in the loss
 
 
 class DamagedClips:
-    """Parts of clips, whole or damaged in one of ``DAMAGES``; half of the whole ones went through the tokenizer.
+    """Parts of clips, whole or damaged in one of ``DAMAGES``; half of those damaged in pixels, or not at all, went
+    through the tokenizer.
 
     What the tokenizer loses is not damage: otherwise all that a prior makes would count as damaged alike.
 
@@ -38,20 +41,19 @@ class DamagedClips:
     """
 
     def __init__(self, footage: Footage, tokenizer: TubeletTokenizer):
-        self.filmed = footage.store.frames
-        self.through = {share: _through(footage, tokenizer, share) for share in (0.0, *SHARES)}
+        self.filmed = footage.store
+        self.through = _through(footage.store, tokenizer, (0.0, *SHARES))
 
     def parts(self, clips: Clips, numbers: list[int], kinds: list[int]) -> Tensor:
         """A moving part of each of these clips, at random: (B, C, PIECE, s, s)."""
         taken = []
         for number, kind in zip(numbers, kinds):
-            name, start = DAMAGES[kind], clips.starts[number]
-            frames = self.filmed
+            name, start, store = DAMAGES[kind], clips.starts[number], self.filmed
             if name == "mismatched":
-                frames = self.through[SHARES[int(torch.randint(len(SHARES), ()))]]
+                store = self.through[SHARES[int(torch.randint(len(SHARES), ()))]]
             elif torch.rand(()) < 0.5:
-                frames = self.through[0.0]
-            clip = to_unit(torch.from_numpy(np.array(frames[start : start + FRAMES])))
+                store = self.through[0.0]
+            [clip] = store.clip(start, start + FRAMES)
             clip = clip if name == "mismatched" else damaged(clip, name)
             taken.append(clip.flip(-1) if torch.rand(()) < 0.5 else clip)
         found = moving_parts(torch.stack(taken)).unflatten(0, (-1, len(taken)))  # FRAMES // PIECE * COUNT of each
@@ -59,20 +61,32 @@ class DamagedClips:
 
 
 @torch.no_grad()
-def _through(footage: Footage, tokenizer: TubeletTokenizer, share: float) -> np.ndarray:
-    """The film through its tokenizer, with a share of the tokens mismatched; uint8 (T, C, H, W)."""
-    frames, span, where = np.array(footage.store.frames), tokenizer.tubelet[0], next(tokenizer.parameters()).device
-    shots = footage.store.shots
-    starts = [(start, min(start + STRETCH, stop)) for first, stop in shots for start in range(first, stop, STRETCH)]
+def _through(store: FrameStore, tokenizer: TubeletTokenizer, shares: Sequence[float]) -> dict[float, FrameStore]:
+    """The film through its tokenizer, encoded once, for each share of the tokens that are mismatched."""
+    span, where = tokenizer.tubelet[0], next(tokenizer.parameters()).device
+    stretches = [
+        (start, start + (min(start + STRETCH, stop) - start) // span * span)
+        for first, stop in store.shots
+        for start in range(first, stop, STRETCH)
+        if min(start + STRETCH, stop) - start >= span
+    ]
+    found = {}
     with torch.random.fork_rng(devices=[]), autocast(where):
-        torch.manual_seed(round(100 * share))
-        for start, stop in tqdm(starts, desc=f"through the tokenizer, {share:.0%} mismatched", unit="stretch"):
-            stop -= (stop - start) % span
-            if stop > start:
-                tokens = tokenizer.encode(to_unit(torch.from_numpy(frames[start:stop]))[None].to(where))
-                clip = tokenizer.decode(mismatched(tokens, share) if share else tokens)[0]
+        encoded = [
+            tokenizer.encode(store.clip(*stretch).to(where))
+            for stretch in tqdm(stretches, desc="encoding the film", unit="stretch")
+        ]
+        for share in shares:
+            frames = np.array(store.frames)
+            torch.manual_seed(round(100 * share))
+            pairs = zip(stretches, encoded, strict=True)
+            for (start, stop), tokens in tqdm(
+                pairs, desc=f"decoding it, {share:.0%} mismatched", total=len(encoded), unit="stretch"
+            ):
+                [clip] = tokenizer.decode(mismatched(tokens, share) if share else tokens)
                 frames[start:stop] = to_uint8(full_precision(clip).cpu()).numpy()
-    return frames
+            found[share] = replace(store, frames=frames)
+    return found
 
 
 def figures_loss(clips: Clips, shots: list[Shot], made: DamagedClips) -> Loss:
