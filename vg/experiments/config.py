@@ -205,7 +205,7 @@ class ImagePriorSize:
     """Shape of the two transformers over an image's two levels of codes; the rest is the tokenizer's."""
 
     width: int = 128
-    depth: int = 6
+    depth: int = 4
     heads: int = 4
 
 
