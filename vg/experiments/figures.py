@@ -65,10 +65,10 @@ def _through(store: FrameStore, tokenizer: TubeletTokenizer, shares: Sequence[fl
     """The film through its tokenizer, encoded once, for each share of the tokens that are mismatched."""
     span, where = tokenizer.tubelet[0], next(tokenizer.parameters()).device
     stretches = [
-        (start, start + (min(start + STRETCH, stop) - start) // span * span)
+        (start, start + whole)
         for first, stop in store.shots
         for start in range(first, stop, STRETCH)
-        if min(start + STRETCH, stop) - start >= span
+        if (whole := min(STRETCH, stop - start) // span * span)
     ]
     found = {}
     with torch.random.fork_rng(devices=[]), autocast(where):
