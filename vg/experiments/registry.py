@@ -28,6 +28,7 @@ LARGE_TUBELET = replace(TUBELET, tubelet=(8, 4, 4), group=(1, 2, 2))
 
 # The film's own shape, square, wide and tall: what it makes at other shapes it makes of these.
 ANY_SHAPE = PriorPart(shapes=((64, 76), (64, 64), (48, 84), (84, 48)), directions=True, goals=5)
+LARGE_SHAPES = replace(ANY_SHAPE, shapes=((128, 152), (128, 128), (96, 168), (168, 96)))
 
 MEASURED = Sampling(measured=None)  # in all clips that there are
 
@@ -55,12 +56,18 @@ _all: list[Experiment | ImageExperiment] = [
         LARGE,
         tokenizer=TokenizerPart(LARGE_TUBELET, batch=2, search_steps=20),
     ),
-    _prior("prior-64", FilmData(size=64, colour=False), "tubelet-fsq-64", ANY_SHAPE, MEASURED),
+    _prior(
+        "prior-64",
+        FilmData(size=64, colour=False),
+        "tubelet-fsq-64",
+        replace(ANY_SHAPE, recipe=replace(PRIOR_RECIPE, steps=4800)),
+        MEASURED,
+    ),
     _prior(
         "prior-128",
-        LARGE,
+        FilmData(size=128, colour=False, zoom=1.5),
         "tubelet-fsq-128",
-        PriorPart(recipe=replace(PRIOR_RECIPE, steps=5900)),
+        replace(LARGE_SHAPES, recipe=replace(PRIOR_RECIPE, steps=3600)),
         MEASURED,
     ),
     # Both have about 1,000 codes for tokens of 4x8x8, the same networks, batches and steps, so that they compare.
