@@ -82,7 +82,7 @@ def clips(names: list[str]) -> None:
     pair = open_pair("prior-128")
     tokenizer, prior, how = pair.tokenizer, pair.prior, {"seed": 0, **pair.options}
     window = checkpoints.card("prior-128").facts["window_in_latent_frames"]
-    store, small = open_stores(film(), [{"size": 128}, {"size": 64}])
+    store, square, small = open_stores(film(), [{"size": (128, 152)}, {"size": 128}, {"size": 64}])
     split = split_shots(store.shots)
     train, val = split.train, split.held_out
     story = train[1:-1]  # without the title and the end card, which stand still
@@ -93,7 +93,7 @@ def clips(names: list[str]) -> None:
         return generate(prior, tokenizer, frames=FRAMES, batch=4, label=label, guidance=GUIDANCE, **how)
 
     making = {
-        "reconstructed": lambda: reconstructed(small, store, val),
+        "reconstructed": lambda: reconstructed(small, square, val),
         "from-nothing": from_nothing,
         "continued": lambda: marked(generate(prior, tokenizer, some, FRAMES, **how), PROMPT),
         "long": lambda: marked(generate(prior, tokenizer, some[:1], frames=LONG, window=window, **how), PROMPT),

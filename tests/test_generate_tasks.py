@@ -48,8 +48,60 @@ def test_loops_joins_and_what_came_before_are_written(folder):
     found = made(folder, "--loop", first, "--join", first, second, "--before", second, "--frames", 48, "--seed", 3)
     del found["loop-mine-0.mp4"]
     assert {name: size[0] for name, size in found.items()} == {
-        "loop-mine-3.mp4": 48, "join-mine-3.mp4": 16 + 16 + 16, "before-mine-3.mp4": 48
+        "loop-mine-3.mp4": 48, "join-mine-3.mp4": 48, "before-mine-3.mp4": 48
     }  # fmt: skip
+
+
+@pytest.mark.parametrize("lengths", [(30, 20), (1, 1), (5, 30), (3, 1)])
+def test_a_join_is_as_long_as_asked(folder, lengths):
+    ends = [a_video(folder, frames, 0.5, f"{k}.mp4") for k, frames in enumerate(lengths)]
+    assert [length for length, *_ in made(folder, "--join", *ends, "--frames", 40).values()] == [40]
+
+
+@pytest.mark.parametrize("frames", [32, 45])
+def test_a_join_of_another_length_is_refused_with_what_would_do(folder, capsys, frames):
+    ends = [a_video(folder, 30, 0.5, f"{k}.mp4") for k in range(2)]
+    with pytest.raises(SystemExit):
+        made(folder, "--join", *ends, "--frames", frames)
+    assert "fill 32 frames of a join. Ask for more than that, a multiple of 2" in capsys.readouterr().err
+
+
+def test_nothing_is_written_over_not_even_what_it_is_asked_to_go_on_from(folder):
+    video = a_video(folder, 30, -0.5, "a.mp4")
+    made(folder, "--prompt", video, "--frames", 20)
+    first = (folder.parent / "out" / "continued-mine-0.mp4").read_bytes()
+    found = made(folder, "--prompt", folder.parent / "out" / "continued-mine-0.mp4", "--frames", 24)
+    assert (folder.parent / "out" / "continued-mine-0.mp4").read_bytes() == first
+    assert {name: size[0] for name, size in found.items()} == {"continued-mine-0.mp4": 20, "continued-mine-0-2.mp4": 24}
+    assert "loop-mine-8x8-0.mp4" in made(folder, "--loop", "--frames", 4, "--size", "8x8")
+
+
+def test_an_interrupt_ends_all_and_what_was_drawn_is_kept(folder, monkeypatch):
+    monkeypatch.setattr(vg.generate, "before", lambda *_, frames, **__: torch.zeros(1, 1, frames - 2, 8, 12))
+    out = folder.parent / "out"
+    asked = ["--model", str(folder), "--before", str(a_video(folder, 20, 0.5, "a.mp4")), "--to", str(out)]
+    assert main([*asked, "--count", "3", "--frames", "24"]) == 130
+    assert [path.name for path in out.glob("*.mp4")] == ["before-mine-0.mp4"]
+
+
+def test_all_that_is_asked_for_is_looked_for_before_anything_is_drawn(folder, capsys):
+    with pytest.raises(SystemExit):
+        made(folder, "--loop", "--frames", 8, "--still", folder.parent / "none.png")
+    assert "none.png" in capsys.readouterr().err and not list((folder.parent / "out").glob("*"))
+
+
+@pytest.mark.parametrize("size", [64, 128])
+def test_a_model_and_the_name_of_a_pair_are_refused(folder, capsys, size):
+    with pytest.raises(SystemExit):
+        made(folder, "--size", size, "--loop")
+    assert f"--size {size} names a shipped pair, and so does --model" in capsys.readouterr().err
+
+
+def test_a_folder_with_a_prior_alone_has_its_tokenizer_where_the_card_says(folder):
+    alone = folder.parent / "alone"
+    use = {"experiment": {"tokenizer": {"use": str(folder)}}}
+    checkpoints.save("prior", checkpoints.load("prior", folder), use, alone)
+    assert made(alone, "--loop", "--frames", 4) == {"loop-alone-0.mp4": (4, 256, 384)}
 
 
 def test_a_join_begins_with_the_end_of_the_first_video(tmp_path, monkeypatch):
@@ -83,13 +135,23 @@ def test_a_loop_of_nothing_begins_in_a_scene_and_one_of_a_video_does_not(folder,
     assert asked[0]["label"] == 1 and "label" not in asked[1]
 
 
-@pytest.mark.skipif("prior-128" not in checkpoints.names(), reason="its weights are not here")
-def test_a_prior_that_was_not_taught_a_task_says_so(tmp_path, capsys):
-    config = checkpoints.card("prior-128").config
-    asked = {("--size", "128", "--loop"): (not config.get("goals"), "trained without goals")}
-    asked["--size", "128x224"] = (config.get("places", "table") == "table", "knows no other places")
-    for options, (untaught, message) in asked.items():
-        if untaught:
-            with pytest.raises(SystemExit):
-                main([*options, "--frames", "16", "--count", "1", "--to", str(tmp_path)])
-            assert message in capsys.readouterr().err
+def test_a_loop_in_a_scene_is_told_its_label(folder, monkeypatch):
+    asked = []
+    monkeypatch.setattr(vg.generate, "loop", lambda *_, **options: asked.append(options) or torch.zeros(1, 1, 4, 8, 12))
+    checkpoints.save("prior", checkpoints.load("prior", folder), {"scenes": ["quay", "kitchen", "wheel"]}, folder)
+    found = made(folder, "--loop", "--scene", "wheel", "--frames", 4)
+    assert [options["label"] for options in asked] == [2] and list(found) == ["loop-mine-0.mp4"]
+
+
+@pytest.mark.parametrize(
+    ("untaught", "asked", "message"),
+    [
+        ({"goals": 0}, ["--loop"], "trained without goals"),
+        ({"places": "table"}, ["--size", "12x8"], "knows no other places"),
+    ],
+)
+def test_a_prior_that_was_not_taught_a_task_says_so(folder, capsys, untaught, asked, message):
+    checkpoints.save("prior", tiny_prior(**untaught).float(), {}, folder)
+    with pytest.raises(SystemExit):
+        main(["--model", str(folder), *asked, "--frames", "4", "--count", "1", "--to", str(folder.parent / "out")])
+    assert message in capsys.readouterr().err

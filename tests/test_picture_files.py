@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from PIL import Image, features
+from PIL import Image, ImageOps, features
 
 from vg.data import BadImages, archives, image_files, image_folder, sources, stills, video
 from vg.data.beginning import first_frames
@@ -114,14 +114,14 @@ def test_a_still_is_upright_whichever_way_the_camera_was_held(house, form):
         if form == "JPEG":
             given = first_frames(path, 32, 1)
             assert given.shape == (1, 1, 1, 32, 32)
-            grey = np.asarray(Image.fromarray(upright).convert("L").resize((32, 32), Image.Resampling.BILINEAR))
-            assert np.abs((given.numpy()[0, 0, 0] + 1) * 127.5 - grey).mean() < 4, orientation
+            grey = np.asarray(ImageOps.fit(Image.fromarray(upright).convert("L"), (32, 32), Image.Resampling.BILINEAR))
+            assert np.abs((given.numpy()[0, 0, 0] + 1) * 127.5 - grey).mean() < 6, orientation
 
 
 @pytest.mark.parametrize("bars", [False, True])
 @pytest.mark.parametrize("form", ["JPEG", "PNG", "BMP"])
 def test_an_ordinary_still_is_what_a_video_of_it_would_be(house, form, bars):
-    """The whole picture without its black bars, squeezed to a square, in grey."""
+    """The picture without its black bars, in grey."""
     image = photo(size=(96, 128))
     if bars:
         wide = Image.new("RGB", (128, 160))
@@ -129,7 +129,8 @@ def test_an_ordinary_still_is_what_a_video_of_it_would_be(house, form, bars):
         image = wide
     path = house / f"a.{form.lower()}"
     path.write_bytes(encoded(image, form))
-    still, film = first_frames(path, 32, 1), open_store(video(path), size=32, frames=1).clip(0, 1)
+    size = (24, 32)
+    still, film = first_frames(path, size, 1), open_store(video(path), size=size, frames=1).clip(0, 1)
     assert still.shape == film.shape and still.dtype == film.dtype
     assert (still - film).abs().max() * 127.5 <= 2
 

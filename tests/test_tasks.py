@@ -2,10 +2,10 @@
 
 import pytest
 import torch
-from tiny_priors import LEVELS, tiny_prior
+from tiny_priors import LEVELS, some_goal, some_tokens, tiny_prior
 
 from vg.models import TubeletConfig, TubeletTokenizer
-from vg.sampling import before, fill, generate, join, loop, tasks
+from vg.sampling import before, fill, generate, generate_tokens, join, loop, tasks
 from vg.sampling.tasks import OTHER_DICE, TOWARDS_GOAL, resampled, tokens_within, whole_tubelets
 
 SPAN, SIZE = 2, (8, 12)  # 2x3 tokens of 4x4 pixels
@@ -47,6 +47,19 @@ def test_a_join_is_both_clips_and_what_is_drawn_towards_the_second(pair, asked):
     torch.testing.assert_close(made, pair[1].decode(torch.cat([call["made"], end], 1)))
     assert made.shape == (1, 1, 6 + 8 + 4, *SIZE)
     assert torch.equal(call["made"][:, :3], begin)
+
+
+def test_a_join_goes_on_from_the_last_frame_of_the_first_clip(pair, asked):
+    first = clip(7)
+    join(*pair, first, clip(4, seed=1), frames=4, **QUIET)
+    assert torch.equal(asked[0]["tokens"], pair[1].encode(first[:, :, 1:]))
+
+
+def test_an_interrupted_join_or_loop_is_none(pair, monkeypatch):
+    monkeypatch.setattr(tasks, "generate_tokens", lambda prior, tokens, latent_frames, *_, **__: some_tokens(t=3))
+    for task in (lambda: join(*pair, clip(), clip(), frames=8), lambda: loop(*pair, clip(), frames=12)):
+        with pytest.raises(KeyboardInterrupt):
+            task()
 
 
 def test_stills_are_joined_and_one_clip_goes_into_several(pair):
@@ -185,7 +198,29 @@ WRONG = {
     ),
     "keep": (lambda pair: fill(*pair, clip(), torch.ones(8, 8, dtype=torch.bool)), r"keep is torch.bool \(8, 8\)"),
     "type of keep": (lambda pair: fill(*pair, clip(), torch.ones(SIZE)), "keep is torch.float32"),
-    "clips to fill": (lambda pair: fill(*pair, clip().repeat(2, 1, 1, 1, 1), torch.ones(SIZE) > 0), "2 clips came"),
+    "two sizes": (
+        lambda pair: join(*pair, clip(), torch.zeros(1, 1, 4, 8, 16)),
+        r"of \(8, 12\), the second of \(8, 16\)",
+    ),
+    "size and prompt": (
+        lambda pair: loop(*pair, clip(), size=(8, 16)),
+        r"frames of \(8, 12\), and size asks for \(8, 16\)",
+    ),
+    "one number for a size": (lambda pair: loop(*pair, size=8), "size is 8, expected height and width"),
+    "three numbers for a size": (lambda pair: loop(*pair, size=(8, 8, 12)), "expected height and width"),
+    "half frames": (lambda pair: before(*pair, clip(), frames=8.0), "frames is 8.0, expected a whole number"),
+    "colours": (lambda pair: join(*pair, clip().expand(1, 3, -1, -1, -1), clip().expand(1, 3, -1, -1, -1)), "mean"),
+    "no candidates": (lambda pair: fill(*pair, clip(), torch.ones(SIZE) > 0, candidates=-1), "candidates is -1"),
+    "a goal in the past": (
+        lambda pair: generate_tokens(pair[0], some_tokens(t=2), 4, batch=2, goal=some_goal([1, 3])),
+        r"a goal is at \[1, 3\], expected from 2 on",
+    ),
+    "a goal before all": (lambda pair: generate_tokens(pair[0], None, 4, goal=some_goal([-5])), "expected from 0 on"),
+    "a direction": (lambda pair: pair[0].running(5), "backwards is 5, expected True, False or None"),
+    "clips to fill": (
+        lambda pair: fill(*pair, clip().repeat(2, 1, 1, 1, 1), torch.ones(SIZE) > 0),
+        "those of one clip",
+    ),
 }
 
 

@@ -17,12 +17,14 @@ from torch import Tensor
 
 from vg import atomic, paths
 from vg.data import save
+from vg.data.pixels import middle
 from vg.evaluation.pair import open_pair
 from vg.evaluation.reels import beginnings, some_labels
 from vg.sampling import before, generate_each, join, loop
 
 GIVEN = 16  # frames of a prompt
 MOST_FRAMES = 43_200  # an hour
+SMALLEST_LARGE = 96  # pixels of the shorter side from which the larger pair makes a clip
 SHOWN = 256  # pixels of the shorter side that clips are enlarged to, if they are smaller
 
 
@@ -54,9 +56,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument(
         "--size",
         type=size,
-        default=128,
         metavar="N or HxW",
-        help="64 or 128 pixels a side (128), or another shape: 128x224",
+        help="64 or 128: the pair of that name (128); or another shape: 128x224",
     )
     parser.add_argument("--model", metavar="FOLDER", help="a generator of your own: what `python -m vg.train` made")
     parser.add_argument(
@@ -71,7 +72,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument(
         "--scene",
         metavar="NAME",
-        help="in this scene, from its label alone if that knows the place, else from a still; a wrong name lists all",
+        help="in this scene, from its label alone if that knows the place, else from a still; a wrong name lists all; "
+        "with --loop, a loop in it",
     )
     parser.add_argument(
         "--loop",
@@ -106,46 +108,71 @@ def make(options: argparse.Namespace) -> None:
 
     Raises:
         OSError, ValueError: if something that was asked for cannot be had; the message says what.
+        KeyboardInterrupt: if it was stopped; what was drawn by then is kept.
     """
     begin = time.monotonic()
-    shape = None if isinstance(options.size, int) else options.size
-    side = options.size if shape is None else 64 if min(shape) < 96 else 128
-    pair = open_pair(options.model or f"prior-{side}").at(shape)
+    if options.model and isinstance(options.size, int):
+        raise ValueError(f"--size {options.size} names a shipped pair, and so does --model. Leave one out.")
+    shape = options.size if isinstance(options.size, tuple) else None
+    side = options.size if shape is None else 64 if min(shape) < SMALLEST_LARGE else 128
+    pair = open_pair(options.model or f"prior-{side or 128}").at(shape)
     how = {"frames": options.frames, "seed": options.seed, **pair.options}
     how |= {option: value for option in how if (value := getattr(options, option)) is not None}
-    kept = pair.name if options.model else side if shape is None else f"{shape[0]}x{shape[1]}"
+    kept = "-".join([*([pair.name] if options.model else []), *(["{}x{}".format(*shape)] if shape else [])])
     scale = max(1, SHOWN // min(pair.size))
+    jobs: list[Callable[[], None]] = []  # drawn once all that was asked for is found to be there
 
     def keep(kind: str, k: int, clip: Tensor) -> None:
+        name = unused(options.to, f"{kind}-{kept or side or 128}-{options.seed + k}")
         for suffix in (".gif", ".mp4"):
-            path = save(options.to / f"{kind}-{kept}-{options.seed + k}{suffix}", clip.cpu(), fps=pair.fps, scale=scale)
+            path = save(options.to / f"{name}{suffix}", clip.cpu(), fps=pair.fps, scale=scale)
             print(f"{time.monotonic() - begin:5.1f} s  {path}")
 
     def write(kind: str, prompt: Tensor | None = None, batch: int = options.count, **more: Any) -> None:
-        for k, clip in generate_each(pair.prior, pair.tokenizer, prompt, batch, **how, **more):
-            keep(kind, k, clip)
+        def job() -> None:
+            for k, clip in generate_each(pair.prior, pair.tokenizer, prompt, batch, **how, **more):
+                keep(kind, k, clip)
 
-    def write_task(kind: str, task: Callable[..., Tensor], *clips: Tensor | None, **more: Any) -> None:
-        labels = some_labels(pair.prior, options.count, options.seed) if clips[0] is None else None
-        for k in range(options.count):
-            own = {"seed": options.seed + k} | ({"label": labels[k]} if labels else {})
-            keep(kind, k, task(pair.prior, pair.tokenizer, *clips, **how | more | own)[0])
+        jobs.append(job)
 
+    def write_task(
+        kind: str, task: Callable[..., Tensor], *clips: Tensor | None, labels: list[int] | None = None, **more: Any
+    ) -> None:
+        def job() -> None:
+            for k in range(options.count):
+                own = {"seed": options.seed + k} | ({"label": labels[k]} if labels else {})
+                clip = task(pair.prior, pair.tokenizer, *clips, **how | more | own)[0]
+                keep(kind, k, clip)
+                if clip.shape[1] < options.frames:  # an interrupt
+                    raise KeyboardInterrupt
+
+        jobs.append(job)
+
+    label = pair.label(options.scene) if options.scene else None
     if options.prompt:
         write("continued", pair.first_frames(options.prompt, GIVEN))
     if options.still:
         write("from-a-still", pair.first_frames(options.still, 1))
-    if options.scene:
-        label = pair.label(options.scene)
+    if options.scene and options.loop is None:
         known = label in pair.prior.labels_with_layouts()  # otherwise a label alone makes textures, no place
         write(options.scene, None if known else pair.still(label), label=label, guidance=pair.guidance)
     if options.loop is not None:
-        write_task("loop", loop, pair.first_frames(Path(options.loop), GIVEN) if options.loop else None, size=shape)
+        clip = pair.first_frames(Path(options.loop), GIVEN) if options.loop else None
+        labels = [label] * options.count if options.scene else None
+        if clip is None and labels is None:
+            labels = some_labels(pair.prior, options.count, options.seed)
+        write_task("loop", loop, clip, labels=labels, size=shape)
     if options.join:
         first, second = options.join
         span = pair.tokenizer.tubelet[0]
         ends = pair.first_frames(first, GIVEN, end=True), pair.first_frames(second, GIVEN)
-        write_task("join", join, *ends, frames=max(1, (options.frames - 2 * GIVEN) // span) * span)
+        filled = sum(max(span, end.shape[2] // span * span) for end in ends)
+        if options.frames <= filled or options.frames % span:
+            raise ValueError(
+                f"--frames {options.frames}: the ends of the two fill {filled} frames of a join. Ask for more than "
+                f"that, a multiple of {span}."
+            )
+        write_task("join", join, *ends, frames=options.frames - filled)
     if options.before:
         write_task("before", before, pair.first_frames(options.before, GIVEN))
     asked = (options.prompt, options.still, options.scene, options.join, options.before)
@@ -155,8 +182,20 @@ def make(options: argparse.Namespace) -> None:
         store = pair.store()
         given = None if store is None else beginnings(store, options.count, GIVEN)
         if given is not None:
+            given = middle(given, pair.size)
             write("continued", given, len(given))
             write("from-a-still", given[:, :, -1:], len(given))
+    for job in jobs:
+        job()
+
+
+def unused(folder: Path, name: str) -> str:
+    """The name, with a number behind it if there are clips of that name: nothing is written over."""
+    k, wanted = 1, name
+    while any((folder / f"{name}{suffix}").exists() for suffix in (".gif", ".mp4")):
+        k += 1
+        name = f"{wanted}-{k}"
+    return name
 
 
 if __name__ == "__main__":

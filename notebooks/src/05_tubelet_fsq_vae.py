@@ -1001,7 +1001,7 @@ print("frames in pieces equal the whole:", same)
 # ## 128 pixels: four patches in one token
 #
 # At twice the side a clip has four times the patches. `tubelet-fsq-128` keeps 512 tokens: its patches are 8 frames long
-# again, and 2x2 of them in space share one. The busiest have details as before; the decoder does not look ahead.
+# again, and 2x2 of them in space share one. The busiest have details and the decoder looks ahead, as before.
 
 # %%
 # NBVAL_IGNORE_OUTPUT

@@ -71,7 +71,7 @@ print(f"profile {profile().name}, device {device()}")
 SIZE = 64  # or 128: the larger pair, slower
 tokenizer = checkpoints.load(f"tubelet-fsq-{SIZE}", device=device())
 prior = checkpoints.load(f"prior-{SIZE}", device=device()).at((16, 16))
-both_sizes = [{"size": SIZE}, {"size": 128}]
+both_sizes = [{"size": SIZE}, {"size": (128, 152)}]
 store, large_store = open_stores(film(), both_sizes, frames=settings.film_frames)
 split = split_shots(store.shots, settings.held_out)
 train_shots, val_shots = split.train, split.held_out
@@ -812,17 +812,24 @@ show.player(from_label, fps=store.fps)
 
 # %%
 # NBVAL_IGNORE_OUTPUT
+def motion(clip, parts=1):
+    """Mean change from frame to frame after the prompt, in grey levels, in so many parts of equal length."""
+    change = (clip[:, 1:] - clip[:, :-1]).abs().mean((0, 2, 3)) * 127.5  # (T - 1,)
+    return "  ".join(f"{float(part.mean()):.2f}" for part in change[PROMPT:].chunk(parts))
+
+
 length = max(GIVEN + 2, settings.long * window)  # latent frames
 long = {}
+print("motion, grey levels a frame: film", motion(val_clip[0]))
+through = tokenizer.decode(tokenizer.encode(val_clip.to(device())))[0].cpu()
+print("    through the tokenizer", motion(through))
 for name, bound in {"bounded": window, "no bound": None}.items():
     begin = time.perf_counter()
     drawn = generate_tokens(prior, tokens, length, seed=0, window=bound, **SAMPLING)
     print(f"{name}: {length * span / store.fps:.0f} s, made in {time.perf_counter() - begin:.0f} s")
     with torch.no_grad():
         long[name] = tokenizer.decode(drawn)[0].cpu()
-    change = (long[name][:, 1:] - long[name][:, :-1]).abs().mean((0, 2, 3)) * 127.5  # (T - 1,)
-    quarters = [float(part.mean()) for part in change[PROMPT:].chunk(4)]
-    print("    motion, grey levels a frame, by quarter:", *(f"{each:.2f}" for each in quarters))
+    print("    by quarter:", motion(long[name], 4))
 show.player(long, fps=store.fps, given=PROMPT)
 
 # %% [markdown]

@@ -5,7 +5,8 @@ from pathlib import Path
 from torch import Tensor
 
 from vg.data import stills
-from vg.data.pixels import to_unit
+from vg.data.film_traits import traits
+from vg.data.pixels import covering, middle, to_unit
 from vg.data.sources import video
 from vg.data.store import open_store
 
@@ -13,17 +14,21 @@ from vg.data.store import open_store
 def first_frames(
     path: Path, size: int | tuple[int, int], count: int, fps: float = 12.0, grey: bool = True, end: bool = False
 ) -> Tensor:
-    """The first frames of a video, or a picture, squeezed to ``size``: (1, C, up to ``count``, H, W) in [-1, 1].
+    """The first frames of a video, or a picture, at ``size``: (1, C, up to ``count``, H, W) in [-1, 1].
 
-    With ``end`` the last frames, for which all of the video is read. Of a picture that moves, as a GIF may, the first
-    one counts if ``count`` is 1; else it is a video.
+    Of a picture of another shape the middle is taken, undistorted (``vg.data.pixels.covering``). With ``end`` the last
+    frames, for which all of the video is read. Of a picture that moves, as a GIF may, the first one counts if ``count``
+    is 1; else it is a video.
 
     Raises:
         BadVideo, BadImages: if it is neither.
     """
     pictures = stills.pictures_in(path)
     if pictures and 1 in (pictures, count):
-        return to_unit(stills.squeezed(path, size, grey))[None]
-    store = open_store(video(path), size=size, fps=fps, grey=grey, frames=None if end else count)
+        return to_unit(stills.at_size(path, size, grey))[None]
+    source, size = video(path), (size, size) if isinstance(size, int) else size
+    shape = traits(source)
+    whole = covering((shape.height, shape.width), size)
+    store = open_store(source, size=whole, fps=fps, grey=grey, frames=None if end else count)
     frames = len(store.frames)
-    return store.clip(max(0, frames - count), frames)
+    return middle(store.clip(max(0, frames - count), frames), size)

@@ -7,6 +7,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+ALIKE = 1.05  # shapes whose aspects differ by less are alike: nobody sees it when one is squeezed to the other
+
 # RGB to Y, Cb, Cr: ITU-R BT.601-7, section 2.5; Cb and Cr are (B - Y) / 1.772 and (R - Y) / 1.402.
 YCBCR = ((0.299, 0.587, 0.114), (-0.299 / 1.772, -0.587 / 1.772, 0.5), (0.5, -0.587 / 1.402, -0.114 / 1.402))
 
@@ -22,6 +24,28 @@ def to_uint8(clip: Tensor) -> Tensor:
     Half precision is computed in single: bfloat16 has no more than eight bits, and 127.5 times it would be off by one.
     """
     return clip.float().add(1).mul(127.5).round().clamp(0, 255).to(torch.uint8).movedim(-3, -4)
+
+
+def covering(shape: tuple[int, int], size: tuple[int, int]) -> tuple[int, int]:
+    """The height and width to bring a picture to, so that its ``middle`` of ``size`` can be taken.
+
+    Example:
+        >>> covering((480, 720), (128, 128))
+        (128, 192)
+        >>> covering((480, 576), (128, 152))  # alike: squeezed
+        (128, 152)
+    """
+    (H, W), (h, w) = shape, size
+    if 1 / ALIKE < (W * h) / (H * w) < ALIKE:
+        return size
+    scale = max(h / H, w / W)
+    return max(h, round(H * scale)), max(w, round(W * scale))
+
+
+def middle(frames: Tensor, size: tuple[int, int]) -> Tensor:
+    """The middle (..., h, w) of pictures (..., H, W) at least so large."""
+    top, left = ((whole - part) // 2 for whole, part in zip(frames.shape[-2:], size))
+    return frames[..., top : top + size[0], left : left + size[1]]
 
 
 def turn_hue(video: Tensor, angle: float) -> Tensor:

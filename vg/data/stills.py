@@ -19,6 +19,7 @@ import torch
 from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
 
 from vg.data import decode as video
+from vg.data.pixels import covering, middle
 from vg.data.video_file import quiet_threads
 
 SUFFIXES = (
@@ -58,12 +59,13 @@ def still(path: Path, grey: bool = False) -> np.ndarray:
     return np.ascontiguousarray(pixels.reshape(*pixels.shape[:2], -1).transpose(2, 0, 1)[None])
 
 
-def squeezed(path: Path, size: int | tuple[int, int], grey: bool = True) -> torch.Tensor:
-    """A picture file as a frame, as ``open_store`` has frames: without black bars, uint8 (1, 1 or 3, H, W)."""
+def at_size(path: Path, size: int | tuple[int, int], grey: bool = True) -> torch.Tensor:
+    """A picture file as a frame without black bars, uint8 (1, 1 or 3, H, W); of another shape the middle is taken."""
     pixels = still(path, grey=grey)
     top, bottom, left, right = video._box(pixels[0].max(0))
     size = (size, size) if isinstance(size, int) else size
-    return video.resized(torch.from_numpy(pixels[..., top:bottom, left:right]), size)
+    whole = covering((bottom - top, right - left), size)
+    return middle(video.resized(torch.from_numpy(pixels[..., top:bottom, left:right]), whole), size)
 
 
 def pictures_in(path: Path) -> int:

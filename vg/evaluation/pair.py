@@ -9,6 +9,7 @@ from torch import Tensor
 from vg import checkpoints
 from vg.data import FrameStore, film, joined, open_store, traits, videos
 from vg.data.beginning import first_frames
+from vg.data.pixels import covering, middle
 from vg.models import Prior, TubeletTokenizer
 from vg.profiles import device
 from vg.sampling import SAMPLING
@@ -30,6 +31,7 @@ class Pair:
         guidance: towards a label.
         fps: frames a second.
         data: how its film was read, as the experiment has it; empty for a shipped pair.
+        shape: height and width of its film in pixels.
     """
 
     name: str
@@ -40,6 +42,7 @@ class Pair:
     guidance: float
     fps: float
     data: dict
+    shape: tuple[int, int]
 
     @property
     def size(self) -> tuple[int, int]:
@@ -62,8 +65,12 @@ class Pair:
         return self.scenes.index(scene)
 
     def store(self) -> FrameStore | None:
-        """The film that it was trained on, or of a shipped pair the cartoon that stands for it; None if it is gone."""
-        how: dict[str, Any] = {"size": self.size, "fps": self.fps, "grey": self.grey, "frames": self.data.get("frames")}
+        """The film that it was trained on, or of a shipped pair the cartoon that stands for it; None if it is gone.
+
+        Where its clips have another shape, frames that are larger, of which ``vg.data.pixels.middle`` is to be taken.
+        """
+        size = covering(self.shape, self.size)
+        how: dict[str, Any] = {"size": size, "fps": self.fps, "grey": self.grey, "frames": self.data.get("frames")}
         films, restore = self.data.get("film", []), self.data.get("restore")
         if not films:
             return open_store(film(download=False), restore=restore, **how)
@@ -78,11 +85,11 @@ class Pair:
         store = self.store()
         if store is None or len(store.shots) != len(self.scenes):
             return None
-        middle = sum(store.shots[label]) // 2
-        return store.clip(middle, middle + 1)
+        at = sum(store.shots[label]) // 2
+        return middle(store.clip(at, at + 1), self.size)
 
     def first_frames(self, path: Path, count: int, end: bool = False) -> Tensor:
-        """The first or the last frames of a video, or a picture, squeezed to the pair's size.
+        """The first or the last frames of a video, or a picture, at the pair's size; of another shape the middle.
 
         Returns:
             (1, C, up to ``count``, H, W).
@@ -113,6 +120,7 @@ def open_pair(name: str) -> Pair:
     made_by = facts.get("experiment", {})
     measured = facts.get("metrics", {}).get("generated", {}).get("sampling")  # cards without an experiment have these
     sampling, data = made_by.get("sampling") or measured or SAMPLING, made_by.get("data", {})
+    (_, tall, wide), (h, w) = models["tokenizer"].tubelet, models["prior"].grid
     return Pair(
         Path(name).name,
         models["tokenizer"],
@@ -122,23 +130,34 @@ def open_pair(name: str) -> Pair:
         sampling.get("guidance", GUIDANCE),
         data.get("fps", FPS),
         data,
+        (h * tall, w * wide),
     )
+
+
+def place_of(part: str, name: str) -> tuple[str, Path]:
+    """A checkpoint's name and folder: of a part in the folder of an experiment, or of a shipped model."""
+    return (part, Path(name)) if Path(name).is_dir() else (name, checkpoints.folder())
 
 
 def find_pair(name: str) -> dict[str, tuple[str, Path]]:
     """The tokenizer and the prior that belong together: part -> a checkpoint's name and folder.
 
     Args:
-        name: the folder of an experiment, or one of the shipped pair's names.
+        name: the folder of an experiment, or one of the shipped pair's names. An experiment that trained a prior alone
+            has its tokenizer elsewhere, where its card says.
 
     Raises:
         FileNotFoundError: if there is neither.
     """
     if Path(name).is_dir():
-        return {part: (part, Path(name)) for part in ("tokenizer", "prior") if part in checkpoints.names(name)}
+        found = {part: (part, Path(name)) for part in ("tokenizer", "prior") if part in checkpoints.names(name)}
+        if "prior" in found and "tokenizer" not in found:
+            use = checkpoints.card("prior", name).facts.get("experiment", {}).get("tokenizer", {}).get("use", "")
+            found |= {"tokenizer": place_of("tokenizer", use)} if use else {}
+        return found
     card = checkpoints.card(name)
     tokenizer = card.facts["tokenizer"]["name"] if card.model == "Prior" else name
-    found = {"tokenizer": (tokenizer, checkpoints.folder())}
+    found = {"tokenizer": place_of("tokenizer", tokenizer)}
     for other in checkpoints.names():
         theirs = checkpoints.card(other)
         if theirs.model == "Prior" and theirs.facts["tokenizer"]["name"] == tokenizer:

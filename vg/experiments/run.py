@@ -11,7 +11,7 @@ from torch import nn
 
 from vg import checkpoints, paths, training
 from vg.data import Source
-from vg.evaluation.pair import find_pair
+from vg.evaluation.pair import find_pair, place_of
 from vg.experiments.config import Experiment, ImageExperiment, digest, scaled, to_json
 from vg.experiments.film import Footage, open_footage, open_sources
 from vg.models.frozen import Freezable
@@ -149,7 +149,7 @@ class Run:
             return {("use", "tokenizer"): (self.experiment.use, checkpoints.folder())} if self.experiment.use else {}
         for part in ("tokenizer", "features", "figures"):
             if part not in self.experiment.parts and (name := getattr(self.experiment, part).use):
-                found["use", part] = (part, Path(name)) if Path(name).is_dir() else (name, checkpoints.folder())
+                found["use", part] = place_of(part, name)
         if self.experiment.begin:
             pair = find_pair(self.experiment.begin)
             found |= {("begin", part): at for part, at in pair.items() if part in self.experiment.parts}

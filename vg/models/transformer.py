@@ -126,8 +126,10 @@ class Prior(Freezable):
         """The same prior, sharing its weights, told which way time runs: backwards or not, or None to leave it open.
 
         Raises:
-            ValueError: if this prior was not taught directions.
+            ValueError: if this prior was not taught directions, or ``backwards`` is none of the three.
         """
+        if backwards not in (True, False, None):
+            raise ValueError(f"Prior: backwards is {backwards!r}, expected True, False or None.")
         if not self.config.directions:
             raise ValueError("Prior: it was not taught which way time runs (directions is False).")
         other = copy.copy(self)

@@ -4,6 +4,7 @@ A clip that is to be reached is a goal (``vg.models.goals``): the prior is told 
 it lies. What came before a clip is what comes after the clip turned round, by a prior that has learned both directions.
 """
 
+from numbers import Integral
 from typing import Any
 
 import torch
@@ -49,21 +50,29 @@ def join(
 
     Returns:
         (B, C, T1 + frames + T2, H, W), where T1 and T2 are whole tubelets of the clips as the tokenizer sees them.
-        After an interrupt fewer frames, which end on the way.
+        Of ``first`` that is its end: what fills no tubelet is left out at its beginning.
 
     Raises:
-        ValueError: if the prior takes no goals, or as in ``generate``.
+        ValueError: if the prior takes no goals, the clips differ in size, or as in ``generate``.
+        KeyboardInterrupt: at an interrupt, for a way that does not arrive is none.
     """
     check_levels([prior.levels], [tokenizer.levels])
-    prior = fitted(prior, tokenizer, None, first)
-    begin, end = prompt_tokens(prior, tokenizer, first), tokens_within(prior, tokenizer, second)
+    first, second = as_video(first), as_video(second)
+    if first.shape[3:] != second.shape[3:]:
+        raise ValueError(
+            f"join: the first clip has frames of {tuple(first.shape[3:])}, the second of {tuple(second.shape[3:])}. "
+            "Bring both to one size."
+        )
+    prior, span = fitted(prior, tokenizer, None, first), tokenizer.tubelet[0]
+    ragged = first.shape[2] % span if first.shape[2] > span else 0
+    begin, end = prompt_tokens(prior, tokenizer, first[:, :, ragged:]), tokens_within(prior, tokenizer, second)
     arrival = begin.shape[1] + latent_frames_of(tokenizer, frames)
     goal = Goal(end[:, 0], torch.full((len(end),), arrival))
     batch = max(len(begin), len(end))
     made = generate_tokens(prior, begin, arrival, seed, batch=batch, goal=goal, guidance=guidance, **options)
-    if made.shape[1] == arrival:
-        made = torch.cat([made, end.to(made).expand(batch, -1, -1, -1)], dim=1)
-    return decoded(tokenizer, made)
+    if made.shape[1] < arrival:
+        raise KeyboardInterrupt
+    return decoded(tokenizer, torch.cat([made, end.to(made).expand(batch, -1, -1, -1)], dim=1))
 
 
 @without_gradients
@@ -96,6 +105,7 @@ def loop(
 
     Raises:
         ValueError: if the prior takes no goals, or as in ``generate``.
+        KeyboardInterrupt: at an interrupt, for what does not close is no loop.
     """
     check_levels([prior.levels], [tokenizer.levels])
     prior, latent_frames = fitted(prior, tokenizer, size, clip), latent_frames_of(tokenizer, frames)
@@ -164,9 +174,7 @@ def fill(
     check_levels([prior.levels], [tokenizer.levels])
     prior = fitted(prior, tokenizer, None, clip)
     tokens = prompt_tokens(prior, tokenizer, clip)
-    if len(tokens) != 1:
-        raise ValueError(f"fill: {len(tokens)} clips came; give one.")
-    kept = whole_tubelets(tokenizer, keep, tuple(as_video(clip).shape[2:])).to(tokens.device)
+    kept = whole_tubelets(tokenizer, torch.as_tensor(keep), tuple(as_video(clip).shape[2:])).to(tokens.device)
     kept = torch.where(kept, tokens, -1)
     return decoded(tokenizer, fill_tokens(prior, kept, seed, candidates=candidates, progress=progress, **options))
 
@@ -194,8 +202,12 @@ def fill_tokens(
         (1, t, h, w) int64.
 
     Raises:
-        ValueError: as in ``generate``.
+        ValueError: if there is not one clip and at least one candidate, or as in ``generate``.
     """
+    if kept.ndim != 4 or len(kept) != 1:
+        raise ValueError(f"fill: the tokens are {tuple(kept.shape)}, expected those of one clip: (1, t, h, w).")
+    if candidates < 1:
+        raise ValueError(f"fill: candidates is {candidates}, expected 1 or more.")
     kept = kept.to(prior.start.device)
     made = kept[:, :0].expand(candidates, -1, -1, -1)
     dice = torch.Generator().manual_seed(seed)
@@ -257,6 +269,6 @@ def latent_frames_of(tokenizer: TubeletTokenizer, frames: int) -> int:
         ValueError: if they are not whole tubelets.
     """
     span = tokenizer.tubelet[0]
-    if frames < 1 or frames % span:
+    if not isinstance(frames, Integral) or frames < 1 or frames % span:
         raise ValueError(f"{frames} frames are not whole tubelets: ask for a multiple of {span}.")
-    return frames // span
+    return int(frames) // span

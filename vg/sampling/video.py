@@ -1,8 +1,9 @@
 """Generation: new tokens, decoded into new video."""
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -84,6 +85,8 @@ def generate(
     if batch is None:
         batch = max(len(as_labels(label)), 1 if tokens is None else len(tokens))
     given = 0 if tokens is None else tokens.shape[1]
+    if not isinstance(frames, Integral):
+        raise ValueError(f"generate: frames is {frames!r}, expected a whole number.")
     if frames <= given * t:
         raise ValueError(f"generate: the prompt fills {given * t} of {frames} frames. Ask for more than that.")
     wanted = -(-frames // t)
@@ -160,8 +163,10 @@ def generate_tokens(
     if not -(2**63) <= seed <= 2**63 - batch:
         raise ValueError(f"generate: seed is {seed}, expected a number of 63 bits.")
     given = given_digits(prior, tokens, latent_frames, batch)
-    out = given.new_empty(batch, latent_frames, prior.tokens_per_frame, len(prior.levels))
     begun = given.shape[1] // prior.tokens_per_frame
+    if goal is not None and bool(((goal.at < -1) | ((goal.at >= 0) & (goal.at < begun))).any()):
+        raise ValueError(f"generate: a goal is at {goal.at.tolist()}, expected from {begun} on, or -1 for none.")
+    out = given.new_empty(batch, latent_frames, prior.tokens_per_frame, len(prior.levels))
     out[:, :begun] = given.view(batch, begun, *out.shape[2:])
     condition, goal = on_device(prior, batch, condition, goal)
     forced = None if kept is None else kept_digits(prior, kept, latent_frames, batch)
@@ -224,15 +229,23 @@ def fitted(prior: Prior, tokenizer: TubeletTokenizer, size: tuple[int, int] | No
     Raises:
         ValueError: if the size is no whole tubelets, or the prior makes one shape only and this is another.
     """
+    shown = None if prompt is None else (prompt.shape[-2], prompt.shape[-1])
     if size is None:
-        if prompt is None or prior.config.places == "table":
+        if shown is None or prior.config.places == "table":
             return prior
-        size = (prompt.shape[-2], prompt.shape[-1])
+        size = shown
+    if not isinstance(size, Sequence) or len(size) != 2 or not all(isinstance(side, Integral) for side in size):
+        raise ValueError(f"generate: size is {size!r}, expected height and width, two whole numbers.")
     _, tall, wide = tokenizer.tubelet
     if size[0] % tall or size[1] % wide or min(size) < 1:
         raise ValueError(
             f"generate: size is {tuple(size)}, expected multiples of {tall} and {wide}, such as "
             f"({max(1, round(size[0] / tall)) * tall}, {max(1, round(size[1] / wide)) * wide})."
+        )
+    if shown is not None and shown != tuple(size):
+        raise ValueError(
+            f"generate: the prompt has frames of {shown}, and size asks for {tuple(size)}. "
+            "Leave size out, or bring the prompt to it."
         )
     grid = (size[0] // tall, size[1] // wide)
     return prior if grid == tuple(prior.grid) else prior.at(grid)
@@ -241,7 +254,10 @@ def fitted(prior: Prior, tokenizer: TubeletTokenizer, size: tuple[int, int] | No
 def prompt_tokens(prior: Prior, tokenizer: TubeletTokenizer, prompt: Tensor) -> Tensor:
     """The tokens of a prompt, as ``generate`` takes it: (B, t, h, w) int64 on the tokenizer's device."""
     prompt = as_video(prompt)
-    span = tokenizer.tubelet[0]
+    span, channels = tokenizer.tubelet[0], tokenizer.config.channels
+    if prompt.shape[1] != channels:
+        grey = " For grey, take the mean: prompt.mean(1, keepdim=True)." if channels == 1 else ""
+        raise ValueError(f"generate: the prompt has {prompt.shape[1]} channels, the tokenizer {channels}.{grey}")
     if prompt.shape[2] > span:
         prompt = prompt[:, :, : prompt.shape[2] // span * span]
     where = next(tokenizer.parameters()).device
