@@ -16,7 +16,7 @@ from vg import atomic, checkpoints, paths
 from vg.data import save
 from vg.evaluation.damage import DAMAGES
 from vg.evaluation.pair import find_pair, open_pair
-from vg.experiments import REGISTRY, Experiment, FilmData, ImageExperiment
+from vg.experiments import REGISTRY, Experiment, FilmData, ImageExperiment, train
 from vg.experiments import run as running
 from vg.experiments.batches import unpack_batch
 from vg.experiments.config import PriorPart, digest, scaled, to_json
@@ -377,4 +377,22 @@ def test_every_shipped_name_is_an_experiment_whose_first_step_runs(name, monkeyp
 
 def test_names_of_scenes_are_as_many_as_the_shots():
     store = SimpleNamespace(name="mine", shots=[(0, 5), (5, 9)])
-    assert scene_names(store) == ["shot-1", "shot-2"]
+    assert scene_names(FilmData(), store) == ["shot-1", "shot-2"]
+
+
+def test_a_film_of_ones_own_has_no_scenes_of_steamboat_willie():
+    store = SimpleNamespace(name="film", shots=[(0, 5)] * 28)
+    assert scene_names(FilmData(), store)[0] == "boat"
+    assert scene_names(FilmData(film=(Path("film.mp4"),)), store)[0] == "shot-1"
+
+
+def test_channels_are_the_films(film, capsys):
+    assert "the channels are the film's" in error_of(capsys, "--film", film, *TINY, "--tokenizer.channels", "2")
+
+
+def test_work_that_processes_cannot_share_is_refused_before_the_film_is_looked_at(monkeypatch):
+    monkeypatch.setattr(running.devices, "world_size", lambda: 2)
+    monkeypatch.setattr(running, "open_footage", lambda *_: pytest.fail("the film was opened"))
+    for name in REGISTRY:
+        with pytest.raises(running.devices.CannotShare, match="--micro-batches"):
+            train(REGISTRY[name])

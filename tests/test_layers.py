@@ -94,6 +94,14 @@ def test_modules_import_in_no_circle(graph):
     assert circles({name: others - packages for name, others in graph.items() if name not in packages}) == []
 
 
+def test_parts_import_in_no_circle(graph):
+    parts: dict[str, set[str]] = {}
+    for name, others in graph.items():
+        if part(name):
+            parts.setdefault(part(name), set()).update({*map(part, others)} - {part(name), ""})
+    assert circles(parts) == []
+
+
 def test_what_points_upwards_or_in_a_circle_is_found():
     assert upward({"vg.models.a": {"vg.data.b"}, "vg.data.b": {"vg.show.c", "vg.models.a"}}) == [
         "vg.models.a imports vg.data.b",

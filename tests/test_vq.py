@@ -1,13 +1,9 @@
 """Laws of VQ: the nearest code, averages as the field has them, nothing changes when it should not, no code is lost."""
 
-import json
 import math
-import os
-import socket
 
 import pytest
 import torch
-import torch.multiprocessing as mp
 from torch import nn
 
 from vg.evaluation import usage
@@ -336,36 +332,3 @@ def test_a_resumed_run_ends_with_the_codebook_of_one_that_was_not_stopped(tmp_pa
     parts = run(99, folder=tmp_path)
     assert whole.model.quantizer.initialised
     assert same(state(whole.model), state(parts.model))
-
-
-def _process(rank, port, folder):
-    os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port))
-    torch.set_num_threads(1)
-    torch.distributed.init_process_group("gloo", rank=rank, world_size=2)
-    model = quantizer(seed=rank, data_init=True)
-    torch.manual_seed(rank)
-    for step in range(5):
-        if step == 1:
-            model.restart = False
-            torch.distributed.barrier()
-            begin = {name: value.tolist() for name, value in state(model).items()}
-        model(vectors(seed=step).chunk(2)[rank])
-    end = {name: value.tolist() for name, value in state(model).items()}
-    (folder / f"{rank}.json").write_text(json.dumps([begin, end]))
-    torch.distributed.destroy_process_group()
-
-
-def test_two_processes_have_one_codebook_which_follows_the_batches_of_both(tmp_path):
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        port = s.getsockname()[1]
-    mp.spawn(_process, args=(port, tmp_path), nprocs=2)
-    both = [json.loads((tmp_path / f"{rank}.json").read_text()) for rank in (0, 1)]
-    assert both[0] == both[1]
-    begin, end = ({name: torch.tensor(value) for name, value in part.items()} for part in both[0])
-    alone = quantizer(restart=False)
-    alone.load_state_dict(begin)
-    for step in range(1, 5):
-        alone(vectors(seed=step))
-    for name, value in state(alone).items():
-        torch.testing.assert_close(value, end[name])

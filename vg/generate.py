@@ -18,11 +18,11 @@ from torch import Tensor
 from vg import atomic, paths
 from vg.data import save
 from vg.data.pixels import middle
+from vg.evaluation.generated import PROMPT
 from vg.evaluation.pair import open_pair
 from vg.evaluation.reels import beginnings, some_labels
 from vg.sampling import before, generate_each, join, loop
 
-GIVEN = 16  # frames of a prompt
 MOST_FRAMES = 43_200  # an hour
 SMALLEST_LARGE = 96  # pixels of the shorter side from which the larger pair makes a clip
 SHOWN = 256  # pixels of the shorter side that clips are enlarged to, if they are smaller
@@ -150,22 +150,22 @@ def make(options: argparse.Namespace) -> None:
 
     label = pair.label(options.scene) if options.scene else None
     if options.prompt:
-        write("continued", pair.first_frames(options.prompt, GIVEN))
+        write("continued", pair.first_frames(options.prompt, PROMPT))
     if options.still:
         write("from-a-still", pair.first_frames(options.still, 1))
-    if options.scene and options.loop is None:
+    if label is not None and options.loop is None:
         known = label in pair.prior.labels_with_layouts()  # otherwise a label alone makes textures, no place
         write(options.scene, None if known else pair.still(label), label=label, guidance=pair.guidance)
     if options.loop is not None:
-        clip = pair.first_frames(Path(options.loop), GIVEN) if options.loop else None
-        labels = [label] * options.count if options.scene else None
+        clip = pair.first_frames(Path(options.loop), PROMPT) if options.loop else None
+        labels = None if label is None else [label] * options.count
         if clip is None and labels is None:
             labels = some_labels(pair.prior, options.count, options.seed)
         write_task("loop", loop, clip, labels=labels, size=shape)
     if options.join:
         first, second = options.join
         span = pair.tokenizer.tubelet[0]
-        ends = pair.first_frames(first, GIVEN, end=True), pair.first_frames(second, GIVEN)
+        ends = pair.first_frames(first, PROMPT, end=True), pair.first_frames(second, PROMPT)
         filled = sum(max(span, end.shape[2] // span * span) for end in ends)
         if options.frames <= filled or options.frames % span:
             raise ValueError(
@@ -174,13 +174,13 @@ def make(options: argparse.Namespace) -> None:
             )
         write_task("join", join, *ends, frames=options.frames - filled)
     if options.before:
-        write_task("before", before, pair.first_frames(options.before, GIVEN))
+        write_task("before", before, pair.first_frames(options.before, PROMPT))
     asked = (options.prompt, options.still, options.scene, options.join, options.before)
     if not any(asked) and options.loop is None:
         labels = some_labels(pair.prior, options.count, options.seed)
         write("from-nothing", label=labels, guidance=pair.guidance if labels else 1.0)
         store = pair.store()
-        given = None if store is None else beginnings(store, options.count, GIVEN)
+        given = None if store is None else beginnings(store, options.count, PROMPT)
         if given is not None:
             given = middle(given, pair.size)
             write("continued", given, len(given))

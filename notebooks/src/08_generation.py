@@ -810,6 +810,7 @@ show.player(from_label, fps=store.fps)
 # before it and takes longer, unless `window` bounds how far back it looks: older keys and values are dropped. And
 # whatever goes wrong stays in the past that everything after it reads.
 
+
 # %%
 # NBVAL_IGNORE_OUTPUT
 def motion(clip, parts=1):

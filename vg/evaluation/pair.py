@@ -149,6 +149,7 @@ def find_pair(name: str) -> dict[str, tuple[str, Path]]:
     Raises:
         FileNotFoundError: if there is neither.
     """
+    found: dict[str, tuple[str, Path]]
     if Path(name).is_dir():
         found = {part: (part, Path(name)) for part in ("tokenizer", "prior") if part in checkpoints.names(name)}
         if "prior" in found and "tokenizer" not in found:

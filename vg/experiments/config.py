@@ -163,7 +163,7 @@ class Experiment:
     """A film's generator, or parts of one.
 
     Attributes:
-        name: begins the folder's name; as it comes, the film's.
+        name: what the folder's name begins with; empty for the film's.
         data: the film.
         tokenizer, prior, features, figures: the models; figures tell whether what moves holds together.
         parts: those that are trained; a prior and figures need a tokenizer that is trained too, or ``use``.

@@ -14,7 +14,7 @@ from vg.experiments.prior import train_prior
 from vg.experiments.report import write_report
 from vg.experiments.run import Part, Run
 from vg.experiments.tokenizer import train_tokenizer
-from vg.training import devices
+from vg.training import Recipe, devices
 
 TRAINERS: dict[
     str, Callable[[Run], Part]
@@ -41,10 +41,13 @@ def train(experiment: Experiment | ImageExperiment, to: Path | None = None) -> P
 
     Raises:
         Busy: if another process trains the same.
+        CannotShare: if there are several processes, and a step's micro-batches are no multiple of them.
         ValueError: if there is too little film, or the models that it begins with do not fit it.
         KeyboardInterrupt: if it was stopped; the state is kept.
     """
     run = Run(experiment)
+    for recipe in recipes(experiment):
+        devices.check(run.recipe(recipe).micro_batches)
     for folder in filter(None, (run.folder, to)):
         atomic.check_writable(folder)  # now, not after an hour of training
     with ExitStack() as stack:
@@ -62,6 +65,13 @@ def train(experiment: Experiment | ImageExperiment, to: Path | None = None) -> P
         if to:
             devices.on_first_rank(lambda: publish(run, to))
     return run.folder
+
+
+def recipes(experiment: Experiment | ImageExperiment) -> list[Recipe]:
+    """Those of the parts that are trained."""
+    if isinstance(experiment, ImageExperiment):
+        return [experiment.recipe]
+    return [getattr(experiment, part).recipe for part in experiment.parts]
 
 
 def publish(run: Run, to: Path) -> None:

@@ -11,7 +11,7 @@ from vg.data import Clips, FrameStore, Shot
 from vg.evaluation.generated import generated_facts
 from vg.evaluation.prior import prior_facts, validation_windows
 from vg.experiments.batches import fresh_tokens, largest_part, mixed_batches, prior_batches, random_views
-from vg.experiments.config import PriorPart
+from vg.experiments.config import FilmData, PriorPart
 from vg.experiments.losses import prior_loss
 from vg.experiments.run import Part, Run
 from vg.hashing import weight_hash
@@ -30,9 +30,9 @@ SCENES = [
 ]  # fmt: skip
 
 
-def scene_names(store: FrameStore) -> list[str]:
-    """Names of the labels, one for each shot; of a film that has none, ``shot-1`` and so on."""
-    known = store.name == "film" and len(store.shots) == len(SCENES)
+def scene_names(data: FilmData, store: FrameStore) -> list[str]:
+    """Names of the labels, one for each shot; of a film of somebody's own ``shot-1`` and so on."""
+    known = not data.film and store.name == "film" and len(store.shots) == len(SCENES)
     return SCENES if known else [f"shot-{k + 1}" for k in range(len(store.shots))]
 
 
@@ -150,7 +150,7 @@ def train_prior(run: Run) -> Part:
 
     facts = {
         "data": footage.card(),
-        "scenes": scene_names(footage.store),
+        "scenes": scene_names(run.film_experiment.data, footage.store),
         "window_in_latent_frames": window,
         "validation_bits": trained.history["validation bits a token"],
         "tokenizer": {"name": tokenizer.name, "weights": weight_hash(tokenizer)},

@@ -7,6 +7,7 @@ import torch
 
 from vg import atomic, checkpoints
 from vg.data import save
+from vg.evaluation.generated import PROMPT
 from vg.evaluation.reels import beginnings, reel
 from vg.evaluation.tables import table
 from vg.evaluation.tokenizer import held_out, reconstruct
@@ -14,7 +15,6 @@ from vg.experiments.config import Experiment
 from vg.experiments.run import Run
 from vg.sampling import generate
 
-GIVEN = 16  # frames of a prompt
 TALL = 192  # pixels that a clip is enlarged to, about
 ABOUT = """# {name}
 
@@ -71,7 +71,9 @@ def write_reels(run: Run) -> dict[str, str]:
     if tokenizer and prior:
         how: dict[str, Any] = {**sampling.options(), "frames": sampling.frames}
         shots = beginnings(store, sampling.clips, sampling.frames, run.footage.split)
-        prompts = beginnings(store, sampling.clips, GIVEN, run.footage.split) if shots is None else shots[:, :, :GIVEN]
+        prompts = (
+            beginnings(store, sampling.clips, PROMPT, run.footage.split) if shots is None else shots[:, :, :PROMPT]
+        )
         made = generate(prior, tokenizer, prompts, **how).cpu()
         write("continuations.gif", "the film, and what the prior makes of its first 16 frames", prompts, made)
         if labels := prior.labels_with_layouts()[: sampling.clips]:

@@ -21,7 +21,16 @@ MEASURED = 64  # clips that are measured while it trains
 
 
 def new_tokenizer(part: TokenizerPart, channels: int) -> TubeletTokenizer | VideoAutoencoder:
-    """With random weights, for a film of so many channels."""
+    """With random weights, for a film of so many channels.
+
+    Raises:
+        ValueError: if the part asks for others.
+    """
+    if part.model.channels not in (1, channels):  # 1 is what it is unless it is asked for
+        raise ValueError(
+            f"--tokenizer.channels is {part.model.channels} and the film has {channels}. Leave it out: "
+            "the channels are the film's (--data.colour)."
+        )
     if isinstance(part.model, TubeletConfig):
         return TubeletTokenizer(replace(part.model, channels=channels))
     return VideoAutoencoder(replace(part.model, channels=channels))

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from vg import atomic, paths
 from vg.data import FrameStore
+from vg.data.pixels import to_unit
 from vg.latents import checks
 from vg.latents.files import manifest_text, pack, read, read_manifest, unpack
 from vg.latents.plan import (
@@ -45,8 +46,7 @@ def _pieces(store: FrameStore, entry: Entry, span: int) -> Iterator[Tensor]:
     """The entry's frames as the tokenizer wants them, whole tubelets at a time: float (1, C, T, H, W) in [-1, 1]."""
     step = max(1, PIECE // math.prod(store.frames.shape[1:]) // span) * span
     for start in range(entry.start, entry.stop, step):
-        frames = torch.from_numpy(np.array(store.frames[start : min(start + step, entry.stop)]))  # T C H W
-        video = frames.permute(1, 0, 2, 3)[None].float() / 127.5 - 1
+        video = to_unit(torch.from_numpy(np.array(store.frames[start : min(start + step, entry.stop)])))[None]
         yield video.flip(-1) if entry.mirrored else video
 
 

@@ -17,7 +17,7 @@ class PriorConfig:
         context: blocks of the network over the latent frames before; 0 leaves it out.
         normed: whether what blocks say of the latent frames before, of a goal and of a condition is normalised before
             it is added to the embeddings of tokens. What blocks add up to grows a hundredfold in training, and would
-            drown them: the next LayerNorm sees one sum. Priors of before are not: they hardly saw their own frame.
+            drown them: the next LayerNorm sees one sum. Older weights are not, and hardly saw their own frame.
         still: of single images: there is one latent frame, and nothing before it to be read.
         positions: ``two_scale`` ALiBi (half of the heads fade with distance along the sequence, half with time),
             ``plain`` ALiBi, or ``learned`` (an embedding of each position, no ALiBi).

@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-import torch.distributed as dist
 import torch.nn as nn
 import torch.nn.functional as F
 from torch import Tensor
@@ -123,8 +122,7 @@ class VQ(Freezable):
     The codebook follows the vectors that choose it by running averages (appendix A.1 there). Codes that are hardly
     chosen would fade to the origin, or, learned by gradients, stay where they are; they are put onto vectors of the
     batch instead (Dhariwal et al., 2020, arXiv:2005.00341, section 3.1). Nothing changes in evaluation mode or once
-    frozen. Under ``torchrun`` all processes keep the same codebook: counts and sums are added up, what is drawn is
-    drawn by the first process.
+    frozen. It trains in one process: ``vg.training`` refuses to share a model that learns by running averages.
 
     Args:
         size: K, number of codes, at least 2.
@@ -225,7 +223,6 @@ class VQ(Freezable):
         """k-means of a batch, or of a part of it."""
         some = vectors[torch.randperm(len(vectors), device=vectors.device)[: 32 * self.size]]
         means = kmeans(some, self.size)
-        _from_first_process(means)
         self.codebook.copy_(means)
         counts, _ = _tally(vectors, nearest(vectors, means), self.size)
         self.counts.copy_(counts)
@@ -254,7 +251,6 @@ class VQ(Freezable):
             return
         dead = dead[: len(vectors)]  # the others wait for the next batch
         fresh = vectors[torch.randperm(len(vectors), device=vectors.device)[: len(dead)]]
-        _from_first_process(fresh)
         self.codebook[dead] = fresh
         self.counts[dead] = average
         self.sums[dead] = average * fresh
@@ -280,24 +276,16 @@ def kmeans(vectors: Tensor, k: int, steps: int = 10) -> Tensor:
     order = torch.randperm(len(vectors), device=vectors.device)
     means = vectors[order.repeat(-(-k // len(vectors)))[:k]]
     for _ in range(steps):
-        counts, sums = _tally(vectors, nearest(vectors, means), k, everywhere=False)
+        counts, sums = _tally(vectors, nearest(vectors, means), k)
         means = torch.where(counts[:, None] > 0, sums / counts.clamp(min=1)[:, None], means)
     return means
 
 
-def _tally(vectors: Tensor, indices: Tensor, size: int, everywhere: bool = True) -> tuple[Tensor, Tensor]:
-    """How many vectors each code has, (size,), and their sums, (size, D); over all processes."""
+def _tally(vectors: Tensor, indices: Tensor, size: int) -> tuple[Tensor, Tensor]:
+    """How many vectors each code has, (size,), and their sums, (size, D)."""
     both = vectors.new_zeros(size, vectors.shape[1] + 1)
     both.index_add_(0, indices, F.pad(vectors, (0, 1), value=1.0))
-    if everywhere and dist.is_available() and dist.is_initialized():
-        dist.all_reduce(both)
     return both[:, -1], both[:, :-1]
-
-
-def _from_first_process(x: Tensor) -> None:
-    """Overwrite ``x`` with what the first process has."""
-    if dist.is_available() and dist.is_initialized():
-        dist.broadcast(x, src=0)
 
 
 @dataclass(frozen=True)

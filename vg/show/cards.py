@@ -25,7 +25,7 @@ class Card:
 
     Attributes:
         name: of the checkpoint.
-        rows: what is said, and what is said of it.
+        rows: a heading and its text.
     """
 
     name: str

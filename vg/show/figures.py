@@ -69,8 +69,8 @@ def _png_with_alt(figure: Figure) -> tuple[bytes, dict] | None:
     data = print_figure(figure, "png")
     if data is None:
         return None
-    if not getattr(figure, "is_told", False):  # a live plot is drawn again and again
-        figure.is_told = True  # type: ignore[attr-defined]
+    if not getattr(figure, "has_alt", False):  # a live plot is drawn again and again
+        figure.has_alt = True  # type: ignore[attr-defined]
         show_alt(alt_of(figure))
     return data, {"alt": alt_of(figure)}
 

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from vg import paths
 from vg.data import save
-from vg.data.pixels import resize, to_pil
+from vg.data.pixels import resize, to_pil, to_uint8
 from vg.models import Prior, TubeletTokenizer
 from vg.sampling import SAMPLING, Stream
 from vg.show.kernel import Interrupts
@@ -111,7 +111,7 @@ class Live:
         wrap = widgets.Layout(flex_flow="row wrap")
         panel = [*self.controls.values(), widgets.HBox([self.play, self.stop_button], layout=wrap)]
         panel += [widgets.HBox([self.gif, self.mp4], layout=wrap), self.note]
-        self._applied = self._told()
+        self._applied = self._settings()
         self.widget = widgets.HBox([self.screen, widgets.VBox(panel)], layout=wrap)
 
     @property
@@ -196,8 +196,8 @@ class Live:
                     continue
 
     def _heed_controls(self) -> None:
-        """Draw on as the controls stand; what they cannot do together is said, and drawing goes on as it was."""
-        if (now := self._told()) == self._applied:
+        """Go on with what the controls say now; if that cannot be, say why and go on as before."""
+        if (now := self._settings()) == self._applied:
             return
         seed = now["seed"] if now["seed"] != self._applied["seed"] else None
         self._applied = now
@@ -208,7 +208,7 @@ class Live:
         else:
             self.said = ""
 
-    def _told(self) -> dict:
+    def _settings(self) -> dict:
         values = {name: control.value for name, control in self.controls.items()}
         return values | {"label": None if values["label"] < 0 else values["label"]}
 
@@ -281,5 +281,4 @@ def live(
 
 def _pictures(frames: Tensor) -> list[np.ndarray]:
     """(C, T, H, W) in [-1, 1] -> T pictures (H, W, C) uint8."""
-    pixels = frames.add(1).mul(127.5).round().clamp(0, 255).byte().permute(1, 2, 3, 0)
-    return list(pixels.numpy())
+    return list(to_uint8(frames).movedim(1, -1).numpy())

@@ -97,7 +97,7 @@ def check(micro_batches: int) -> None:
     if rest := micro_batches % world_size():
         raise CannotShare(
             f"{world_size()} processes cannot share {micro_batches} micro-batch{'es' if micro_batches > 1 else ''} "
-            f"evenly: set Recipe.micro_batches to a multiple of {world_size()}, such as "
+            f"evenly: set Recipe.micro_batches (--micro-batches) to a multiple of {world_size()}, such as "
             f"{micro_batches - rest + world_size()}, or start another number of processes."
         )
 
@@ -162,7 +162,7 @@ def parallel(objective: Objective) -> Objective | DistributedDataParallel:
     """The objective, which on many ranks begins with rank 0's weights and averages its gradients over all ranks."""
     if not _patient:
         return objective
-    # what a batch makes no use of has no gradient on that rank; where all is used, PyTorch says once that it looked
+    # a parameter that a batch does not use has no gradient on that rank; if all are used, PyTorch says so once
     return DistributedDataParallel(objective, find_unused_parameters=True)
 
 

@@ -82,7 +82,7 @@ def read(folder: Path) -> SavedState | None:
     """The newest good state in ``folder``, None where there is none. A damaged one is named on stderr and passed over.
 
     Raises:
-        BadState: if all that there are are damaged.
+        BadState: if none of those that are there is whole.
         OSError: if a file cannot be read.
     """
     path, previous = folder / STATE, folder / PREVIOUS
