@@ -204,6 +204,17 @@ def test_what_one_began_two_end_and_the_other_way_round(tmp_path):
         assert [step for step, _ in rest.history["error"]] == [4, 8, 12]
 
 
+def _sees(rank, folder):
+    (folder / str(rank)).mkdir()
+    assert devices.all_see(folder) and not devices.all_see(folder / str(rank))
+    assert not any((folder / str(rank)).iterdir()), "no trace is left"
+
+
+def test_ranks_know_whether_they_share_a_disk(tmp_path):
+    both(_sees, tmp_path)
+    assert devices.all_see(tmp_path / "alone")
+
+
 def _long(rank, folder):
     run(folder, LONG, save_every=0, evaluate=None)
 

@@ -3,14 +3,16 @@
 import json
 from collections.abc import Callable
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 
 from vg import atomic, checkpoints
+from vg.evaluation.pair import find_pair
 from vg.experiments.config import Experiment, ImageExperiment, to_json
 from vg.experiments.features import train_features
 from vg.experiments.figures import train_figures
 from vg.experiments.images import train_images
-from vg.experiments.prior import train_prior
+from vg.experiments.prior import PRIOR_SHAPE, train_prior
 from vg.experiments.report import write_report
 from vg.experiments.run import Part, Run
 from vg.experiments.tokenizer import train_tokenizer
@@ -45,6 +47,7 @@ def train(experiment: Experiment | ImageExperiment, to: Path | None = None) -> P
         ValueError: if there is too little film, or the models that it begins with do not fit it.
         KeyboardInterrupt: if it was stopped; the state is kept.
     """
+    experiment = shaped_as_begun(experiment)
     run = Run(experiment)
     for recipe in recipes(experiment):
         devices.check(run.recipe(recipe).micro_batches)
@@ -65,6 +68,19 @@ def train(experiment: Experiment | ImageExperiment, to: Path | None = None) -> P
         if to:
             devices.on_first_rank(lambda: publish(run, to))
     return run.folder
+
+
+def shaped_as_begun(experiment: Experiment | ImageExperiment) -> Experiment | ImageExperiment:
+    """With the shapes of the finished models that it trains on from, which are what they are, whatever is asked for."""
+    if isinstance(experiment, ImageExperiment) or not experiment.begin:
+        return experiment
+    for part, at in find_pair(experiment.begin).items():
+        if part in experiment.parts:
+            config = checkpoints.load(*at).config
+            asked = getattr(experiment, part)
+            shape = {"model": config} if part == "tokenizer" else {name: getattr(config, name) for name in PRIOR_SHAPE}
+            experiment = replace(experiment, **{part: replace(asked, **shape)})
+    return experiment
 
 
 def recipes(experiment: Experiment | ImageExperiment) -> list[Recipe]:

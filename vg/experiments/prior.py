@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from vg import paths
 from vg.data import Clips, FrameStore, Shot
 from vg.evaluation.generated import generated_facts
 from vg.evaluation.prior import prior_facts, validation_windows
@@ -28,6 +29,9 @@ SCENES = [
     "hay", "minnie-runs", "goat-and-music", "minnie-aboard", "goat-crank", "goat-sings", "kitchen-drums", "duck",
     "pigs", "goat-sings-on", "cow-teeth", "captain-catches", "parrot-in-porthole", "potatoes",
 ]  # fmt: skip
+
+
+PRIOR_SHAPE = ("width", "depth", "heads", "context", "dropout", "directions", "goals")  # in both configs
 
 
 def scene_names(data: FilmData, store: FrameStore) -> list[str]:
@@ -81,8 +85,7 @@ def learn_layouts(prior: Prior, cache: LatentCache, shots: list[Shot]) -> None:
 
 def new_prior(part: PriorPart, cache: LatentCache) -> Prior:
     """With random weights, for the cache's tokens; a label for each shot."""
-    names = "width", "depth", "heads", "context", "dropout", "directions", "goals"
-    shape: dict[str, Any] = {name: getattr(part, name) for name in names}
+    shape: dict[str, Any] = {name: getattr(part, name) for name in PRIOR_SHAPE}
     shape["places"] = "coordinates" if part.shapes else "table"
     return Prior(PriorConfig(cache.levels, cache.grid, num_labels=len(cache.shots), layouts=True, **shape))
 
@@ -118,7 +121,7 @@ def train_prior(run: Run) -> Part:
     features, figures = (cast(ClipFeatures | None, run.finished(name)) for name in ("features", "figures"))
     recipe = run.recipe(part.recipe)
     span = tokenizer.tubelet[0]
-    ranks = {"rank": devices.rank(), "world_size": devices.world_size()}
+    ranks = {"rank": devices.rank(), "world_size": devices.world_size()} if devices.all_see(paths.cache_dir()) else {}
     cache = open_cache(footage.store, tokenizer, mirrored=False, phases=footage.phases(span), **ranks)
     window = min(part.window, max((stop - start) // span for start, stop in footage.split.train))
     torch.manual_seed(recipe.seed)
@@ -132,8 +135,7 @@ def train_prior(run: Run) -> Part:
             bits = [model.nll_bits(some.to(device())) for some in held.split(4)]
         return {"validation bits a token": float(torch.cat(bits).mean())}
 
-    able = replace(part, directions=prior.config.directions)  # as it may begin with weights that know of them
-    fresh = fresh_views(footage.large, footage.split.train, tokenizer, footage.size, able, window)
+    fresh = fresh_views(footage.large, footage.split.train, tokenizer, footage.size, part, window)
     batches = mixed_batches(film_batches(cache, footage.split.train, part.batch, window), fresh, part.fresh)
     loss = prior_loss(part.token_noise, drop_label=1 - part.label_share)
     trained = run.fit(prior, loss, batches, recipe, evaluate)

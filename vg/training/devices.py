@@ -9,9 +9,11 @@ Gradients are averaged by PyTorch's ``DistributedDataParallel``. Rank 0 alone wr
 
 import os
 import pickle
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, nullcontext, redirect_stdout
 from datetime import timedelta
+from pathlib import Path
 from typing import TypeVar, cast
 
 import torch
@@ -131,6 +133,20 @@ def any_rank(*said: bool) -> list[bool]:
     votes = torch.tensor(said, dtype=torch.int32, device=device())
     dist.all_reduce(votes, dist.ReduceOp.MAX)
     return [bool(vote) for vote in votes.tolist()]
+
+
+def all_see(folder: Path) -> bool:
+    """Whether all ranks see one folder, and not each one of that name on its own disk. Every rank has to call this.
+
+    What is written there can then be divided among them.
+    """
+    if not _patient:
+        return True
+    folder.mkdir(parents=True, exist_ok=True)
+    mark = on_first_rank(lambda: Path(tempfile.mkdtemp(prefix=".seen-", dir=folder)))
+    [unseen] = any_rank(not (folder / mark.name).exists())
+    on_first_rank(mark.rmdir)
+    return not unseen
 
 
 def mean(number: float) -> float:
