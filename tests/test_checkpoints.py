@@ -135,7 +135,6 @@ def test_a_shipped_prior_belongs_to_the_shipped_tokenizer(size):
 
 FORMER = {
     "prior-64": {"num_labels": 28, "condition_levels": (), "alibi_multiplier": 4.0, "reach": None},
-    "prior-128": {"normed": False},
     "prior-cifar10": {"num_labels": 10, "condition_depth": 2},
     "video-vqvae-64": {"quantizer": QuantizerConfig("vq", 1024, 16, (8, 5, 5, 5))},
     "video-fsqvae-64": {"quantizer": QuantizerConfig("fsq", 1024, 16, (8, 5, 5, 5))},

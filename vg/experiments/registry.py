@@ -60,7 +60,7 @@ _all: list[Experiment | ImageExperiment] = [
         "prior-64",
         FilmData(size=64, colour=False),
         "tubelet-fsq-64",
-        replace(ANY_SHAPE, recipe=replace(PRIOR_RECIPE, steps=4800)),
+        ANY_SHAPE,
         MEASURED,
     ),
     _prior(
