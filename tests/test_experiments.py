@@ -254,6 +254,8 @@ def test_what_a_prior_of_any_shape_can_do_is_trained_on_with_another_film(done, 
     monkeypatch.setattr(running.training, "fit", fit)
     use = "--parts", "prior", "--tokenizer.use", done, "--from", tmp_path / "any"
     assert run("--film", wide, *TINY, *use) == 130
+    stated = json.loads((only_run() / "experiment.json").read_text())["prior"]
+    assert (stated["goals"], stated["directions"], stated["width"]) == (2, True, old.config.width), "what is, not asked"
     prior, loss, batches = begun
     assert prior.grid == (4, 8) and prior.config == replace(old.config, **able | {"grid": (4, 8), "num_labels": 1})
     before, now = (model.state_dict() for model in (checkpoints.load("prior", tmp_path / "any"), prior))
