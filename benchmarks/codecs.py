@@ -18,6 +18,7 @@ from vg import checkpoints
 from vg.data import film, open_store
 from vg.evaluation import mean_frame, psnr, ssim
 from vg.evaluation.codecs import CODECS, available, code_clips
+from vg.evaluation.pair import open_pair
 from vg.evaluation.tokenizer import held_out
 from vg.latents.search import search_codes
 
@@ -47,7 +48,7 @@ def main(size: int) -> None:
     tokenizer = checkpoints.load(f"tubelet-fsq-{size}")
     truth = held_out(open_store(film(), size=size))
     ways = {"as encoded": {"steps": 0}, "searched for": {}}
-    prior = checkpoints.load(f"prior-{size}") if f"prior-{size}" in checkpoints.names() else None
+    prior = open_pair(f"prior-{size}").at((size, size)).prior if f"prior-{size}" in checkpoints.names() else None
     if prior:
         ways |= {f"{price} dB for 1,000 bits": {"prior": prior, "price": price} for price in PRICES[size]}
     parts = truth.split(4)
