@@ -42,7 +42,7 @@ def write(name: str, clips: Tensor, columns: int = 4) -> None:
     pixels = to_uint8(tiled(clips, columns))[:, 0].numpy()
     first, *others = map(Image.fromarray, pixels)
     path = HERE / f"{name}.webp"
-    first.save(path, save_all=True, append_images=others, duration=1000 / FPS, loop=0, quality=75, method=6)
+    first.save(path, save_all=True, append_images=others, duration=1000 / FPS, loop=0, quality=60, method=6)
     print(f"{path.name}: {tuple(clips.shape)}, {path.stat().st_size:,} bytes")
 
 

@@ -836,20 +836,21 @@ show.player(long, fps=store.fps, given=PROMPT)
 # %% [markdown]
 # <details><summary>Does motion last? What the stored run shows</summary>
 #
-# Not as in the film. Both videos look the same for more than half of their length: soon after the prompt the figure nearly stands still, and
-# what the number counts is mostly small changes inside it. Without the bound it stays so to the end. With the bound the figure then
-# comes apart into dark blots, which change from frame to frame, so that the number grows, while the place stays. A shape that is lost does not
-# come back: what has been drawn badly is the past of all that follows. The bound saves little time here, and more the longer the video. One
-# video of one seed cannot say which of the two is better.
+# Not as in the film. Half of the film's motion is lost in the tokenizer already, and half of the rest in drawing. Both videos look
+# the same for more than half of their length: soon after the prompt the figure nearly stands still, and what the number counts is
+# mostly small changes inside it. Without the bound it stays so to the end. With the bound the figure then comes apart into dark blots,
+# which change from frame to frame, so that the number grows, while the place stays. A shape that is lost does not come back: what has
+# been drawn badly is the past of all that follows. The bound saves no time here, but some the longer the video. One video
+# of one seed cannot say which of the two is better.
 #
 # </details>
 #
 # ## At 128 pixels
 #
-# The larger pair has four patches in each token, side by side (notebook 05), so a latent frame is 256 tokens here too, but each has twice
-# as many digits. Its patches have eight frames each. The past guides here too (`history`), so each latent frame is
-# read twice. This pair has options of its own, not those printed above: the ones that its clips were measured with. The prompts are the
-# beginnings of the same held-out shots as above.
+# The larger pair has four patches in each token, side by side (notebook 05). Its clips have the film's own shape, 128x152 pixels, so a latent
+# frame is 16x19 tokens, and each has twice as many digits. Its patches have eight frames each. The past guides here too (`history`), so each
+# latent frame is read twice. Its options are those that its clips were measured with, the same as above. The prompts are
+# the beginnings of the same held-out shots as above.
 
 # %%
 # NBVAL_IGNORE_OUTPUT
@@ -867,9 +868,9 @@ show.player(rows, fps=store.fps, scale=1, columns=len(large_made), given=PROMPT)
 # %% [markdown]
 # <details><summary>What the stored run shows</summary>
 #
-# Places are sharper than at 64 pixels, and stay. Motion does not last: soon after the prompt the cow and the parrot hardly move, while the
-# film's do. The parrot loses its head, and the captain's upper body falls apart into squares, which stand nearly still. The figure at the wheel moves
-# longest; its legs dissolve.
+# Places are sharper than at 64 pixels, and stay. The figure at the wheel moves to the end, but its chest and arms come apart, and at last the upper
+# half of the wheel with them. The captain stands firm below and dissolves above: his head and arms are dark blots before two seconds have
+# passed. The parrot keeps its body and loses its head. The cow keeps its shape, but hardly moves, and its muzzle dissolves; the film's cow turns.
 #
 # </details>
 #
