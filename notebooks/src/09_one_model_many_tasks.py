@@ -862,8 +862,8 @@ for size, kept in facts["unseen_shapes"].items():
 #
 # What fails, or may fail:
 #
-# - **Shapes.** Two that were in no training are measured above: one with sides half as long again, and a strip. Shapes farther away can be
-#   drawn, but are not measured here.
+# - **Shapes.** Two that were in no training are measured above: one with sides half as long again, and a strip. Their tokens cost no more, but in
+#   clips made at them black masses grow after a second or so (try it). Shapes farther away can be drawn, but are not measured here.
 # - **Goals.** A goal is one latent frame. It does not say how the second clip *moves*, so motion may break at the seam even if the picture fits. A goal
 #   more than `prior.config.goals` latent frames ahead has no effect.
 # - **Between scenes.** Clips of different shots can be joined, but the film only cuts between them, and no training window contains a cut.
