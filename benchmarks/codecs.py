@@ -14,7 +14,6 @@ import numpy as np
 import torch
 from tqdm.auto import tqdm
 
-from vg import checkpoints
 from vg.data import film, open_store
 from vg.evaluation import mean_frame, psnr, ssim
 from vg.evaluation.codecs import CODECS, available, code_clips
@@ -45,23 +44,21 @@ def read_off(line: list[tuple[float, float, float]], bits: float) -> list[float]
 
 
 def main(size: int) -> None:
-    tokenizer = checkpoints.load(f"tubelet-fsq-{size}")
+    pair = open_pair(f"prior-{size}").at((size, size))
+    tokenizer, prior = pair.tokenizer, pair.prior
     truth = held_out(open_store(film(), size=size))
     ways = {"as encoded": {"steps": 0}, "searched for": {}}
-    prior = open_pair(f"prior-{size}").at((size, size)).prior if f"prior-{size}" in checkpoints.names() else None
-    if prior:
-        ways |= {f"{price} dB for 1,000 bits": {"prior": prior, "price": price} for price in PRICES[size]}
+    ways |= {f"{price} dB for 1,000 bits": {"prior": prior, "price": price} for price in PRICES[size]}
     parts = truth.split(4)
     found = {
         name: torch.cat([search_codes(tokenizer, part, progress=False, **how) for part in tqdm(parts, desc=name)])
         for name, how in ways.items()
     }
     rows = {"raw bits": tokenizer.raw_bits(tuple(truth.shape[2:]))}
-    if prior:
-        with torch.no_grad():
-            for name, indices in found.items():
-                costs = torch.cat([prior.nll_bits(part) for part in indices.split(4)])
-                rows[f"the prior's, {name}"] = float(costs.flatten(1).sum(1).mean())
+    with torch.no_grad():
+        for name, indices in found.items():
+            costs = torch.cat([prior.nll_bits(part) for part in indices.split(4)])
+            rows[f"the prior's, {name}"] = float(costs.flatten(1).sum(1).mean())
     lines = {codec: line_of(codec, truth) for codec in available()}
     lines |= {f"mean frame in {codec}": line_of(codec, truth, still=True) for codec in available()[-1:]}
     print(f"{len(truth)} clips of 16 frames at {size}x{size}; PSNR in dB and SSIM")

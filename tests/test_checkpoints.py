@@ -155,3 +155,14 @@ def test_cards_and_weights_in_former_words_are_read_in_todays(name, tmp_path):
     again = checkpoints.load(name, tmp_path)
     assert again.config == model.config and weight_hash(again) == weight_hash(model)
     assert checkpoints.card(name, tmp_path).config == json.loads(json.dumps(asdict(model.config)))
+
+
+def test_a_prior_whose_card_knows_of_no_normalisation_has_none(tmp_path):
+    old = Prior(PriorConfig((5, 4, 3), grid=(2, 3), width=32, depth=1, heads=4, normed=False))
+    checkpoints.save("old", old, {}, tmp_path)
+    path = tmp_path / "old.json"
+    raw = json.loads(path.read_text())
+    del raw["config"]["normed"]
+    path.write_text(json.dumps(raw))
+    checkpoints.seal("old", tmp_path)
+    assert checkpoints.load("old", tmp_path).config == old.config

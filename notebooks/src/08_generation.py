@@ -30,6 +30,7 @@ import torch.nn.functional as F
 
 from vg import checkpoints, paths, show
 from vg.data import film, open_stores, save, split_shots
+from vg.evaluation.metrics import steps
 from vg.evaluation.pair import open_pair
 from vg.hashing import weight_hash
 from vg.models import Prior, PriorConfig
@@ -815,8 +816,8 @@ show.player(from_label, fps=store.fps)
 # NBVAL_IGNORE_OUTPUT
 def motion(clip, parts=1):
     """Mean change from frame to frame after the prompt, in grey levels, in so many parts of equal length."""
-    change = (clip[:, 1:] - clip[:, :-1]).abs().mean((0, 2, 3)) * 127.5  # (T - 1,)
-    return "  ".join(f"{float(part.mean()):.2f}" for part in change[PROMPT:].chunk(parts))
+    change = steps(clip[None])[0, PROMPT:]
+    return "  ".join(f"{float(part.mean()):.2f}" for part in change.chunk(parts))
 
 
 length = max(GIVEN + 2, settings.long * window)  # latent frames
@@ -840,7 +841,7 @@ show.player(long, fps=store.fps, given=PROMPT)
 # the same for more than half of their length: soon after the prompt the figure nearly stands still, and what the number counts is
 # mostly small changes inside it. Without the bound it stays so to the end. With the bound the figure then comes apart into dark blots,
 # which change from frame to frame, so that the number grows, while the place stays. A shape that is lost does not come back: what has
-# been drawn badly is the past of all that follows. The bound saves no time here, but some the longer the video. One video
+# been drawn badly is the past of all that follows. The bound saves no time at this length. One video
 # of one seed cannot say which of the two is better.
 #
 # </details>
