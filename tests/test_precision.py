@@ -11,7 +11,7 @@ from vg.latents import writing
 from vg.models import Prior, PriorConfig, TubeletConfig, TubeletTokenizer
 from vg.models.attention_backends import _flash_attn_func
 from vg.models.digits import DigitHead
-from vg.sampling import Stream, generate, generate_tokens, one_by_one, packed, plain_loop, stream, video
+from vg.sampling import Stream, generate, generate_tokens, one_by_one, packed_head, plain_loop, stream, video
 from vg.sampling.packed import Bias, Cache, Packed, Span
 
 LEVELS = (5, 4, 3)
@@ -79,7 +79,7 @@ def test_full_precision_is_single_or_more():
         assert precision.product_dtype(x) == torch.float64
 
 
-@pytest.mark.parametrize("draw, module", [(generate_tokens, packed), (one_by_one, plain_loop)])
+@pytest.mark.parametrize("draw, module", [(generate_tokens, packed_head), (one_by_one, plain_loop)])
 @pytest.mark.parametrize("options", [{}, {"label": 1, "guidance": 2.0, "history": 1.5, "top_p": 0.9}], ids=str)
 def test_sampling_in_half_precision_filters_and_draws_in_single(draw, module, options, models, monkeypatch):
     attended, filtered, sample = set(), set(), module.filter_logits
@@ -101,14 +101,6 @@ def test_sampling_in_half_precision_filters_and_draws_in_single(draw, module, op
     assert tokens.shape == (2, 3, 2, 3) and tokens.min() >= 0 and tokens.max() < 60
     assert filtered == {torch.float32}
     assert draw is one_by_one or attended == {torch.bfloat16}  # the CPU's own kernel works in float32 there
-
-
-@torch.no_grad()
-def test_guided_logits_are_added_up_in_single_precision():
-    logits, weights = 50 + torch.rand(2, 3, 5), torch.tensor([3.0, -2.0])
-    with bfloat16():
-        found = packed._weighted(weights, logits)
-    torch.testing.assert_close(found, 3 * logits[0] - 2 * logits[1])
 
 
 def hidden(prior, rows, reach, together):

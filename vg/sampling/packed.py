@@ -16,9 +16,8 @@ from torch import Tensor
 from vg.models.alibi import alibi_bias
 from vg.models.attention_backends import attention, auto_backend, mask_for_kernel
 from vg.models.transformer import Prior
-from vg.precision import full_precision, product_dtype
-from vg.sampling.filters import filter_logits
-from vg.sampling.options import Options
+from vg.precision import product_dtype
+from vg.sampling.packed_head import PackedHead
 
 ROWS = 128  # positions that go through the layers together, at most: of one sample and one branch of its guidance
 
@@ -119,8 +118,7 @@ class Packed:
             )
             for layer in prior.layers
         ]
-        self.digits = [(logits[0], *self._products(logits[1], logits[3])) for logits in prior.head.logits]
-        self.known = [table.weight for table in prior.head.known.tables]
+        self.head = PackedHead(prior.head, self.like)
 
     def _products(self, *layers: torch.nn.Linear) -> list[Product]:
         return [(layer.weight.to(self.like), layer.bias.to(self.like)) for layer in layers]
@@ -189,24 +187,6 @@ class Packed:
             return F.scaled_dot_product_attention(q, k, v, bias.part(len(q), q.shape[2], k.shape[2]))
         q, k, v = (x.transpose(1, 2) for x in (q, k, v))
         return attention(q, k, v, bias.slopes, self.backend, bias.reach).transpose(1, 2)
-
-    def draw(self, x: Tensor, weights: Tensor, noise: Tensor, how: Options) -> Tensor:
-        """A token for each row: hidden states (K * L, D) of K branches, Gumbel noise (L, digits, V) -> (L, digits)."""
-        x, digits = x.view(len(weights), len(noise), -1), []
-        for i, (norm, inner, last) in enumerate(self.digits):
-            logits = full_precision(_linear(F.gelu(_linear(_norm(x, norm), inner)), last))  # (K, L, V)
-            logits = logits[0] if len(weights) == 1 else _weighted(weights, logits)
-            logits = filter_logits(logits / how.temperature, how.top_k, how.top_p)
-            digits.append((logits + noise[:, i, : logits.shape[-1]]).argmax(dim=-1))
-            if i < len(self.known):
-                x = x + self.known[i][digits[-1]]
-        return torch.stack(digits, dim=-1)
-
-
-def _weighted(weights: Tensor, logits: Tensor) -> Tensor:
-    """The sum of the branches' logits: (K,), (K, L, V) -> (L, V)."""
-    with torch.autocast(logits.device.type, enabled=False):  # it would take the sum in half precision
-        return torch.einsum("k,klv->lv", weights, logits)
 
 
 def _linear(x: Tensor, product: Product) -> Tensor:

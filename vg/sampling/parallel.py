@@ -206,19 +206,25 @@ class Sampler:
     def advance(self, samples: list[Sample]) -> None:
         """One pass for these samples, each of which is drawn a token at least; none is at the end of its frame."""
         most = self.windows.choose()
-        noise, counts = [], [min(most, self.prior.tokens_per_frame - sample.place) for sample in samples]
+        counts = [min(most, self.prior.tokens_per_frame - sample.place) for sample in samples]
         for sample, count in zip(samples, counts):
             if not sample.bases:
                 self._begin(sample)
             if sample.noise is None:
                 shape = (self.prior.tokens_per_frame, len(self.prior.levels), max(self.prior.levels))
                 sample.noise = gumbel(torch.rand(shape, generator=sample.dice)).to(self.prior.start)
-            noise.append(sample.noise[sample.place : sample.place + count])
             self._embed(sample, max(0, sample.place - 1), sample.place + count - 1)
         hidden = self._read(samples, counts)
-        drawn = self.packed.draw(hidden, self.weights, noise[0] if len(noise) == 1 else torch.cat(noise), self.how)
+        rows = [(sample, slice(sample.place, sample.place + count)) for sample, count in zip(samples, counts)]
+        noise = torch.cat([sample.noise[part] for sample, part in rows if sample.noise is not None])
+        guess = torch.cat([sample.tokens[part] for sample, part in rows]).to(hidden.device)
+        kept = None
+        if self.kept is not None:
+            kept = torch.cat([self.kept[sample.row, sample.latent_frames, part] for sample, part in rows])
+            kept = kept.to(hidden.device)
+        drawn = self.packed.head.draw(hidden, self.weights, noise, guess, counts, self.how, kept)
         for sample, tokens in zip(samples, drawn.cpu().split(counts)):
-            self._keep(sample, self._forced(sample, tokens))
+            self._keep(sample, tokens)
         self.passes += 1
 
     def _embed(self, sample: Sample, first: int, stop: int) -> None:
@@ -241,13 +247,6 @@ class Sampler:
                 begin = 0 if branch.drops_history else sample.latent_frames * self.prior.tokens_per_frame
                 spans.append(Span(branch.cache, sample.row, begin + sample.place, count))
         return self.packed.hidden(x[0] if len(x) == 1 else torch.cat(x), spans, self.bias)
-
-    def _forced(self, sample: Sample, drawn: Tensor) -> Tensor:
-        """The tokens drawn from ``sample.place`` on, with those that are kept in their places."""
-        if self.kept is None:
-            return drawn
-        kept = self.kept[sample.row, sample.latent_frames, sample.place : sample.place + len(drawn)]
-        return torch.where(kept >= 0, kept, drawn)
 
     def _keep(self, sample: Sample, drawn: Tensor) -> None:
         """Keep what was drawn up to the first token that differs from its guess; the rest are guesses."""

@@ -4,11 +4,12 @@ import math
 
 
 class Windows:
-    """Guesses some times as many tokens as of late came true in a row.
+    """Guesses more tokens than of late came true in a row: for a run of n some 12 times the root of n.
 
     More than can be hoped for pays: a token that was guessed too early is drawn again in the next passes, and the guess
-    that is left when its turn comes is a better one. (Choosing the window that brings the most in its own pass made
-    passes half as fruitful; benchmarks/LOG.md.)
+    that is left when its turn comes is a better one. Of short runs many times as many, since a short window makes runs
+    short itself. (Choosing the window that brings the most in its own pass made passes half as fruitful; so did, where
+    tokens depend on each other, five times the run; benchmarks/LOG.md.)
 
     Args:
         longest: tokens in a window, at most.
@@ -18,12 +19,12 @@ class Windows:
     """
 
     def __init__(self, longest: int, samples: int = 1, right: float = 0.0):
-        self.longest, self.ahead = longest, 1 + 4 / math.sqrt(samples)
+        self.longest, self.ahead = longest, 12 / math.sqrt(samples)
         self.right = right  # a running mean
 
     def choose(self) -> int:
         """Tokens to guess, 1 to ``longest``."""
-        return min(self.longest, 1 + int(self.ahead * self.right))
+        return min(self.longest, 1 + int(self.ahead * min(self.right, math.sqrt(self.right))))
 
     def learn(self, right: int) -> None:
         """So many guesses in a row came true."""
