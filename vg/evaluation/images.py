@@ -1,6 +1,7 @@
 """What a card says of the models of images: bits and PSNR on test images, beside PCA and counts of codes."""
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -9,7 +10,7 @@ from vg.data import Images
 from vg.data.images import ImageSet
 from vg.evaluation.baselines import pca_images, unigram_bits
 from vg.evaluation.metrics import perplexity, psnr, ssim, usage
-from vg.models import VAE, VQVAE, VQVAE2, TwoLevelPrior
+from vg.models import VAE, VQVAE, VQVAE2, Tokenizer, TwoLevelPrior
 from vg.precision import autocast, full_precision
 from vg.profiles import device
 
@@ -101,7 +102,7 @@ def image_prior_facts(
     return facts
 
 
-def encode_images(model: VQVAE | VQVAE2, images: ImageSet, batch: int = 250) -> tuple[Tensor, ...]:
+def encode_images(model: Tokenizer[Any], images: ImageSet, batch: int = 250) -> tuple[Tensor, ...]:
     """All images as tokens: (N, h, w) for each level, top first, int32 (4 bytes a token)."""
     place = next(model.parameters()).device
     grids = []

@@ -4,13 +4,13 @@ import math
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from vg.data import Clips, FrameStore, Shot, Split, split_shots
 from vg.evaluation.baselines import mean_frame, nearest_clip
 from vg.evaluation.metrics import perplexity, psnr, ssim, stability, step_correlation, steps, usage
 from vg.latents.search import search_codes
-from vg.models import TubeletTokenizer, VideoAutoencoder
+from vg.models import Tokenizer, TubeletTokenizer, VideoAutoencoder
 from vg.precision import autocast, full_precision
 from vg.progress import tqdm
 
@@ -32,7 +32,7 @@ def held_out(store: FrameStore, most: int | None = None, shots: list[Shot] | Non
 
 
 @torch.no_grad()
-def reconstruct(model: nn.Module, truth: Tensor) -> Tensor:
+def reconstruct(model: Tokenizer[Tensor], truth: Tensor) -> Tensor:
     """Clips encoded and decoded, a few at a time, not clamped; on the CPU."""
     where = next(model.parameters()).device
     with autocast(where):

@@ -11,7 +11,7 @@ from vg.data.clips import Clips
 from vg.data.images import ImageSet
 from vg.data.pixels import turn_hue
 from vg.latents import Windows
-from vg.models.tubelet import TubeletTokenizer
+from vg.models.tokenizer import Tokenizer
 from vg.training import BatchSampler
 
 
@@ -96,7 +96,7 @@ def largest_part(picture: Sequence[int], size: tuple[int, int]) -> tuple[float, 
     return min(H, W * size[0] / size[1]), min(W, H * size[1] / size[0])
 
 
-def fresh_tokens(views: BatchSampler, tokenizer: TubeletTokenizer, backwards: int = -1) -> BatchSampler:
+def fresh_tokens(views: BatchSampler, tokenizer: Tokenizer[Tensor], backwards: int = -1) -> BatchSampler:
     """Clips that no cache holds, as batches for ``prior_loss`` without a label: ``pack_batch``.
 
     A few pixels to the side are other tokens, and so are other sizes: to a prior, which has to foretell tokens, a

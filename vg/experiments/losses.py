@@ -1,16 +1,18 @@
 """Losses: from a model and a batch to a scalar. The notebooks use them too."""
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
 from vg.data.pixels import YCBCR
 from vg.experiments.batches import unpack_batch
 from vg.models.goals import Goal
+from vg.models.tokenizer import Tokenizer
 from vg.models.transformer import Prior
 from vg.models.tubelet import TubeletTokenizer
 from vg.models.two_level import TwoLevelPrior
 from vg.models.video import VideoAutoencoder
-from vg.models.vqvae import VQVAE, VQVAE2
 from vg.training import Loss
 
 CHROMA = 1 / 6
@@ -67,7 +69,7 @@ def vae_loss(beta: float = 1.0) -> Loss:
     return lambda model, images: model.bits_per_dim(images, beta=beta).mean()
 
 
-def image_tokenizer_loss(model: VQVAE | VQVAE2, images: Tensor) -> Tensor:
+def image_tokenizer_loss(model: Tokenizer[Any], images: Tensor) -> Tensor:
     """Logarithm of each image's root mean squared error, averaged, and what the quantizers ask for.
 
     The logarithm is PSNR but for a factor, so that a plain image weighs as much as a busy one (``tokenizer_loss``

@@ -1,9 +1,10 @@
 """What all autoencoders with a quantizer have in common: pixels to grids of integers, and back."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar
 
-from torch import Tensor
+from torch import Tensor, nn
 
 T = TypeVar("T")
 """A tensor, or (top, bottom) where there are two levels of tokens."""
@@ -35,6 +36,9 @@ class Tokenizer(Protocol[T]):
     """
 
     levels: Any
+
+    def parameters(self) -> Iterator[nn.Parameter]:
+        """As of every ``nn.Module``; pixels and indices have to be on their device."""
 
     def __call__(self, pixels: Tensor) -> tuple[Tensor, Quantized[T]]:
         """Pixels -> their reconstruction, of the same shape and not clamped, and the tokens that it is made from."""
