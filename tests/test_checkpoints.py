@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 from dataclasses import asdict
 
 import pytest
@@ -116,6 +117,27 @@ def test_whoever_may_read_new_files_may_read_weights_cards_and_states(tmp_path):
         os.umask(umask)
     modes = {p.name: p.stat().st_mode & 0o777 for p in tmp_path.iterdir() if not p.name.endswith(".lock")}
     assert modes == dict.fromkeys(["a.json", "a.safetensors", state_files.STATE, state_files.PREVIOUS], 0o640)
+
+
+@pytest.mark.parametrize("name", checkpoints.names())
+def test_the_configuration_of_a_checkpoint_is_known_from_its_card_alone(name, tmp_path):
+    shutil.copy(checkpoints.folder() / f"{name}.json", tmp_path)  # no weights
+    assert checkpoints.config(name, tmp_path) == checkpoints.load(name).config
+
+
+def test_a_configuration_that_is_none_of_its_model_is_named(saved):
+    _, folder = saved
+    with pytest.raises(FileNotFoundError, match=r"'tubelet-128'.*tubelet-test"):
+        checkpoints.config("tubelet-128", folder)
+    card = folder / "tubelet-test.json"
+    text = json.loads(card.read_text())
+    for change, said in [({"model": "Diffusion"}, "is a Diffusion"), ({"config": {"depth": 3}}, "does not fit")]:
+        card.write_text(json.dumps(text | change))
+        with pytest.raises(BadCheckpoint, match="not as it was written"):
+            checkpoints.config("tubelet-test", folder)
+        checkpoints.seal("tubelet-test", folder)
+        with pytest.raises(BadCheckpoint, match=said):
+            checkpoints.config("tubelet-test", folder)
 
 
 @pytest.mark.parametrize("name", checkpoints.names())

@@ -19,9 +19,10 @@ from vg.evaluation.pair import find_pair, open_pair
 from vg.experiments import REGISTRY, Experiment, FilmData, ImageExperiment, train
 from vg.experiments import run as running
 from vg.experiments.batches import unpack_batch
-from vg.experiments.config import PriorPart, digest, scaled, to_json
+from vg.experiments.config import PriorPart, TokenizerPart, digest, scaled, to_json
+from vg.experiments.experiment import shaped_as_begun
 from vg.experiments.prior import adapted, scene_names
-from vg.experiments.run import Run
+from vg.experiments.run import Run, token_size
 from vg.generate import main as generate_clips
 from vg.models import Prior, VAEConfig
 from vg.sampling import SAMPLING
@@ -223,6 +224,35 @@ def test_too_little_film_is_refused_with_what_would_do_before_anything_is_traine
     enough = save(tmp_path / "enough.mp4", moving(84), fps=12)
     with pytest.raises(pytest.fail.Exception, match="it began"):
         run("--film", enough, *TINY)
+
+
+@pytest.mark.parametrize(
+    ("damaged", "options"),
+    [
+        ("tokenizer", ["--from"]),
+        ("prior", ["--from"]),
+        ("tokenizer", ["--parts", "features", "prior", "--tokenizer.use"]),
+        ("features", ["--parts", "tokenizer", "prior", "--features.use"]),
+    ],
+)
+def test_damaged_models_are_refused_before_anything_is_trained(
+    damaged, options, done, film, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.setattr(running.training, "fit", lambda *_, **__: pytest.fail("it began"))
+    pair = Path(shutil.copytree(done, tmp_path / "pair"))
+    (pair / f"{damaged}.safetensors").write_bytes(b"")
+    assert "not what its card describes" in error_of(capsys, "--film", film, *TINY, *options, pair)
+    assert not paths.runs_dir().exists()
+
+
+def test_shapes_are_read_from_cards_alone(done, monkeypatch):
+    pair = {part: checkpoints.load(part, done) for part in ("tokenizer", "prior")}
+    monkeypatch.setattr(checkpoints, "load", lambda *_, **__: pytest.fail("weights were loaded"))
+    begun = shaped_as_begun(Experiment(begin=str(done)))
+    assert begun.tokenizer.model == pair["tokenizer"].config and begun.prior.width == pair["prior"].config.width
+    used = Experiment(tokenizer=TokenizerPart(use=str(done)), parts=("prior",))
+    for experiment in (used, Experiment(begin=str(done))):
+        assert token_size(Run(experiment)) == pair["tokenizer"].tubelet[1:]
 
 
 def test_a_pair_is_trained_on_from_and_another_grid_is_adapted(done, film, tmp_path, monkeypatch, capsys):

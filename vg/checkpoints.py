@@ -135,6 +135,30 @@ def card(name: str, where: str | Path | None = None) -> Checkpoint:
     return Checkpoint(*(raw[key] for key in wanted))
 
 
+def config(name: str, where: str | Path | None = None) -> Any:
+    """The configuration of a checkpoint's model, without reading its weights.
+
+    Raises:
+        FileNotFoundError: if there is none of that name.
+        BadCheckpoint: if the card is damaged, or its configuration is not one of its model.
+    """
+    found = card(name, where)
+    _, kind = _classes(found)
+    try:
+        return _from_json(kind, found.config)
+    except (TypeError, ValueError) as problem:
+        raise BadCheckpoint(f"{name} does not fit this version of {found.model}: {problem}.") from problem
+
+
+def _classes(found: Checkpoint) -> tuple[type, type]:
+    """Of the model and of its configuration."""
+    if found.model not in MODELS:
+        raise BadCheckpoint(
+            f"{found.name} is a {found.model}, which this version of vg does not have: {', '.join(MODELS)}."
+        )
+    return MODELS[found.model]
+
+
 def _current_config(model: str, config: dict) -> dict:
     """A configuration in today's words, whatever version of vg wrote it."""
     former: dict[str, str] = FORMER_FIELDS.get(model, {})
@@ -239,9 +263,7 @@ def load(
         BadCheckpoint: if its weights are missing, damaged, or do not fit its model.
     """
     found, raw = _pair(name, Path(where or folder()))
-    if found.model not in MODELS:
-        raise BadCheckpoint(f"{name} is a {found.model}, which this version of vg does not have: {', '.join(MODELS)}.")
-    kind, config = MODELS[found.model]
+    kind, shape = _classes(found)
     try:
         weights = _current_weights(found.model, read_weights(raw))
     except (SafetensorError, ValueError, KeyError, RuntimeError) as problem:
@@ -249,7 +271,7 @@ def load(
     if bad := _not_finite(weights):
         raise BadCheckpoint(f"{name} holds weights that are not finite: {', '.join(bad[:3])}. Restore or train it.")
     try:
-        model = fitted(lambda: kind(_from_json(config, found.config)), _flat(found.config), weights)
+        model = fitted(lambda: kind(_from_json(shape, found.config)), _flat(found.config), weights)
     except Misfit as problem:
         raise BadCheckpoint(f"{name} does not fit this version of {found.model}: {problem}.") from problem
     model.name = name

@@ -44,7 +44,7 @@ def train(experiment: Experiment | ImageExperiment, to: Path | None = None) -> P
     Raises:
         Busy: if another process trains the same.
         CannotShare: if there are several processes, and a step's micro-batches are no multiple of them.
-        ValueError: if there is too little film, or the models that it begins with do not fit it.
+        ValueError: if there is too little film, or the models that it begins with or uses are damaged or do not fit it.
         KeyboardInterrupt: if it was stopped; the state is kept.
     """
     experiment = shaped_as_begun(experiment)
@@ -53,6 +53,8 @@ def train(experiment: Experiment | ImageExperiment, to: Path | None = None) -> P
         devices.check(run.recipe(recipe).micro_batches)
     for folder in filter(None, (run.folder, to)):
         atomic.check_writable(folder)  # now, not after an hour of training
+    for at in run.borrowed().values():
+        checkpoints.load(*at)  # a damaged one is refused now too
     with ExitStack() as stack:
         alone = atomic.locked(run.folder, f"training {run.name}", wait=False)
         devices.on_first_rank(lambda: stack.enter_context(alone))
@@ -76,7 +78,7 @@ def shaped_as_begun(experiment: Experiment | ImageExperiment) -> Experiment | Im
         return experiment
     for part, at in find_pair(experiment.begin).items():
         if part in experiment.parts:
-            config = checkpoints.load(*at).config
+            config = checkpoints.config(*at)
             asked = getattr(experiment, part)
             shape = {"model": config} if part == "tokenizer" else {name: getattr(config, name) for name in PRIOR_SHAPE}
             experiment = replace(experiment, **{part: replace(asked, **shape)})

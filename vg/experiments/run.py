@@ -74,7 +74,7 @@ class Run:
     def folder(self) -> Path:
         """Where everything is kept: named by the experiment and by a hash of all that it is made from."""
         films = [source.sha256 for source in self.sources] if isinstance(self.experiment, Experiment) else []
-        models = {f"{key} {part}": checkpoints.card(*at).sha256 for (key, part), at in self._borrowed().items()}
+        models = {f"{key} {part}": checkpoints.card(*at).sha256 for (key, part), at in self.borrowed().items()}
         return paths.runs_dir() / f"{self.name}-{digest(self.experiment, films, models)}"
 
     @cached_property
@@ -82,7 +82,7 @@ class Run:
         """The film, at a size that whole tokens fill."""
         multiple = (1, 1)
         if {"tokenizer", "prior", "figures"} & {*self.experiment.parts}:
-            multiple = _token_size(self)
+            multiple = token_size(self)
         return open_footage(self.film_experiment.data, self.sources, multiple)
 
     def recipe(self, recipe: Recipe) -> Recipe:
@@ -91,7 +91,7 @@ class Run:
 
     def begin_with(self, part: str) -> Freezable | None:
         """The finished model of that part to train on from, or None."""
-        at = self._borrowed().get(("begin", part))
+        at = self.borrowed().get(("begin", part))
         return checkpoints.load(*at, trainable=True) if at else None
 
     def finished(self, part: str) -> Freezable | None:
@@ -101,7 +101,7 @@ class Run:
 
     def load(self, part: str) -> Freezable | None:
         """A model that is done, frozen, on the device: this run's own, or the one that it is to use."""
-        at = self._borrowed().get(("use", part)) or ((part, self.folder) if self._is_done(part) else None)
+        at = self.borrowed().get(("use", part)) or ((part, self.folder) if self._is_done(part) else None)
         return checkpoints.load(*at, device()) if at else None
 
     def is_done(self, part: str) -> bool:
@@ -142,7 +142,7 @@ class Run:
         model = checkpoints.load(self.part, self.folder, device())
         checkpoints.save(self.part, model, facts | {"metrics": part.measure(model)}, self.folder)
 
-    def _borrowed(self) -> dict[tuple[str, str], tuple[str, Path]]:
+    def borrowed(self) -> dict[tuple[str, str], tuple[str, Path]]:
         """Finished models that it takes from elsewhere: (use or begin, part) -> a checkpoint's name and folder."""
         found: dict[tuple[str, str], tuple[str, Path]] = {}
         if isinstance(self.experiment, ImageExperiment):
@@ -156,12 +156,10 @@ class Run:
         return found
 
 
-def _token_size(run: Run) -> tuple[int, int]:
+def token_size(run: Run) -> tuple[int, int]:
     """Height and width in pixels of a token of the tokenizer that is trained or used."""
-    at = run._borrowed().get(("use", "tokenizer")) or run._borrowed().get(("begin", "tokenizer"))
-    if at:
-        return tuple(checkpoints.load(*at).tubelet[1:])
-    model = run.film_experiment.tokenizer.model
+    at = run.borrowed().get(("use", "tokenizer")) or run.borrowed().get(("begin", "tokenizer"))
+    model = checkpoints.config(*at) if at else run.film_experiment.tokenizer.model
     if not isinstance(model, TubeletConfig):
         return model.stride[1:]
     height, width = (side * many for side, many in zip(model.tubelet[1:], model.group[1:]))
