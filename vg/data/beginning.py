@@ -5,6 +5,7 @@ from pathlib import Path
 from torch import Tensor
 
 from vg.data import stills
+from vg.data.decode import FPS
 from vg.data.film_traits import traits
 from vg.data.pixels import covering, middle, to_unit
 from vg.data.sources import video
@@ -12,7 +13,7 @@ from vg.data.store import open_store
 
 
 def first_frames(
-    path: Path, size: int | tuple[int, int], count: int, fps: float = 12.0, grey: bool = True, end: bool = False
+    path: Path, size: int | tuple[int, int], count: int, fps: float = FPS, grey: bool = True, end: bool = False
 ) -> Tensor:
     """The first frames of a video, or a picture, at ``size``: (1, C, up to ``count``, H, W) in [-1, 1].
 

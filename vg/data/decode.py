@@ -22,6 +22,7 @@ from vg.data.video_file import COPY, MOST_PIXELS, BadVideo
 
 BAR = 24  # grey level up to which a row or column counts as black
 MOST_FRAMES = 2_000_000  # that come out of one file: 46 hours at 12 a second
+FPS = 12.0  # frames a second at which film is read, unless another rate is asked for
 MOST_FPS = 1000.0  # frames a second that can be asked for
 
 __all__ = ["BadVideo", "Probe", "frames", "picked_rate", "probe", "resized"]
@@ -76,7 +77,7 @@ def probe(path: str | Path) -> Probe:
 def frames(
     path: str | Path,
     sizes: Sequence[Size],
-    fps: float = 12.0,
+    fps: float = FPS,
     grey: bool = True,
     found: Probe | None = None,
     partial: bool = False,

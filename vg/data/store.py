@@ -23,7 +23,7 @@ from torch import Tensor
 
 from vg import atomic, paths
 from vg.data.building import build
-from vg.data.decode import MOST_FPS
+from vg.data.decode import FPS, MOST_FPS
 from vg.data.pixels import to_unit
 from vg.data.sealed import Sealed, opened
 from vg.data.shots import Shot
@@ -91,7 +91,7 @@ class FrameStore:
 def open_store(
     source: Source,
     size: int | tuple[int, int] = 64,
-    fps: float = 12.0,
+    fps: float = FPS,
     grey: bool = True,
     restore: bool | None = None,
     frames: int | None = None,
@@ -120,7 +120,7 @@ def open_store(
 def open_stores(
     source: Source,
     wanted: Sequence[dict],
-    fps: float = 12.0,
+    fps: float = FPS,
     grey: bool = True,
     frames: int | None = None,
     partial: bool = False,
@@ -162,7 +162,7 @@ def open_stores(
 def _settings(
     source: Source,
     size: int | tuple[int, int] = 64,
-    fps: float = 12.0,
+    fps: float = FPS,
     grey: bool = True,
     restore: bool | None = None,
     frames: int | None = None,

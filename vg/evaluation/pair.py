@@ -9,14 +9,13 @@ from torch import Tensor
 from vg import checkpoints
 from vg.data import FrameStore, film, joined, open_store, traits, videos
 from vg.data.beginning import first_frames
+from vg.data.decode import FPS
 from vg.data.pixels import covering, middle
 from vg.models import Prior, TubeletTokenizer
 from vg.profiles import device
 from vg.sampling import SAMPLING
+from vg.sampling.options import GUIDANCE
 from vg.sampling.video import fitted
-
-GUIDANCE = 2.0  # towards a label
-FPS = 12.0
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,10 @@ from typing import Annotated, Literal
 
 from tyro.conf import arg
 
+from vg.data.decode import FPS
 from vg.models import TubeletConfig, VAEConfig, VideoConfig, VQVAE2Config, VQVAEConfig
 from vg.sampling import SAMPLING
+from vg.sampling.options import GUIDANCE
 from vg.training import Recipe
 
 # Two patches of four frames share a token, and the busiest have more digits: motion needs both (benchmarks/LOG.md).
@@ -39,7 +41,7 @@ class FilmData:
 
     film: tuple[Path, ...] = ()
     size: int | tuple[int, int] = 64
-    fps: float = 12.0
+    fps: float = FPS
     colour: bool | None = None
     restore: bool | None = None
     zoom: float = 2.0
@@ -148,7 +150,7 @@ class Sampling:
     temperature: float = SAMPLING["temperature"]
     top_p: float = SAMPLING["top_p"]
     history: float = SAMPLING["history"]
-    guidance: float = 2.0
+    guidance: float = GUIDANCE
     clips: int = 4
     frames: int = 48
     measured: int | None = 24

@@ -13,6 +13,7 @@ from vg.models.transformer import Prior
 
 # What clips are made with unless something else is asked for, settled by measurement (benchmarks/LOG.md).
 SAMPLING = {"temperature": 1.05, "top_p": 0.99, "history": 2.0}
+GUIDANCE = 2.0  # towards a label, where there is one
 
 MOST_GUIDANCE = 100.0  # above it only rounding errors are guided
 
