@@ -1,14 +1,31 @@
-"""What can become of figures in a clip: ways in which what moves comes apart, while everything else stays."""
+"""What can become of figures in a clip: ways in which what moves comes apart, while everything else stays.
 
+``DamagedClips`` are what a network is trained on to tell them; ``damage_accuracy`` says how often it does.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
 import torch
 import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor
 
+from vg.data import Clips, FrameStore
+from vg.data.pixels import to_uint8
+from vg.evaluation.figures import COUNT, PIECE, moving_parts
+from vg.evaluation.tokenizer import FRAMES
+from vg.models import ClipFeatures, TubeletTokenizer
+from vg.precision import autocast, full_precision
+from vg.progress import tqdm
+
 DAMAGES = ("as filmed", "standing still", "smeared", "in pieces", "melting", "doubled", "mismatched")
 """The last is done to tokens (``mismatched``), the others to pixels (``damaged``)."""
 
 MOVES = 10 / 127.5  # a pixel moves whose standard deviation over the clip is larger
+SHARES = (0.3, 0.5, 0.8)  # of the tokens, mismatched
+STRETCH = 48  # frames that go through the tokenizer at a time
 
 
 def where_it_moves(clip: Tensor) -> Tensor:
@@ -36,6 +53,79 @@ def mismatched(tokens: Tensor, share: float) -> Tensor:
     when = torch.where((now + away < 0) | (now + away >= t), now - away, now + away).clamp(0, t - 1)
     other = tokens.gather(1, when.to(tokens.device))
     return torch.where((torch.rand(tokens.shape) < share).to(tokens.device), other, tokens)
+
+
+class DamagedClips:
+    """Parts of clips, whole or damaged in one of ``DAMAGES``; half of those damaged in pixels, or not at all, went
+    through the tokenizer.
+
+    What the tokenizer loses is not damage: otherwise all that a prior makes would count as damaged alike.
+
+    Args:
+        store: the film.
+        tokenizer: its tubelet tokenizer.
+    """
+
+    def __init__(self, store: FrameStore, tokenizer: TubeletTokenizer):
+        self.filmed = store
+        self.through = _through(store, tokenizer, (0.0, *SHARES))
+
+    def parts(self, clips: Clips, numbers: list[int], kinds: list[int]) -> Tensor:
+        """A moving part of each of these clips, at random: (B, C, PIECE, s, s)."""
+        taken = []
+        for number, kind in zip(numbers, kinds):
+            name, start, store = DAMAGES[kind], clips.starts[number], self.filmed
+            if name == "mismatched":
+                store = self.through[SHARES[int(torch.randint(len(SHARES), ()))]]
+            elif torch.rand(()) < 0.5:
+                store = self.through[0.0]
+            [clip] = store.clip(start, start + FRAMES)
+            clip = clip if name == "mismatched" else damaged(clip, name)
+            taken.append(clip.flip(-1) if torch.rand(()) < 0.5 else clip)
+        found = moving_parts(torch.stack(taken)).unflatten(0, (-1, len(taken)))  # FRAMES // PIECE * COUNT of each
+        return found[torch.randint(FRAMES // PIECE * COUNT, (len(taken),)), torch.arange(len(taken))]
+
+
+@torch.no_grad()
+def _through(store: FrameStore, tokenizer: TubeletTokenizer, shares: Sequence[float]) -> dict[float, FrameStore]:
+    """The film through its tokenizer, encoded once, for each share of the tokens that are mismatched."""
+    span, where = tokenizer.tubelet[0], next(tokenizer.parameters()).device
+    stretches = [
+        (start, start + whole)
+        for first, stop in store.shots
+        for start in range(first, stop, STRETCH)
+        if (whole := min(STRETCH, stop - start) // span * span)
+    ]
+    found = {}
+    with torch.random.fork_rng(devices=[]), autocast(where):
+        encoded = [
+            tokenizer.encode(store.clip(*stretch).to(where))
+            for stretch in tqdm(stretches, desc="encoding the film", unit="stretch")
+        ]
+        for share in shares:
+            frames = np.array(store.frames)
+            torch.manual_seed(round(100 * share))
+            pairs = zip(stretches, encoded, strict=True)
+            for (start, stop), tokens in tqdm(
+                pairs, desc=f"decoding it, {share:.0%} mismatched", total=len(encoded), unit="stretch"
+            ):
+                [clip] = tokenizer.decode(mismatched(tokens, share) if share else tokens)
+                frames[start:stop] = to_uint8(full_precision(clip).cpu()).numpy()
+            found[share] = replace(store, frames=frames)
+    return found
+
+
+@torch.no_grad()
+def damage_accuracy(model: ClipFeatures, clips: Clips, made: DamagedClips, seed: int = 0) -> dict[str, float]:
+    """Share of right answers for each of ``DAMAGES``."""
+    where, right = next(model.parameters()).device, dict.fromkeys(DAMAGES, 0)
+    with torch.random.fork_rng(devices=[]), autocast(where):
+        torch.manual_seed(seed)
+        for kind, name in enumerate(DAMAGES):
+            for some in torch.arange(len(clips)).split(16):
+                parts = made.parts(clips, some.tolist(), [kind] * len(some))
+                right[name] += int((model.guess(parts.to(where))[1].argmax(1) == kind).sum())
+    return {name: count / len(clips) for name, count in right.items()}
 
 
 def _uniform(low: float, high: float) -> float:

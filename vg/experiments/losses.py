@@ -3,10 +3,15 @@
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
+from vg.data import Clips, Shot
 from vg.data.pixels import YCBCR
-from vg.experiments.batches import unpack_batch
+from vg.evaluation.damage import DAMAGES, DamagedClips
+from vg.evaluation.features import ordered, shot_numbers
+from vg.experiments.batches import degrade, jitter, unpack_batch
+from vg.models.features import ORDERS, ClipFeatures
 from vg.models.goals import Goal
 from vg.models.tokenizer import Tokenizer
 from vg.models.transformer import Prior
@@ -16,6 +21,7 @@ from vg.models.video import VideoAutoencoder
 from vg.training import Loss
 
 CHROMA = 1 / 6
+SHOT_WEIGHT = 0.3  # of the shot's name in the loss of figures
 
 
 def squared_error(made: Tensor, truth: Tensor) -> Tensor:
@@ -143,5 +149,39 @@ def image_prior_loss(token_noise: float = 0.0, drop_label: float = 0.1) -> Loss:
         label = torch.where(dropped, -1, label[:, 0]) if prior.config.num_labels else None
         above, below = prior.nll_bits(*truth, label, given=tuple(shown))
         return above.mean() + below.mean()
+
+    return loss
+
+
+def features_loss(clips: Clips, shots: list[Shot]) -> Loss:
+    """Cross-entropy of the shot's name and of the frames' order, for batches of clip numbers.
+
+    Clips are mirrored half of the time, so that left and right do not tell the arrow of time, and degraded.
+    """
+    names = shot_numbers(clips, shots)
+
+    def loss(model: ClipFeatures, numbers: Tensor) -> Tensor:
+        where, B = next(model.parameters()).device, len(numbers)
+        order = torch.randint(len(ORDERS), (B,))
+        mirrored = torch.rand(B) < 0.5
+        video = [ordered(clip, ORDERS[k]) for clip, k in zip(clips.take(numbers.tolist()), order.tolist())]
+        video = torch.stack([clip.flip(-1) if turn else clip for clip, turn in zip(video, mirrored)]).to(where)
+        shot, said = model.guess(degrade(jitter(video)))
+        return F.cross_entropy(shot, names[numbers.cpu()].to(where)) + F.cross_entropy(said, order.to(where))
+
+    return loss
+
+
+def figures_loss(clips: Clips, shots: list[Shot], made: DamagedClips) -> Loss:
+    """Cross-entropy of what became of a part, and of its shot's name, for batches of clip numbers."""
+    names = shot_numbers(clips, shots)
+
+    def loss(model: ClipFeatures, numbers: Tensor) -> Tensor:
+        where = next(model.parameters()).device
+        kinds = torch.randint(len(DAMAGES), (len(numbers),))
+        video = degrade(made.parts(clips, numbers.tolist(), kinds.tolist()), coarsest=0.75, noise=0.03)
+        shot, said = model.guess(video.to(where))
+        damage_loss = F.cross_entropy(said, kinds.to(where))
+        return damage_loss + SHOT_WEIGHT * F.cross_entropy(shot, names[numbers.cpu()].to(where))
 
     return loss
