@@ -21,7 +21,7 @@ from vg.experiments import run as running
 from vg.experiments.batches import unpack_batch
 from vg.experiments.config import PriorPart, TokenizerPart, digest, scaled, to_json
 from vg.experiments.experiment import shaped_as_begun
-from vg.experiments.prior import adapted, scene_names
+from vg.experiments.prior import adapted, new_prior, scene_names
 from vg.experiments.run import Run, token_size
 from vg.generate import main as generate_clips
 from vg.models import Prior, VAEConfig
@@ -202,6 +202,8 @@ def test_the_second_of_two_identical_runs_says_so_and_stops(film, capsys):
         (["prior-65"], "prior-64"),
         (["--film", "none.mp4"], "no file"),
         (["--scale", "0"], "scale is 0"),
+        (["--prior.reach", "0"], "reach from 1"),
+        (["--prior.alibi-multiplier", "0"], "alibi_multiplier above 0"),
         (["--prior.recipe.lr", "-1"], "lr is -1"),
         (["--parts", "prior"], "tokenizer.use"),
         (["--from", "tubelet-46"], "tubelet-fsq-64"),
@@ -273,7 +275,7 @@ def test_a_pair_is_trained_on_from_and_another_grid_is_adapted(done, film, tmp_p
 
 def test_what_a_prior_of_any_shape_can_do_is_trained_on_with_another_film(done, tmp_path, monkeypatch):
     old = checkpoints.load("prior", done)
-    able = {"places": "coordinates", "directions": True, "goals": 2, "num_labels": 3, "layouts": True}
+    able = {"places": "coordinates", "directions": True, "goals": 2, "num_labels": 3, "layouts": True, "reach": 3}
     checkpoints.save("prior", Prior(replace(old.config, **able)), {}, tmp_path / "any")
     wide, begun = save(tmp_path / "wide.mp4", moving(90, 32, 64), fps=12), []
 
@@ -285,7 +287,8 @@ def test_what_a_prior_of_any_shape_can_do_is_trained_on_with_another_film(done, 
     use = "--parts", "prior", "--tokenizer.use", done, "--from", tmp_path / "any"
     assert run("--film", wide, *TINY, *use) == 130
     stated = json.loads((only_run() / "experiment.json").read_text())["prior"]
-    assert (stated["goals"], stated["directions"], stated["width"]) == (2, True, old.config.width), "what is, not asked"
+    kept = stated["goals"], stated["directions"], stated["reach"], stated["width"]
+    assert kept == (2, True, 3, old.config.width), "what is, not asked"
     prior, loss, batches = begun
     assert prior.grid == (4, 8) and prior.config == replace(old.config, **able | {"grid": (4, 8), "num_labels": 1})
     before, now = (model.state_dict() for model in (checkpoints.load("prior", tmp_path / "any"), prior))
@@ -378,6 +381,16 @@ def test_the_hash_is_of_all_that_an_experiment_says(film):
     assert digest(one) == digest(replace(one, name="b")) != digest(replace(one, batch=3))
     assert digest(one, "1") != digest(one, "2")
     assert json.loads(json.dumps(to_json(one))) == to_json(one)
+
+
+def test_a_field_added_later_counts_where_it_is_set_and_older_hashes_stay(done, film):
+    one, older = Experiment(), json.loads((done / "experiment.json").read_text())["prior"]
+    assert to_json(one)["prior"].keys() == older.keys() and not {"alibi_multiplier", "reach"} & older.keys()
+    hashes = {digest(replace(one, prior=part)) for part in (PriorPart(reach=3), PriorPart(alibi_multiplier=2.0))}
+    assert len(hashes | {digest(one)}) == 3
+    cache = SimpleNamespace(levels=(5, 4), grid=(2, 3), shots=[0])
+    config = new_prior(PriorPart(reach=3, alibi_multiplier=2.0), cache).config
+    assert (config.reach, config.alibi_multiplier) == (3, 2.0)
 
 
 def test_models_are_published_under_the_names_that_they_are_known_by(done, film, tmp_path, monkeypatch):

@@ -12,7 +12,7 @@ from typing import Annotated, Literal
 from tyro.conf import arg
 
 from vg.data.decode import FPS
-from vg.models import TubeletConfig, VAEConfig, VideoConfig, VQVAE2Config, VQVAEConfig
+from vg.models import PriorConfig, TubeletConfig, VAEConfig, VideoConfig, VQVAE2Config, VQVAEConfig
 from vg.sampling import SAMPLING
 from vg.sampling.options import GUIDANCE
 from vg.training import Recipe
@@ -22,6 +22,8 @@ TUBELET = TubeletConfig((4, 4, 4), (8, 5), (2, 1, 1), detail_levels=(5, 5, 5, 5)
 TOKENIZER_RECIPE = Recipe(steps=7000, lr=2e-3, muon=2e-2, warmup=50, grad_clip=5.0, ema=0.99)
 PRIOR_RECIPE = Recipe(steps=2400, lr=1e-3, muon=1.5e-2, warmup=30, betas=(0.9, 0.95), weight_decay=0.05, ema=0.995)
 FEATURES_RECIPE = Recipe(steps=1800, lr=1e-3, muon=1e-2, warmup=50, ema=0.99)
+# Fields of a prior that older experiments lack: left out of JSON where they have their defaults, so that hashes stay.
+ADDED = ("alibi_multiplier", "reach")
 PartName = Literal["tokenizer", "prior", "features", "figures"]
 
 
@@ -95,6 +97,8 @@ class PriorPart:
             one that knows the film's only.
         directions: whether it is told that a clip runs backwards.
         goals: latent frames that a goal may lie ahead; 0 for none.
+        alibi_multiplier: how fast the half of the heads that look along time fade (``vg.models.two_scale_slopes``).
+        reach: latent frames that attention looks back at most, the current one included; None for all.
     """
 
     width: int = 192
@@ -111,6 +115,8 @@ class PriorPart:
     shapes: tuple[tuple[int, int], ...] = ()
     directions: bool = False
     goals: int = 0
+    alibi_multiplier: float = PriorConfig.alibi_multiplier
+    reach: int | None = PriorConfig.reach
 
 
 @dataclass(frozen=True)
@@ -195,6 +201,8 @@ class Experiment:
             raise ValueError(
                 "an experiment trains a part or more, with zoom from 1, clips from 1 frame, windows from 2."
             )
+        if not self.prior.alibi_multiplier > 0 or (self.prior.reach is not None and self.prior.reach < 1):
+            raise ValueError("a prior has an alibi_multiplier above 0, and a reach from 1 or None.")
         if {"prior", "figures"} & {*self.parts} and "tokenizer" not in self.parts and not self.tokenizer.use:
             raise ValueError("a prior or figures need a tokenizer: add it to parts, or name one with tokenizer.use.")
 
@@ -262,8 +270,13 @@ def scaled(recipe: Recipe, experiment: Experiment | ImageExperiment) -> Recipe:
 
 
 def to_json(experiment: Experiment | ImageExperiment) -> dict:
-    """All of it, as JSON holds it."""
-    return json.loads(json.dumps(asdict(experiment), default=lambda path: str(path.absolute())))
+    """All of it, as JSON holds it, but for fields that were ``ADDED`` and have their defaults."""
+    said = json.loads(json.dumps(asdict(experiment), default=lambda path: str(path.absolute())))
+    if isinstance(experiment, Experiment):
+        for name in ADDED:
+            if getattr(experiment.prior, name) == getattr(PriorPart, name):
+                del said["prior"][name]
+    return said
 
 
 def digest(experiment: Experiment | ImageExperiment, *made_from: object) -> str:
