@@ -8,6 +8,9 @@ ifneq ($(strip $(VG_DATA)),)
 export VG_DATA := $(abspath $(VG_DATA))
 endif
 
+# As vg/__init__.py has it, for kernels that import torch before vg.
+export GOMP_SPINCOUNT ?= 1000
+
 VENV := .venv
 PY := $(VENV)/bin/python
 # How pytest runs: two files at a time, each on one thread. `make test PYTEST='-k house'` or `PYTEST=` for one at a time.

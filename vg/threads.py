@@ -1,7 +1,8 @@
 """How many threads compute: one, for many small steps.
 
-A step of a few dozen rows gains nothing from a second thread. Where another process computes too it loses: threads that
-wait for each other by spinning wait for a core first, at every operation (benchmarks/LOG.md).
+A step of a few dozen rows gains little from a second thread. Where another process computes too it loses: threads that
+wait for each other wait for a core first, at every operation (benchmarks/LOG.md). What is large keeps all threads, and
+``vg`` sees to it that they do not spin while they wait.
 """
 
 from collections.abc import Callable, Iterator

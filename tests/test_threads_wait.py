@@ -1,0 +1,27 @@
+"""Torch's threads do not spin while they wait for each other, wherever vg comes before torch."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+SAYS = "import os, sys, vg; print(os.environ['GOMP_SPINCOUNT'], 'torch' in sys.modules)"
+
+
+@pytest.mark.parametrize("own", [None, "77"])
+def test_vg_says_how_long_threads_spin_before_torch_is_there_unless_it_was_said(own):
+    env = {name: value for name, value in os.environ.items() if name != "GOMP_SPINCOUNT"}
+    env |= {} if own is None else {"GOMP_SPINCOUNT": own}
+    said = subprocess.run([sys.executable, "-c", SAYS], cwd=ROOT, env=env, capture_output=True, text=True, check=True)
+    assert said.stdout.split() == [own or "1000", "False"]
+
+
+def test_make_and_the_readme_say_the_same():
+    there = {
+        name: re.findall(r"GOMP_SPINCOUNT\D{1,6}(\d+)", (ROOT / name).read_text()) for name in ("Makefile", "README.md")
+    }
+    assert there == {"Makefile": ["1000"], "README.md": ["1000"]}
