@@ -15,9 +15,10 @@ from torch import Tensor
 
 from vg import checkpoints
 from vg.data import Clips, film, open_stores, split_shots, to_uint8
-from vg.evaluation.pair import GUIDANCE, open_pair
+from vg.evaluation.pair import open_pair
 from vg.evaluation.reels import some_labels
 from vg.sampling import generate, sample_images
+from vg.sampling.options import GUIDANCE
 
 HERE = Path(__file__).resolve().parent
 PROMPT, FRAMES, LONG, FPS = 16, 48, 192, 12

@@ -19,7 +19,7 @@ from vg.evaluation.pair import find_pair, open_pair
 from vg.experiments import REGISTRY, Experiment, FilmData, ImageExperiment, train
 from vg.experiments import run as running
 from vg.experiments.batches import unpack_batch
-from vg.experiments.config import PriorPart, TokenizerPart, digest, scaled, to_json
+from vg.experiments.config import ADDED, PriorPart, TokenizerPart, digest, scaled, to_json
 from vg.experiments.experiment import shaped_as_begun
 from vg.experiments.prior import adapted, new_prior, scene_names
 from vg.experiments.run import Run, token_size
@@ -247,6 +247,19 @@ def test_damaged_models_are_refused_before_anything_is_trained(
     assert not paths.runs_dir().exists()
 
 
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--parts", "tokenizer", "prior", "--features.use", "prior-64"], "prior-64 is a Prior, and features"),
+        (["--parts", "features", "prior", "--tokenizer.use", "video-vqvae-64"], "is a VideoAutoencoder, and tokenizer"),
+        (["--parts", "figures", "--tokenizer.use", "prior-64"], "prior-64 is a Prior, and token"),
+    ],
+)
+def test_a_model_of_another_kind_is_refused_before_anything_is_trained(options, said, film, monkeypatch, capsys):
+    monkeypatch.setattr(running.training, "fit", lambda *_, **__: pytest.fail("it began"))
+    assert said in error_of(capsys, "--film", film, *TINY, *options)
+
+
 def test_shapes_are_read_from_cards_alone(done, monkeypatch):
     pair = {part: checkpoints.load(part, done) for part in ("tokenizer", "prior")}
     monkeypatch.setattr(checkpoints, "load", lambda *_, **__: pytest.fail("weights were loaded"))
@@ -385,7 +398,8 @@ def test_the_hash_is_of_all_that_an_experiment_says(film):
 
 def test_a_field_added_later_counts_where_it_is_set_and_older_hashes_stay(done, film):
     one, older = Experiment(), json.loads((done / "experiment.json").read_text())["prior"]
-    assert to_json(one)["prior"].keys() == older.keys() and not {"alibi_multiplier", "reach"} & older.keys()
+    assert to_json(one)["prior"].keys() == older.keys() and not ADDED.keys() & older.keys()
+    assert {name: getattr(PriorPart(), name) for name in ADDED} == ADDED, "what older runs had is what is not said"
     hashes = {digest(replace(one, prior=part)) for part in (PriorPart(reach=3), PriorPart(alibi_multiplier=2.0))}
     assert len(hashes | {digest(one)}) == 3
     cache = SimpleNamespace(levels=(5, 4), grid=(2, 3), shots=[0])

@@ -113,3 +113,12 @@ def test_branches_are_added_up_in_single_precision(head):
         both = packed.draw(x.repeat(2, 1), torch.tensor([100.0, -99.0]), noise, guess, COUNTS, Options())
     assert packed.inner.dtype == torch.bfloat16 and packed.last.dtype == torch.float32
     assert (alone != both).any(1).float().mean() < 0.1  # equal branches say the same, whatever they weigh
+
+
+@torch.no_grad()
+def test_a_head_that_is_in_half_precision_itself_is_drawn_from(head):
+    x, weights, noise, _ = material(2)
+    half = DigitHead(LEVELS, WIDTH).bfloat16().eval()
+    guess = torch.zeros(len(noise), len(LEVELS), dtype=torch.long)
+    found = PackedHead(half, x.bfloat16()).draw(x.bfloat16(), weights, noise.float(), guess, COUNTS, Options())
+    assert all(digit.min() >= 0 and digit.max() < n for digit, n in zip(found.unbind(1), LEVELS))

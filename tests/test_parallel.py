@@ -114,6 +114,28 @@ def test_learned_positions_end_where_the_plain_loop_says():
             loop(prior, None, 4, progress=False)
 
 
+@pytest.mark.parametrize("samples", [1, 8, 64, 1000])
+def test_windows_grow_to_the_longest_where_all_guesses_hold_and_shrink_to_one_where_none_does(samples):
+    windows = Windows(128, samples)
+    for _ in range(200):
+        windows.learn(windows.choose())
+    assert windows.choose() == 128
+    for _ in range(200):
+        windows.learn(0)
+    assert windows.choose() == 1
+
+
+def test_many_samples_are_a_pass_and_not_many_to_what_windows_learn(prior):
+    """Else what was hoped for at first is forgotten in a pass or two."""
+    learned = []
+    for batch in (1, 16):
+        tokens = torch.zeros(batch, 12, 3, dtype=torch.long)
+        sampler = Sampler(prior, list(range(batch)), Options(temperature=1e-3), tokens)
+        sampler.advance(sampler.samples)
+        learned.append(sampler.windows.right)
+    assert min(learned) > 0.5 * 8.0
+
+
 @pytest.mark.parametrize("longest", [1, 2, 3, 6])
 def test_no_window_changes_a_token(prior, longest, monkeypatch):
     wanted = one_by_one(prior, None, 5, history=1.5, progress=False)

@@ -19,7 +19,7 @@ import os
 from types import ModuleType
 
 # Before torch is imported: on Linux its threads then sleep after microseconds of waiting for each other, and do not
-# spin. Alone that costs nothing; beside a program that computes, a step takes 1.3 s instead of 4.3 (benchmarks/LOG.md).
+# spin. Alone that costs nothing; beside a program that computes, a step takes 1.2 s instead of 4.3 (benchmarks/LOG.md).
 os.environ.setdefault("GOMP_SPINCOUNT", "1000")
 
 __all__ = [

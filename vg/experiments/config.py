@@ -22,8 +22,8 @@ TUBELET = TubeletConfig((4, 4, 4), (8, 5), (2, 1, 1), detail_levels=(5, 5, 5, 5)
 TOKENIZER_RECIPE = Recipe(steps=7000, lr=2e-3, muon=2e-2, warmup=50, grad_clip=5.0, ema=0.99)
 PRIOR_RECIPE = Recipe(steps=2400, lr=1e-3, muon=1.5e-2, warmup=30, betas=(0.9, 0.95), weight_decay=0.05, ema=0.995)
 FEATURES_RECIPE = Recipe(steps=1800, lr=1e-3, muon=1e-2, warmup=50, ema=0.99)
-# Fields of a prior that older experiments lack: left out of JSON where they have their defaults, so that hashes stay.
-ADDED = ("alibi_multiplier", "reach")
+# Fields of a prior that older experiments lack: left out of JSON where they are as they were then, so that hashes stay.
+ADDED = {"alibi_multiplier": 4.0, "reach": None}
 PartName = Literal["tokenizer", "prior", "features", "figures"]
 
 
@@ -270,11 +270,11 @@ def scaled(recipe: Recipe, experiment: Experiment | ImageExperiment) -> Recipe:
 
 
 def to_json(experiment: Experiment | ImageExperiment) -> dict:
-    """All of it, as JSON holds it, but for fields that were ``ADDED`` and have their defaults."""
+    """All of it, as JSON holds it, but for fields that were ``ADDED`` and are as they were before they could be set."""
     said = json.loads(json.dumps(asdict(experiment), default=lambda path: str(path.absolute())))
     if isinstance(experiment, Experiment):
-        for name in ADDED:
-            if getattr(experiment.prior, name) == getattr(PriorPart, name):
+        for name, value in ADDED.items():
+            if getattr(experiment.prior, name) == value:
                 del said["prior"][name]
     return said
 

@@ -14,7 +14,7 @@ from vg.experiments.figures import train_figures
 from vg.experiments.images import train_images
 from vg.experiments.prior import PRIOR_SHAPE, train_prior
 from vg.experiments.report import write_report
-from vg.experiments.run import Part, Run
+from vg.experiments.run import Part, Run, check_kind
 from vg.experiments.tokenizer import train_tokenizer
 from vg.training import Recipe, devices
 
@@ -44,7 +44,7 @@ def train(experiment: Experiment | ImageExperiment, to: Path | None = None) -> P
     Raises:
         Busy: if another process trains the same.
         CannotShare: if there are several processes, and a step's micro-batches are no multiple of them.
-        ValueError: if there is too little film, or the models that it begins with or uses are damaged or do not fit it.
+        ValueError: if there is too little film, or a model that it begins with or uses is damaged or not of that kind.
         KeyboardInterrupt: if it was stopped; the state is kept.
     """
     experiment = shaped_as_begun(experiment)
@@ -53,7 +53,8 @@ def train(experiment: Experiment | ImageExperiment, to: Path | None = None) -> P
         devices.check(run.recipe(recipe).micro_batches)
     for folder in filter(None, (run.folder, to)):
         atomic.check_writable(folder)  # now, not after an hour of training
-    for at in run.borrowed().values():
+    for (_, part), at in run.borrowed().items():
+        check_kind(part, at)
         checkpoints.load(*at)  # a damaged one is refused now too
     with ExitStack() as stack:
         alone = atomic.locked(run.folder, f"training {run.name}", wait=False)

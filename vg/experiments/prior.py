@@ -12,7 +12,7 @@ from vg.data import Clips, FrameStore, Shot
 from vg.evaluation.generated import generated_facts
 from vg.evaluation.prior import prior_facts, validation_windows
 from vg.experiments.batches import fresh_tokens, largest_part, mixed_batches, prior_batches, random_views
-from vg.experiments.config import ADDED, FilmData, PriorPart
+from vg.experiments.config import FilmData, PriorPart
 from vg.experiments.losses import prior_loss
 from vg.experiments.run import Part, Run
 from vg.hashing import weight_hash
@@ -31,7 +31,7 @@ SCENES = [
 ]  # fmt: skip
 
 
-PRIOR_SHAPE = ("width", "depth", "heads", "context", "dropout", "directions", "goals", *ADDED)  # in both configs
+PRIOR_SHAPE = ("width", "depth", "heads", "context", "dropout", "directions", "goals", "alibi_multiplier", "reach")
 
 
 def scene_names(data: FilmData, store: FrameStore) -> list[str]:

@@ -19,6 +19,14 @@ from vg.models.tubelet import TubeletConfig
 from vg.profiles import device
 from vg.training import BatchSampler, History, Loss, Recipe, Trained, devices
 
+# What a model that is borrowed for a part can be.
+KINDS = {
+    "tokenizer": ("TubeletTokenizer", "VQVAE2"),
+    "prior": ("Prior",),
+    "features": ("ClipFeatures",),
+    "figures": ("ClipFeatures",),
+}
+
 TIMED = 20  # steps, after which it says how long the training of a part will take
 
 
@@ -154,6 +162,13 @@ class Run:
             pair = find_pair(self.experiment.begin)
             found |= {("begin", part): at for part, at in pair.items() if part in self.experiment.parts}
         return found
+
+
+def check_kind(part: str, at: tuple[str, Path]) -> None:
+    """Raise ValueError unless a borrowed checkpoint, a name and a folder, is a model that this part can be."""
+    kind = checkpoints.card(*at).model
+    if kind not in KINDS[part]:
+        raise ValueError(f"{at[0]} is a {kind}, and {part} has to be one of these: {', '.join(KINDS[part])}.")
 
 
 def token_size(run: Run) -> tuple[int, int]:

@@ -92,7 +92,7 @@ class Bias:
 
 
 class Packed:
-    """The weights of ``prior`` as they are now; made anew for every sampling, which takes a millisecond.
+    """The weights of ``prior`` as they are now; made anew for every sampling, which takes a few milliseconds.
 
     Under autocast its products and its caches are in half precision (``like`` says so), while what is added up from
     layer to layer, norms, logits and all that is done with these stay in single precision.

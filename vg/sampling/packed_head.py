@@ -3,7 +3,7 @@
 ``vg.models.digits.DigitHead`` is the form to read: it draws a token's digits one after another, in as many small steps
 as there are digits. Here the digits are guessed too, as the tokens are in ``vg.sampling.parallel``. A digit up to and
 including a token's first wrong guess is what those steps would have drawn. Tokens with a wrong guess are drawn again
-from what was drawn, until nothing changes: two or three times where there are 24 digits.
+from what was drawn: the first of a sample until nothing changes, those after it, which are guesses anyway, a few times.
 """
 
 import itertools
@@ -37,10 +37,12 @@ class PackedHead:
         shift = torch.stack([linear.weight @ norm.bias + linear.bias for norm, linear, _, _ in networks])
         self.shift = shift[:, None].to(like)  # (digits, 1, D)
         lasts = [last for _, _, _, last in networks]  # (digits, D, V) and (digits, 1, V): no digit is above its levels
-        self.last = torch.stack([F.pad(last.weight.T, (0, most - last.out_features)) for last in lasts])
-        ends = [F.pad(last.bias, (0, most - last.out_features), value=-math.inf) for last in lasts]
-        self.end = torch.stack(ends)[:, None]
-        self.known = torch.cat([table.weight for table in head.known.tables]) if len(head.levels) > 1 else None
+        pads = [(0, most - last.out_features) for last in lasts]
+        self.last = full_precision(torch.stack([F.pad(last.weight.T, pad) for last, pad in zip(lasts, pads)]))
+        ends = [F.pad(last.bias, pad, value=-math.inf) for last, pad in zip(lasts, pads)]
+        self.end = full_precision(torch.stack(ends)[:, None])
+        known = [full_precision(table.weight) for table in head.known.tables]
+        self.known = torch.cat(known) if known else None
         self.begins = head.known.begins
         self.earlier = torch.ones(len(lasts), len(lasts) - 1).tril(-1).to(self.end)
 
@@ -72,9 +74,10 @@ class PackedHead:
         if kept is not None:
             digits = torch.where(kept >= 0, kept, digits)
         wrong, turns = digits != guess, 1
-        needed = _first(wrong.any(dim=1), counts)
         rows = _unsettled(wrong)
-        while turns < len(self.last) and len(rows) and (turns < TURNS or bool(torch.isin(needed, rows).any())):
+        while turns < len(self.last) and len(rows):
+            if turns >= TURNS and not torch.isin(_first(wrong.any(dim=1), counts), rows).any():
+                break
             before = digits[rows]
             digits[rows] = self._given(x[:, rows], weights, noise[rows], before, how)
             rows = rows[_unsettled(digits[rows] != before)]
@@ -87,11 +90,12 @@ class PackedHead:
         inputs = x.expand(n, K, L, D)
         if self.known is not None:
             known = F.embedding((digits[:, :-1] + self.begins).T, self.known)  # (digits - 1, L, D)
-            inputs = inputs + (self.earlier @ known.flatten(1)).view(n, 1, L, D)
+            with torch.autocast(x.device.type, enabled=False):  # it would add up in half precision
+                inputs = inputs + (self.earlier @ known.flatten(1)).view(n, 1, L, D)
         y = F.layer_norm(inputs, (D,), eps=self.eps).view(n, K * L, D)
         y = full_precision(F.gelu(torch.baddbmm(self.shift, y.to(self.inner.dtype), self.inner)))
-        with torch.autocast(x.device.type, enabled=False):  # it would add up and compare in half precision
-            y = (weights @ y.view(n, K, L * D)).view(n, L, D)
+        with torch.autocast(x.device.type, enabled=False):
+            y = (weights.to(y) @ y.view(n, K, L * D)).view(n, L, D)
             logits = filter_logits(torch.baddbmm(self.end, y, self.last) / how.temperature, how.top_k, how.top_p)
             return (logits + noise.transpose(0, 1)).argmax(dim=-1).T
 

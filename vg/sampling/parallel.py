@@ -207,24 +207,25 @@ class Sampler:
         """One pass for these samples, each of which is drawn a token at least; none is at the end of its frame."""
         most = self.windows.choose()
         counts = [min(most, self.prior.tokens_per_frame - sample.place) for sample in samples]
+        noise: list[Tensor] = []
         for sample, count in zip(samples, counts):
             if not sample.bases:
                 self._begin(sample)
             if sample.noise is None:
                 shape = (self.prior.tokens_per_frame, len(self.prior.levels), max(self.prior.levels))
                 sample.noise = gumbel(torch.rand(shape, generator=sample.dice)).to(self.prior.start)
+            noise.append(sample.noise[sample.place : sample.place + count])
             self._embed(sample, max(0, sample.place - 1), sample.place + count - 1)
         hidden = self._read(samples, counts)
         rows = [(sample, slice(sample.place, sample.place + count)) for sample, count in zip(samples, counts)]
-        noise = torch.cat([sample.noise[part] for sample, part in rows if sample.noise is not None])
         guess = torch.cat([sample.tokens[part] for sample, part in rows]).to(hidden.device)
         kept = None
         if self.kept is not None:
             kept = torch.cat([self.kept[sample.row, sample.latent_frames, part] for sample, part in rows])
             kept = kept.to(hidden.device)
-        drawn = self.packed.head.draw(hidden, self.weights, noise, guess, counts, self.how, kept)
-        for sample, tokens in zip(samples, drawn.cpu().split(counts)):
-            self._keep(sample, tokens)
+        drawn = self.packed.head.draw(hidden, self.weights, torch.cat(noise), guess, counts, self.how, kept)
+        right = [self._keep(sample, tokens) for sample, tokens in zip(samples, drawn.cpu().split(counts))]
+        self.windows.learn(sum(right) / len(right))
         self.passes += 1
 
     def _embed(self, sample: Sample, first: int, stop: int) -> None:
@@ -248,8 +249,12 @@ class Sampler:
                 spans.append(Span(branch.cache, sample.row, begin + sample.place, count))
         return self.packed.hidden(x[0] if len(x) == 1 else torch.cat(x), spans, self.bias)
 
-    def _keep(self, sample: Sample, drawn: Tensor) -> None:
-        """Keep what was drawn up to the first token that differs from its guess; the rest are guesses."""
+    def _keep(self, sample: Sample, drawn: Tensor) -> int:
+        """Keep what was drawn up to the first token that differs from its guess; the rest are guesses.
+
+        Returns:
+            how many guesses in a row came true.
+        """
         guess = sample.tokens[sample.place : sample.place + len(drawn)]
         wrong = (drawn != guess).any(dim=1).tolist()
         right = wrong.index(True) if True in wrong else len(wrong)
@@ -257,7 +262,7 @@ class Sampler:
         kept = min(right + 1, len(drawn))
         sample.place += kept
         self.drawn += kept
-        self.windows.learn(right)
+        return right
 
     def run(
         self, latent_frames: int, drawn: Callable[[int], object] = lambda count: None, stop: Stop | None = None

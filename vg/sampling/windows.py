@@ -4,7 +4,7 @@ import math
 
 
 class Windows:
-    """Guesses more tokens than of late came true in a row: for a run of n some 12 times the root of n.
+    """Guesses more tokens than of late came true in a row: 12 times the root of them, and half more at least.
 
     More than can be hoped for pays: a token that was guessed too early is drawn again in the next passes, and the guess
     that is left when its turn comes is a better one. Of short runs many times as many, since a short window makes runs
@@ -24,8 +24,8 @@ class Windows:
 
     def choose(self) -> int:
         """Tokens to guess, 1 to ``longest``."""
-        return min(self.longest, 1 + int(self.ahead * min(self.right, math.sqrt(self.right))))
+        return min(self.longest, 1 + int(max(self.ahead * min(self.right, math.sqrt(self.right)), 1.5 * self.right)))
 
-    def learn(self, right: int) -> None:
-        """So many guesses in a row came true."""
+    def learn(self, right: float) -> None:
+        """In the last pass so many guesses in a row came true, on average over its samples."""
         self.right += 0.1 * (right - self.right)
