@@ -1,4 +1,6 @@
-"""How well one prior joins, loops and goes backwards: ``python benchmarks/tasks.py``, with the film at hand.
+"""How well one prior joins, loops, fills and goes backwards: ``python benchmarks/tasks.py``, with the film at hand.
+
+``python benchmarks/tasks.py 128`` measures the pair of 128 pixels, without pasts, which take hours there.
 
 Windows of 48 frames of all shots held out, at the film's own shape. Nothing is chosen, all seeds are 0. The guidance
 towards a goal was settled on training windows: ``python benchmarks/tasks.py train`` measures joins on those.
@@ -15,11 +17,12 @@ from vg.evaluation import psnr
 from vg.evaluation.frechet import frechet_distance, frechet_error, unbiased_frechet
 from vg.evaluation.generated import NEW, PROMPT, describe, new_clips, windows
 from vg.evaluation.metrics import steps
+from vg.evaluation.pair import open_pair
 from vg.evaluation.tokenizer import FRAMES as FRAMES_SEEN
 from vg.experiments.config import FilmData
 from vg.experiments.film import open_footage, open_sources
 from vg.models import ClipFeatures, Prior, TubeletTokenizer
-from vg.sampling import SAMPLING, before, generate, join, loop
+from vg.sampling import SAMPLING, before, fill, generate, join, loop
 from vg.sampling.tasks import TOWARDS_GOAL
 
 FRAMES, MOST = 48, 20
@@ -60,6 +63,27 @@ def report_loops(prior: Prior, tokenizer: TubeletTokenizer, clips: Tensor, optio
         print(f"  {name}: over a border {float(borders.median()):.2f}, within {float(inside.median()):.2f} grey levels")
 
 
+def report_filling(prior: Prior, tokenizer: TubeletTokenizer, clips: Tensor, options: dict) -> None:
+    """The right half drawn, after a prompt and beside the left half: how near to the film, and how it fits the left."""
+    wide = tokenizer.tubelet[2]
+    half = clips.shape[-1] // 2 // wide * wide
+    keep = torch.zeros(clips.shape[2:], dtype=torch.bool)
+    keep[:PROMPT], keep[..., :half] = True, True
+    film = torch.cat([tokenizer.decode(tokenizer.encode(part)).cpu() for part in clips.split(4)])
+    made = {"film through the tokenizer": film, "standing still": film[:, :, PROMPT - 1 : PROMPT].expand_as(film)}
+    made["left half not known"] = generate(prior, tokenizer, clips[:, :, :PROMPT], FRAMES, **options).cpu()
+    for n in (1, 8):
+        drawn = [fill(prior, tokenizer, clip, keep, candidates=n, **options).cpu() for clip in clips]
+        made[f"filled, candidates {n}"] = torch.cat(drawn)
+    for name, video in made.items():
+        right = psnr(video[:, :, PROMPT:, :, half:], clips[:, :, PROMPT:, :, half:])
+        whole = torch.cat([film[..., :half], video[..., half:]], dim=-1)[:, :, PROMPT:]
+        seam = (whole[..., half] - whole[..., half - 1]).abs().mean() * 127.5
+        moves = steps(video[:, :, PROMPT:, :, half:]).mean()
+        print(f"right half, {name:26}: {float(right.mean()):.2f} dB, {float(moves):.2f} grey levels a frame, "
+              f"{float(seam):.2f} over the border to the film's left half", flush=True)  # fmt: skip
+
+
 def report_backwards(
     prior: Prior, tokenizer: TubeletTokenizer, store: FrameStore, features: ClipFeatures, options: dict
 ) -> None:
@@ -92,12 +116,12 @@ def _distance(name: str, made: Tensor, real: Tensor) -> None:
 
 
 @torch.no_grad()
-def main(side: str = "held-out") -> None:
-    tokenizer: TubeletTokenizer = checkpoints.load("tubelet-fsq-64")
-    prior: Prior = checkpoints.load("prior-64")
-    data = FilmData(size=64, colour=False)
+def main(*arguments: str) -> None:
+    size, side = 128 if "128" in arguments else 64, "train" if "train" in arguments else "held-out"
+    pair = open_pair(f"prior-{size}")
+    prior, tokenizer, options = pair.prior, pair.tokenizer, {"seed": 0, **pair.options, **QUIET}
+    data = FilmData(size=size, colour=False, zoom=1.0)
     footage = open_footage(data, open_sources(data), multiple=tokenizer.tubelet[1:])
-    options = {"seed": 0, **SAMPLING, **QUIET}
     clips = Clips(
         footage.store, footage.split.train if side == "train" else footage.split.held_out, FRAMES, stride=FRAMES // 2
     )
@@ -105,8 +129,11 @@ def main(side: str = "held-out") -> None:
     video = clips.take(len(clips) * k // count for k in range(count))
     print(f"{count} windows of {side} shots")
     report_joins(prior, tokenizer, video, options)
-    if side != "train":
-        report_loops(prior, tokenizer, video, options)
+    if side == "train":
+        return
+    report_loops(prior, tokenizer, video, options)
+    report_filling(prior, tokenizer, video, options)
+    if size == 64:
         report_backwards(prior, tokenizer, footage.store, checkpoints.load("film-features"), options)
 
 

@@ -498,8 +498,6 @@ WRONG = {
     "no series": (lambda: show.curves({}), "series is empty"),
     "series": (lambda: show.curves({"loss": [(1, 2, 3)]}), r"series 'loss': expected numbers .* \(1, 3\)"),
     "bars": (lambda: show.bars({"a": 1.0, "b": float("inf")}), "bar 'b' is inf"),
-    "bias": (lambda: show.bias_figure(torch.zeros(2, 2, 3, 3)), r"got shape \(2, 2, 3, 3\)"),
-    "titles": (lambda: show.bias_figure(torch.zeros(2, 3, 3), ["one"]), "1 titles came for 2 heads"),
     "control": (lambda: show.explorer(lambda seed: clip(2), seed=object()), "control 'seed': expected"),
 }
 

@@ -25,3 +25,17 @@ def test_make_and_the_readme_say_the_same():
         name: re.findall(r"GOMP_SPINCOUNT\D{1,6}(\d+)", (ROOT / name).read_text()) for name in ("Makefile", "README.md")
     }
     assert there == {"Makefile": ["1000"], "README.md": ["1000"]}
+
+
+def first_imported(code: str) -> str:
+    """Which of vg and what brings torch is imported first."""
+    return re.search(r"^(?:from|import) (vg|torch|torchvision|einops)\b", code, re.MULTILINE)[1]
+
+
+@pytest.mark.parametrize("name", sorted(path.name for path in (ROOT / "notebooks" / "src").glob("[0-9]*.py")))
+def test_notebooks_import_vg_before_torch(name):
+    assert first_imported((ROOT / "notebooks" / "src" / name).read_text(encoding="utf-8")) == "vg"
+
+
+def test_a_notebook_that_imports_torch_first_is_found():
+    assert first_imported("import math\n\nfrom torch import nn\nimport vg\n") == "torch"

@@ -4,13 +4,12 @@ import math
 
 import pytest
 import torch
-import torch.nn.functional as F
 
 from vg import checkpoints, latents
 from vg.data import drawn_cartoon, open_store
 from vg.experiments.losses import squared_error, tokenizer_loss
 from vg.hashing import weight_hash
-from vg.models import QuantizerConfig, VideoAutoencoder, VideoConfig, inflate
+from vg.models import QuantizerConfig, VideoAutoencoder, VideoConfig
 from vg.models import video as video_module
 from vg.models.video import AxialAttention, split_stride
 
@@ -205,24 +204,6 @@ def test_axial_attention_has_every_place_of_this_frame_and_the_ones_before_in_vi
         x[0, 1, 2, 3] *= -1  # (adding the same to all channels would be undone by the norm)
         moved = (layer(x) != out).any(-1)[0].flatten(1)  # (t, h w)
     assert moved.all(1).tolist() == [False, True, True, True, False, False] == moved.any(1).tolist()
-
-
-@pytest.mark.parametrize("depth", [1, 2, 3])
-def test_an_inflated_kernel_does_to_each_frame_what_the_flat_one_did(depth):
-    kernel, video = torch.randn(5, 3, 3, 3), torch.randn(2, 3, 6, 8, 7)
-    flat = F.conv2d(video.transpose(1, 2).flatten(0, 1), kernel, padding=1).unflatten(0, (2, 6)).transpose(1, 2)
-    causal = F.conv3d(F.pad(video, (1, 1, 1, 1, depth - 1, 0)), inflate(kernel, depth))
-    torch.testing.assert_close(causal, flat, atol=1e-4, rtol=0)
-    ahead = depth - 1 - depth // 2
-    both = F.conv3d(F.pad(video, (1, 1, 1, 1, depth // 2, ahead)), inflate(kernel, depth, frame=depth // 2))
-    torch.testing.assert_close(both, flat, atol=1e-4, rtol=0)
-
-
-def test_what_cannot_be_inflated_is_named():
-    with pytest.raises(ValueError, match=r"expected \(out, in, h, w\)"):
-        inflate(torch.zeros(1, 1, 3, 3, 3), 3)
-    with pytest.raises(IndexError, match="no frame 3 in a kernel of 3"):
-        inflate(torch.zeros(1, 1, 3, 3), 3, frame=3)
 
 
 @pytest.mark.parametrize("attention", [0, 1])

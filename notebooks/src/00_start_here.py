@@ -24,15 +24,15 @@ import tempfile
 import time
 from pathlib import Path
 
+from vg import checkpoints, data, evaluation, show
+from vg.data import Clips, film, find_shots, open_store, open_stores, split_shots, to_uint8, to_unit
+from vg.profiles import device, profile
+
 import matplotlib.pyplot as plt
 import numpy as np
 import torch
 import torch.nn.functional as F
 from einops import rearrange
-
-from vg import checkpoints, data, evaluation, show
-from vg.data import Clips, film, find_shots, open_store, open_stores, split_shots, to_uint8, to_unit
-from vg.profiles import device, profile
 
 show.style()
 settings = profile().settings(  # smoke, laptop, gpu

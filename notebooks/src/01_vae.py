@@ -23,13 +23,6 @@
 # NBVAL_IGNORE_OUTPUT
 import math
 
-import matplotlib.pyplot as plt
-import torch
-from IPython.display import display
-from torch import distributions as dist
-from torch import nn
-from torch.nn.functional import relu
-
 from vg import checkpoints, evaluation, show
 from vg.data import cifar10
 from vg.experiments.batches import image_batches
@@ -39,6 +32,13 @@ from vg.models.vae import discretized_logistic, kl_to_normal
 from vg.profiles import device, profile
 from vg.show import interactive
 from vg.training import Recipe, fit
+
+import matplotlib.pyplot as plt
+import torch
+from IPython.display import display
+from torch import distributions as dist
+from torch import nn
+from torch.nn.functional import relu
 
 
 def fault(function, inputs, want, mistakes, formula):
@@ -916,9 +916,9 @@ u = torch.rand(mean_image.shape, generator=torch.Generator().manual_seed(0)).cla
 sampled = mean_image + log_scale.exp() * torch.logit(u)  # a logistic sample by its inverse cdf
 unsure = log_scale.exp().mean(1, keepdim=True)
 unsure = (2 * unsure / unsure[:10].max() - 1).expand(-1, 3, -1, -1)
-looks = {"original": test[:64], "mean": mean_image, "sampled": sampled}
-looks |= {f"mean, z of {name}": pictures for name, pictures in samples.items()}
-table({name: [sharpness(p.clamp(-1, 1))] for name, p in looks.items()}, ["sharpness"])
+versions = {"original": test[:64], "mean": mean_image, "sampled": sampled}
+versions |= {f"mean, z of {name}": pictures for name, pictures in samples.items()}
+table({name: [sharpness(p.clamp(-1, 1))] for name, p in versions.items()}, ["sharpness"])
 rows({"original": test, "mean": mean_image, "scale": unsure, "sampled": sampled})
 
 # %% [markdown]

@@ -22,14 +22,6 @@
 # NBVAL_IGNORE_OUTPUT
 import math
 
-import matplotlib.pyplot as plt
-import torch
-import torch.nn.functional as F
-from einops import rearrange
-from einops.layers.torch import Rearrange
-from IPython.display import display
-from torch import nn
-
 from vg import checkpoints, evaluation, sampling, show
 from vg.data import cifar10
 from vg.experiments.batches import image_batches
@@ -38,6 +30,14 @@ from vg.models import VQ, VQVAE, VQVAE2, Quantized, VQVAE2Config, VQVAEConfig, q
 from vg.profiles import device, profile
 from vg.show import interactive
 from vg.training import Recipe, fit
+
+import matplotlib.pyplot as plt
+import torch
+import torch.nn.functional as F
+from einops import rearrange
+from einops.layers.torch import Rearrange
+from IPython.display import display
+from torch import nn
 
 
 def tried(function, *inputs, shapes):

@@ -24,13 +24,6 @@ import math
 import time
 from collections import deque
 
-import matplotlib.pyplot as plt
-import torch
-import torch.nn.functional as F
-from einops import rearrange
-from IPython.display import display
-from torch import nn
-
 from vg import checkpoints, evaluation, show
 from vg.data import Clips, film, open_store, split_shots
 from vg.evaluation.features import shot_numbers
@@ -43,6 +36,13 @@ from vg.models.quantizers import VQ
 from vg.profiles import device, profile
 from vg.show import interactive
 from vg.training import Recipe, fit
+
+import matplotlib.pyplot as plt
+import torch
+import torch.nn.functional as F
+from einops import rearrange
+from IPython.display import display
+from torch import nn
 
 show.style()
 

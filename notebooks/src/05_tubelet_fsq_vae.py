@@ -23,12 +23,6 @@
 # NBVAL_IGNORE_OUTPUT
 import math
 
-import torch
-import torch.nn.functional as F
-from einops import rearrange
-from IPython.display import display
-from torch import nn
-
 from vg import checkpoints, evaluation, show
 from vg.data import Clips, film, open_store, split_shots
 from vg.evaluation.codecs import available, code_clips
@@ -39,6 +33,12 @@ from vg.models.blocks import CausalTimeConv
 from vg.profiles import device, profile
 from vg.show import interactive
 from vg.training import Recipe, fit
+
+import torch
+import torch.nn.functional as F
+from einops import rearrange
+from IPython.display import display
+from torch import nn
 
 show.style()
 print(f"profile {profile().name}, device {device()}")

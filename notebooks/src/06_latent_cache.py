@@ -35,12 +35,6 @@ import zlib
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import matplotlib.pyplot as plt
-import numpy as np
-import torch
-import torch.nn.functional as F
-from torch import nn
-
 from vg import checkpoints, evaluation, latents, show
 from vg.data import Clips, film, open_store, split_shots
 from vg.experiments.batches import pack_batch, random_views
@@ -49,6 +43,12 @@ from vg.latents import LatentCache, open_cache
 from vg.models import FSQ
 from vg.profiles import device, profile
 from vg.progress import tqdm
+
+import matplotlib.pyplot as plt
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import nn
 
 show.style()
 print(f"profile {profile().name}, device {device()}")

@@ -22,12 +22,6 @@
 import math
 import time
 
-import matplotlib.pyplot as plt
-import torch
-import torch.nn as nn
-import torch.nn.functional as F
-from torch.utils._python_dispatch import TorchDispatchMode
-
 from vg import checkpoints, evaluation, show
 from vg.data import film, open_store, split_shots
 from vg.experiments import batches, losses
@@ -38,6 +32,12 @@ from vg.models.digits import DigitHead
 from vg.profiles import device, profile
 from vg.show import interactive
 from vg.training import Recipe, fit
+
+import matplotlib.pyplot as plt
+import torch
+import torch.nn as nn
+import torch.nn.functional as F
+from torch.utils._python_dispatch import TorchDispatchMode
 
 show.style()
 

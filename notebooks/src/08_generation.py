@@ -24,10 +24,6 @@
 import math
 import time
 
-import matplotlib.pyplot as plt
-import torch
-import torch.nn.functional as F
-
 from vg import checkpoints, paths, show
 from vg.data import film, open_stores, save, split_shots
 from vg.evaluation.metrics import steps
@@ -46,6 +42,10 @@ from vg.sampling import (
     one_by_one,
 )
 from vg.show import interactive
+
+import matplotlib.pyplot as plt
+import torch
+import torch.nn.functional as F
 
 show.style()
 settings = profile().settings(  # smoke, laptop, gpu

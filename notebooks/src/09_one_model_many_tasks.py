@@ -24,10 +24,6 @@
 import functools
 import math
 
-import matplotlib.pyplot as plt
-import torch
-import torch.nn.functional as F
-
 from vg import checkpoints, evaluation, show
 from vg.data import Clips, film, open_stores, split_shots
 from vg.models import Prior, PriorConfig, two_scale_slopes
@@ -38,6 +34,10 @@ from vg.profiles import device, profile
 from vg.sampling import SAMPLING, before, fill, generate, generate_tokens, join, loop
 from vg.sampling.tasks import TOWARDS_GOAL
 from vg.training import Recipe, fit
+
+import matplotlib.pyplot as plt
+import torch
+import torch.nn.functional as F
 
 show.style()
 settings = profile().settings(  # smoke, laptop, gpu
@@ -253,9 +253,9 @@ def decoded(tokens):
 
 
 @torch.no_grad()
-def bits(told, tokens, **options):
+def bits(model, tokens, **options):
     """What a token costs on average."""
-    parts = [told.nll_bits(part, **options) for part in tokens.to(device()).split(4)]
+    parts = [model.nll_bits(part, **options) for part in tokens.to(device()).split(4)]
     return float(torch.cat(parts).mean())
 
 
@@ -443,8 +443,8 @@ walk_bits = {"without a goal": [], "with a goal": [], "exact, with a goal": []}
 for k in range(1, STEPS + 1):  # what the first step costs, the goal being k steps away
     goal = Goal(test[:, k], torch.full((len(test),), k))
     with torch.no_grad():
-        for name, told in {"without a goal": None, "with a goal": goal}.items():
-            walk_bits[name].append(float(walker.nll_bits(test, goal=told)[:, 1].mean()))
+        for name, given in {"without a goal": None, "with a goal": goal}.items():
+            walk_bits[name].append(float(walker.nll_bits(test, goal=given)[:, 1].mean()))
     now, then, end = test[:, 0, 0, 0], test[:, 1, 0, 0], test[:, k, 0, 0]
     ways = torch.stack([bridge(P, g, k) for g in range(PLACES)])  # (goal, now, next)
     walk_bits["exact, with a goal"].append(float(-ways[end, now, then].log2().mean()))
@@ -634,12 +634,12 @@ def direction_loss(prior, clips):
 clock = toy_prior((8,), (1, 1), directions=True)
 clock = taught(clock, direction_loss, functools.partial(clocks, 16), 2 * settings.toy_steps)
 test = clocks(settings.toy_clips, torch.Generator().manual_seed(1))
-told_bits = {}
+direction_bits = {}
 with torch.no_grad():
-    for name, told in {"told right": False, "told nothing": None, "told wrong": True}.items():
-        told_bits[name] = clock.running(told).nll_bits(test).mean((0, 2, 3))
+    for name, direction in {"told right": False, "told nothing": None, "told wrong": True}.items():
+        direction_bits[name] = clock.running(direction).nll_bits(test).mean((0, 2, 3))
 print(f"{'frame':14}" + "".join(f"{k:6}" for k in range(4)))
-for name, line in told_bits.items():
+for name, line in direction_bits.items():
     print(f"{name:14}" + "".join(f"{x:6.2f}" for x in line.tolist()) + "   bits")
 
 # %% [markdown]
@@ -658,7 +658,7 @@ six_five = part_of(held, SIZES["6:5"])
 print(f"{'':12}{'told right':>12}{'nothing':>10}{'wrong':>8}   bits a token")
 for name, turned in {"forwards": False, "backwards": True}.items():
     tokens = encoded(six_five.flip(2) if turned else six_five)
-    line = [bits(prior.running(told), tokens) for told in (turned, None, not turned)]
+    line = [bits(prior.running(direction), tokens) for direction in (turned, None, not turned)]
     print(f"{name:12}{line[0]:12.3f}{line[1]:10.3f}{line[2]:8.3f}")
 
 # %%

@@ -27,14 +27,6 @@
 import io
 import math
 
-import matplotlib.pyplot as plt
-import numpy as np
-import torch
-import torch.nn.functional as F
-from einops import rearrange
-from IPython.display import display
-from PIL import Image
-
 from vg import checkpoints, evaluation, show
 from vg.data import Clips, cifar10, film, open_store, split_shots
 from vg.data.images import ImageSet
@@ -46,6 +38,14 @@ from vg.latents.search import search_codes
 from vg.profiles import device, profile
 from vg.progress import tqdm
 from vg.sampling import SAMPLING, filter_logits, generate_tokens, sample_images
+
+import matplotlib.pyplot as plt
+import numpy as np
+import torch
+import torch.nn.functional as F
+from einops import rearrange
+from IPython.display import display
+from PIL import Image
 
 show.style()
 settings = profile().settings(  # smoke, laptop, gpu

@@ -32,9 +32,6 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-import torch
-from IPython.display import display
-
 from vg import checkpoints, evaluation, show
 from vg.data import save, split_shots
 from vg.evaluation.prior import prior_facts
@@ -52,6 +49,9 @@ from vg.profiles import device, profile
 from vg.sampling import generate
 from vg.synthetic import draw_cartoon
 from vg.training import fit
+
+import torch
+from IPython.display import display
 
 
 def tried(function, *inputs):

@@ -10,7 +10,7 @@ from vg.models.transformer import Prior
 from vg.models.tubelet import TubeletConfig, TubeletTokenizer
 from vg.models.two_level import TwoLevelConfig, TwoLevelPrior
 from vg.models.vae import VAE, VAEConfig
-from vg.models.video import VideoAutoencoder, VideoConfig, inflate
+from vg.models.video import VideoAutoencoder, VideoConfig
 from vg.models.vqvae import VQVAE, VQVAE2, VQVAE2Config, VQVAEConfig
 
 __all__ = [
@@ -40,6 +40,5 @@ __all__ = [
     "alibi_slopes",
     "attention",
     "available_backends",
-    "inflate",
     "two_scale_slopes",
 ]

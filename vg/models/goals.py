@@ -57,9 +57,9 @@ class GoalNetwork(nn.Module):
         self.blocks = nn.ModuleList(Block(d, time_kernel=1) for _ in range(depth))
         self.norm = nn.LayerNorm(d) if normed else nn.Identity()
 
-    def forward(self, digits: Tensor, at: Tensor, frames: int) -> Tensor:
-        """Digits ``(B, h, w, digits)`` and ``at`` as of ``Goal`` -> features ``(B, frames, h, w, D)``."""
-        ahead = at[:, None] - torch.arange(frames, device=at.device)  # (B, frames)
+    def forward(self, digits: Tensor, at: Tensor, latent_frames: int) -> Tensor:
+        """Digits ``(B, h, w, digits)`` and ``at`` as of ``Goal`` -> features ``(B, latent_frames, h, w, D)``."""
+        ahead = at[:, None] - torch.arange(latent_frames, device=at.device)  # (B, latent_frames)
         ahead_of_it = (ahead >= 0) & (ahead <= self.longest)  # never for an ``at`` of -1
         distance = self.ahead(ahead.clamp(0, self.longest))[:, :, None, None]
         x = self.tokens(digits)[:, None] + distance

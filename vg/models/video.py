@@ -279,34 +279,6 @@ def split_stride(stride: Factors, patch: Factors = (1, 1, 1)) -> tuple[Factors, 
     return cast(Factors, taken), cast(list[Factors], stages)
 
 
-def inflate(kernel: Tensor, depth: int, frame: int = -1) -> Tensor:
-    """A 2-D kernel as a 3-D one that does the same to one frame and ignores the others.
-
-    ViViT's central-frame initialisation (Arnab et al., 2021, arXiv:2103.15691, section 3.4): training starts from the
-    network of still images, and time is learned from there. There the frame is the middle one. A causal kernel ends
-    at the present, so here it is the last.
-
-    Args:
-        kernel: ``(out, in, height, width)``.
-        depth: frames that the new kernel sees, at least 1.
-        frame: which of them the old kernel is put at; ``depth // 2`` for a convolution that sees past and future.
-
-    Returns:
-        ``(out, in, depth, height, width)``.
-
-    Raises:
-        ValueError: if the kernel has another shape.
-        IndexError: if there is no such frame.
-    """
-    if kernel.ndim != 4 or depth < 1:
-        raise ValueError(f"inflate: kernel {tuple(kernel.shape)}, depth {depth}; expected (out, in, h, w), at least 1.")
-    if not -depth <= frame < depth:
-        raise IndexError(f"inflate: there is no frame {frame} in a kernel of {depth}.")
-    new = kernel.new_zeros(*kernel.shape[:2], depth, *kernel.shape[2:])
-    new[:, :, frame] = kernel
-    return new
-
-
 def _prime_factors(n: int) -> list[int]:
     """``12 -> [2, 2, 3]``; ``1 -> []``."""
     for k in range(2, n + 1):

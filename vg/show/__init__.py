@@ -8,12 +8,12 @@ Clips are ``(C, T, H, W)`` and pictures ``(C, H, W)``, float in [-1, 1] or uint8
     live                             endless film that is drawn while it plays
     card                             a checkpoint's card as a table
     token_map, outline               a clip with its tokens painted over it, or one of them framed
-    style, curves, bars, bias_figure, LivePlot      figures
+    style, curves, bars, LivePlot    figures
 """
 
 from vg.show.cards import card
 from vg.show.controls import Explorer, explorer, live_explorer
-from vg.show.figures import LivePlot, bars, bias_figure, curves, style
+from vg.show.figures import LivePlot, bars, curves, style
 from vg.show.live_screen import Live, live
 from vg.show.pictures import Picture, compare, grid, image, strip
 from vg.show.players import Player, player
@@ -26,7 +26,6 @@ __all__ = [
     "Picture",
     "Player",
     "bars",
-    "bias_figure",
     "card",
     "compare",
     "curves",

@@ -20,7 +20,7 @@ from PIL import Image
 
 from vg.show.page import show_alt, show_picture
 from vg.show.pictures import Picture
-from vg.show.pixels import Pixels, to_array
+from vg.show.pixels import to_array
 
 COLOURS = ("#2f6f9f", "#d1782c", "#4b8f5a", "#a2477f", "#7a6a52", "#5b5ea6", "#9a9a3a", "#b04a4a")
 QUIET = "#8a8a8a"  # baselines, rules, masked places
@@ -232,44 +232,6 @@ def _numbers(values: Iterable[float]) -> list[str]:
     rounded = [round(value, most) for value in values]
     decimals = next((d for d in range(most) if all(round(v, d) == v for v in rounded)), most)
     return [f"{value:,.{decimals}f}" for value in rounded]
-
-
-def bias_figure(bias: Pixels, titles: Sequence[str] | None = None, columns: int = 4, floor: float = -8.0) -> Figure:
-    """Attention biases, one heat map a head, on one colour scale.
-
-    Args:
-        bias: ``(N, Lq, Lk)`` or ``(Lq, Lk)``, added to the logits; ``-inf`` (a masked place) is drawn grey.
-        titles: one for each head; ``head 0``, ``head 1``, ... without them.
-        columns: heat maps in a row.
-        floor: biases at or below this are drawn black; exp(-8) = 0.0003 is as good as not seen.
-
-    Raises:
-        ValueError: if the shape is another one, NaN is in it, or there are not as many titles as heads.
-    """
-    bias = to_array(bias)
-    bias = bias[None] if bias.ndim == 2 else bias
-    if bias.ndim != 3:
-        raise ValueError(f"expected a bias (N, Lq, Lk) or (Lq, Lk), got shape {bias.shape}")
-    if np.isnan(bias).any():
-        raise ValueError("the bias holds NaN")
-    titles = [f"head {i}" for i in range(len(bias))] if titles is None else list(titles)
-    if len(titles) != len(bias):
-        raise ValueError(f"{len(titles)} titles came for {len(bias)} heads")
-    columns = min(columns, len(bias))
-    rows = -(-len(bias) // columns)
-    with plt.rc_context(STYLE | {"axes.grid": False}):
-        size = (1.75 * columns + 0.9, 1.95 * rows + 0.3)
-        figure, axes = plt.subplots(rows, columns, figsize=size, squeeze=False, sharex=True, sharey=True)
-        cmap = plt.get_cmap("magma").with_extremes(bad="#d9d9d9")
-        for ax, title, head in zip(axes.flat, titles, bias):
-            shown = ax.imshow(np.ma.masked_where(np.isneginf(head), head), cmap=cmap, vmin=floor, vmax=0)
-            ax.set_title(title, fontsize=9)
-        for ax in axes.flat[len(bias) :]:
-            ax.set_visible(False)
-        figure.supxlabel("key (seen)", fontsize=9)
-        figure.supylabel("query (looks)", fontsize=9)
-        figure.colorbar(shown, ax=axes, shrink=0.8, label="bias", extend="min")
-        return _finish(figure)
 
 
 def picture_of(figure: Figure, title: str = "figure") -> Picture:
