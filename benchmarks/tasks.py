@@ -1,6 +1,6 @@
 """How well one prior joins, loops, fills and goes backwards: ``python benchmarks/tasks.py``, with the film at hand.
 
-``python benchmarks/tasks.py 128`` measures the pair of 128 pixels, without pasts, which take hours there.
+``python benchmarks/tasks.py 128`` measures the pair of 128 pixels.
 
 Windows of 48 frames of all shots held out, at the film's own shape. Nothing is chosen, all seeds are 0. The guidance
 towards a goal was settled on training windows: ``python benchmarks/tasks.py train`` measures joins on those.
@@ -19,10 +19,11 @@ from vg.evaluation.generated import NEW, PROMPT, describe, new_clips, windows
 from vg.evaluation.metrics import steps
 from vg.evaluation.pair import open_pair
 from vg.evaluation.tokenizer import FRAMES as FRAMES_SEEN
+from vg.evaluation.tokenizer import reconstruct
 from vg.experiments.config import FilmData
 from vg.experiments.film import open_footage, open_sources
 from vg.models import ClipFeatures, Prior, TubeletTokenizer
-from vg.sampling import SAMPLING, before, fill, generate, join, loop
+from vg.sampling import before, fill, generate, join, loop
 from vg.sampling.tasks import TOWARDS_GOAL
 
 FRAMES, MOST = 48, 20
@@ -46,12 +47,12 @@ def report_joins(prior: Prior, tokenizer: TubeletTokenizer, clips: Tensor, optio
             print(f"  {how:20} {float(near.mean()):.2f} dB, {float(moves.mean()):.2f} grey levels a frame", flush=True)
 
 
-def report_loops(prior: Prior, tokenizer: TubeletTokenizer, clips: Tensor, options: dict) -> None:
+def report_loops(
+    prior: Prior, tokenizer: TubeletTokenizer, clips: Tensor, film: Tensor, going: Tensor, options: dict
+) -> None:
     """The step over the seam beside the clip's median step, and beside its median step over a border of tubelets."""
     span = tokenizer.tubelet[0]
     looped = loop(prior, tokenizer, clips[:, :, :PROMPT], FRAMES - span, **options).cpu()
-    film = torch.cat([tokenizer.decode(tokenizer.encode(part)) for part in clips.split(4)])
-    going = generate(prior, tokenizer, clips[:, :, :PROMPT], FRAMES, **options).cpu()
     seam, inner = steps(torch.cat([looped[:, :, -1:], looped[:, :, :1]], dim=2))[:, 0], steps(looped)
     for name, level in {"step": inner, "step over a border": inner[:, span - 1 :: span]}.items():
         share = seam / level.median(1).values
@@ -63,15 +64,16 @@ def report_loops(prior: Prior, tokenizer: TubeletTokenizer, clips: Tensor, optio
         print(f"  {name}: over a border {float(borders.median()):.2f}, within {float(inside.median()):.2f} grey levels")
 
 
-def report_filling(prior: Prior, tokenizer: TubeletTokenizer, clips: Tensor, options: dict) -> None:
+def report_filling(
+    prior: Prior, tokenizer: TubeletTokenizer, clips: Tensor, film: Tensor, going: Tensor, options: dict
+) -> None:
     """The right half drawn, after a prompt and beside the left half: how near to the film, and how it fits the left."""
     wide = tokenizer.tubelet[2]
     half = clips.shape[-1] // 2 // wide * wide
     keep = torch.zeros(clips.shape[2:], dtype=torch.bool)
     keep[:PROMPT], keep[..., :half] = True, True
-    film = torch.cat([tokenizer.decode(tokenizer.encode(part)).cpu() for part in clips.split(4)])
     made = {"film through the tokenizer": film, "standing still": film[:, :, PROMPT - 1 : PROMPT].expand_as(film)}
-    made["left half not known"] = generate(prior, tokenizer, clips[:, :, :PROMPT], FRAMES, **options).cpu()
+    made["left half not known"] = going
     for n in (1, 8):
         drawn = [fill(prior, tokenizer, clip, keep, candidates=n, **options).cpu() for clip in clips]
         made[f"filled, candidates {n}"] = torch.cat(drawn)
@@ -102,7 +104,7 @@ def report_backwards(
                 made = generate(reader or prior, tokenizer, part.flip(2), PROMPT + NEW, **how).flip(2)
             parts.append(made[:, :, :NEW].cpu())
         _distance(f"before, {name}", describe(features, torch.cat(parts)), pasts)
-    made = new_clips(prior, tokenizer, halves[:, :, :PROMPT], NEW, SAMPLING)
+    made = new_clips(prior, tokenizer, halves[:, :, :PROMPT], NEW, options)
     _distance("continued", describe(features, made), futures)
 
 
@@ -119,7 +121,7 @@ def _distance(name: str, made: Tensor, real: Tensor) -> None:
 def main(*arguments: str) -> None:
     size, side = 128 if "128" in arguments else 64, "train" if "train" in arguments else "held-out"
     pair = open_pair(f"prior-{size}")
-    prior, tokenizer, options = pair.prior, pair.tokenizer, {"seed": 0, **pair.options, **QUIET}
+    prior, tokenizer, options = pair.prior, pair.tokenizer, {**pair.options, **QUIET}
     data = FilmData(size=size, colour=False, zoom=1.0)
     footage = open_footage(data, open_sources(data), multiple=tokenizer.tubelet[1:])
     clips = Clips(
@@ -131,10 +133,11 @@ def main(*arguments: str) -> None:
     report_joins(prior, tokenizer, video, options)
     if side == "train":
         return
-    report_loops(prior, tokenizer, video, options)
-    report_filling(prior, tokenizer, video, options)
-    if size == 64:
-        report_backwards(prior, tokenizer, footage.store, checkpoints.load("film-features"), options)
+    film = reconstruct(tokenizer, video)
+    going = generate(prior, tokenizer, video[:, :, :PROMPT], FRAMES, **options).cpu()
+    report_loops(prior, tokenizer, video, film, going, options)
+    report_filling(prior, tokenizer, video, film, going, options)
+    report_backwards(prior, tokenizer, footage.store, checkpoints.load("film-features"), options)
 
 
 if __name__ == "__main__":
