@@ -19,7 +19,8 @@ from torch import Tensor
 
 from vg import checkpoints
 from vg.data import Clips
-from vg.experiments.batches import largest_part
+from vg.data.augment import largest_part
+from vg.data.pixels import middle
 from vg.experiments.config import FilmData
 from vg.experiments.film import open_footage, open_sources
 from vg.models import Prior, TubeletTokenizer
@@ -28,11 +29,10 @@ FRAMES, LENGTHS = 48, (1, 3, 6)  # of a window, and of its beginnings in latent 
 UNSEEN = ((96, 116), (40, 100))  # half as large again, and a strip
 
 
-def middle(video: Tensor, size: tuple[int, int]) -> Tensor:
+def shaped(video: Tensor, size: tuple[int, int]) -> Tensor:
     """The largest middle part of (B, C, T, H, W) that has the shape of ``size``, at that size."""
-    high, wide = (round(side) for side in largest_part(tuple(video.shape[-2:]), size))
-    top, left = (video.shape[-2] - high) // 2, (video.shape[-1] - wide) // 2
-    frames = video[..., top : top + high, left : left + wide].transpose(1, 2)
+    high, wide = (round(side) for side in largest_part(video.shape[-2:], size))
+    frames = middle(video, (high, wide)).transpose(1, 2)
     small = F.interpolate(frames.flatten(0, 1), size=size, mode="bilinear", antialias=True, align_corners=False)
     return small.unflatten(0, frames.shape[:2]).transpose(1, 2)
 
@@ -55,7 +55,7 @@ def main(runs: list[Path]) -> None:
     print(f"{len(video)} windows of {FRAMES} frames")
 
     def tokens_at(size: tuple[int, int]) -> Tensor:
-        return torch.cat([tokenizer.encode(part) for part in middle(video, size).split(8)])
+        return torch.cat([tokenizer.encode(part) for part in shaped(video, size).split(8)])
 
     for run in runs:
         alone: Prior = checkpoints.load("prior", run)

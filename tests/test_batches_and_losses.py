@@ -10,9 +10,10 @@ from torchvision.utils import save_image
 
 from vg import checkpoints
 from vg.data import Clips, drawn_cartoon, open_store, save, to_unit
+from vg.data.augment import random_views
 from vg.data.pixels import YCBCR
 from vg.evaluation import psnr
-from vg.experiments.batches import prior_batches, random_views, tokenizer_batches, unpack_batch
+from vg.experiments.batches import prior_batches, tokenizer_batches, unpack_batch
 from vg.experiments.losses import prior_loss, squared_error, tokenizer_loss, tubelet_loss
 from vg.generate import main as generate_clips
 from vg.latents import Windows

@@ -7,9 +7,9 @@ import torch
 
 from vg import checkpoints
 from vg.data import Clips, drawn_cartoon, open_store
+from vg.data.augment import degrade, jitter
 from vg.evaluation.features import accuracy, ordered, shot_numbers
 from vg.evaluation.generated import describe, frechet_facts, shuffled, windows
-from vg.experiments.batches import degrade, jitter
 from vg.experiments.losses import features_loss
 from vg.models import ClipFeatures, FeaturesConfig
 

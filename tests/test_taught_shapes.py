@@ -10,7 +10,8 @@ import torch
 from tiny_priors import LEVELS, some_tokens, tiny_prior
 
 from vg.data import Clips
-from vg.experiments.batches import largest_part, pack_batch, random_views, unpack_batch
+from vg.data.augment import largest_part, random_views
+from vg.experiments.batches import pack_batch, unpack_batch
 from vg.experiments.config import PriorPart
 from vg.experiments.losses import prior_loss
 from vg.experiments.prior import adapted, fresh_views, new_prior

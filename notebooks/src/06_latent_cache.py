@@ -37,7 +37,8 @@ from pathlib import Path
 
 from vg import checkpoints, evaluation, latents, show
 from vg.data import Clips, film, open_store, split_shots
-from vg.experiments.batches import pack_batch, random_views
+from vg.data.augment import random_views
+from vg.experiments.batches import pack_batch
 from vg.experiments.losses import prior_loss
 from vg.latents import LatentCache, open_cache
 from vg.models import FSQ

@@ -9,8 +9,7 @@ from pathlib import Path
 from vg import atomic, checkpoints
 from vg.evaluation.pair import find_pair
 from vg.experiments.config import Experiment, ImageExperiment, to_json
-from vg.experiments.features import train_features
-from vg.experiments.figures import train_figures
+from vg.experiments.features import train_features, train_figures
 from vg.experiments.images import train_images
 from vg.experiments.prior import PRIOR_SHAPE, train_prior
 from vg.experiments.report import write_report
@@ -18,9 +17,8 @@ from vg.experiments.run import Part, Run, check_kind
 from vg.experiments.tokenizer import train_tokenizer
 from vg.training import Recipe, devices
 
-TRAINERS: dict[
-    str, Callable[[Run], Part]
-] = {  # in this order: figures and a prior need tokens, and a prior is measured
+# In this order: figures and a prior need tokens, and a prior is measured by features and figures.
+TRAINERS: dict[str, Callable[[Run], Part]] = {
     "tokenizer": train_tokenizer,
     "features": train_features,
     "figures": train_figures,

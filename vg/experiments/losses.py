@@ -7,10 +7,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from vg.data import Clips, Shot
+from vg.data.augment import degrade, jitter
 from vg.data.pixels import YCBCR
 from vg.evaluation.damage import DAMAGES, DamagedClips
 from vg.evaluation.features import ordered, shot_numbers
-from vg.experiments.batches import degrade, jitter, unpack_batch
+from vg.experiments.batches import unpack_batch
 from vg.models.features import ORDERS, ClipFeatures
 from vg.models.goals import Goal
 from vg.models.tokenizer import Tokenizer

@@ -9,9 +9,10 @@ from torch import Tensor
 
 from vg import paths
 from vg.data import Clips, FrameStore, Shot
+from vg.data.augment import largest_part, random_views
 from vg.evaluation.generated import generated_facts
 from vg.evaluation.prior import prior_facts, validation_windows
-from vg.experiments.batches import fresh_tokens, largest_part, mixed_batches, prior_batches, random_views
+from vg.experiments.batches import fresh_tokens, mixed_batches, prior_batches
 from vg.experiments.config import FilmData, PriorPart
 from vg.experiments.losses import prior_loss
 from vg.experiments.run import Part, Run

@@ -6,9 +6,10 @@ from functools import partial
 import torch
 
 from vg.data import Clips
+from vg.data.augment import random_views
 from vg.evaluation.metrics import psnr
 from vg.evaluation.tokenizer import held_out, reconstruct, tokenizer_facts
-from vg.experiments.batches import random_views, tokenizer_batches
+from vg.experiments.batches import tokenizer_batches
 from vg.experiments.config import TokenizerPart
 from vg.experiments.film import Footage
 from vg.experiments.losses import tokenizer_loss, tubelet_loss
