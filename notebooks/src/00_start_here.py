@@ -128,10 +128,10 @@ draw_map(
 # | **autoregressive** | predicting one token at a time, from those before |
 # | **conditioning** | what a model is given besides: a still, a clip, a class |
 # | **logits** | a model's scores of all tokens, before they become probabilities |
-# | **temperature, top-p** | options of sampling that trade variety for safety |
-# | **KV cache** | the part of a transformer's work on the past that is kept |
+# | **temperature, top-p** | options of sampling that trade variety for fidelity |
+# | **KV cache** | keys and values of past tokens, kept instead of computed again |
 # | **PSNR** | how near two pictures are, in decibels; higher is nearer |
-# | **perplexity** | among how many equally likely tokens a model hesitates |
+# | **perplexity** | how many equally likely tokens would be as hard to guess; of a codebook, how many codes are really in use |
 # | **held-out** | kept from training, to measure on |
 # | **baseline** | a very simple method that a number is compared with |
 #
@@ -175,8 +175,8 @@ print(f"a product of two 512x512 matrices takes {once * 1e3:.2f} ms here")
 # %% [markdown]
 # ## The film as an array
 #
-# A video file holds changes between frames, not frames, and has to be unpacked from the front. Training picks frames at
-# random, thousands of times. So the film is decoded **once**: 12 frames a second, grey, black bars cropped, squeezed to
+# A video file holds a whole frame now and then, and between these only changes: to read one frame, all since the last whole
+# one have to be unpacked. Training picks frames at random, thousands of times. So the film is decoded **once**: 12 frames a second, grey, black bars cropped, squeezed to
 # 64x64 pixels, stored as plain bytes. A file of plain bytes can be *memory-mapped*: it looks like an array, and the
 # system reads a page when it is touched.
 #
@@ -222,7 +222,7 @@ show.player({"a clip of the film": clip[0]}, fps=store.fps, scale=4)
 # %% [markdown]
 # ## One shape, one range
 #
-# Everywhere outside the store, video is a float tensor `(B, C, T, H, W)` in [-1, 1]: batch, colours, frames, height,
+# Everywhere outside the store, video is a float tensor `(B, C, T, H, W)` in [-1, 1]: batch, channels, frames, height,
 # width. Black is -1 and white is 1. A store's frames are `(T, C, H, W)` bytes. The way between the two, by hand, on a
 # clip of two frames, two rows and three columns:
 
@@ -390,8 +390,8 @@ show.bars(
 )
 
 # %% [markdown]
-# Here is one held-out window, with its nearest neighbour on the training side under each split. A model that has
-# trained on the second row has nearly seen the first.
+# Here is one held-out window. Below it is the nearest of all other windows, most of which a split by clip would train on, and
+# the nearest window of the training shots. A model that has trained on the second row has nearly seen the first.
 
 # %%
 # NBVAL_IGNORE_OUTPUT
@@ -423,16 +423,16 @@ show.bars(
 # %% [markdown]
 # <details><summary>What the stored run shows</summary>
 #
-# The shots differ: some are nearer to training than others. The wall of shot 19, the nearest, is also that of shots 18
-# and 23, which train. So a validation score is a mean over easier and harder shots, and is best read by shot. The measure
-# is crude: shot 7, the farthest, has the set and the figure of shot 9, which trains, but the figure moves differently.
+# The shots differ: some are nearer to training than others. The wall of shot 19, the nearest, is also that of the
+# training shots 18 and 23. So a validation score is a mean over easier and harder shots, and is best read by shot. The measure
+# is crude: shot 7, the farthest, has the set and the figure of training shot 9, but the figure moves differently.
 #
 # </details>
 #
 # So the whole course splits by shot: `split_shots` draws a shot in each tenth of the film until enough is held out, and leaves the
 # titles in training. Of the shots held out, every third is for the *test*. Validation shots decide: which model is kept, how
-# long it trains, which settings it is sampled with. Test shots decide nothing, and figures that a shipped model's card marks
-# "test shots" are of them: the best of many on the shots that chose it is partly luck. `Clips(store, split.validation, 16)`
+# long it trains, which settings it is sampled with. Test shots decide nothing; what a shipped model's card marks "test shots"
+# is measured on them. A model that was picked as the best of many on some shots owes part of its score there to luck. `Clips(store, split.validation, 16)`
 # are windows of the validation shots alone.
 
 # %%
@@ -448,8 +448,8 @@ for side in ("train", "validation", "test"):
 # transformer then has to guess numbers that mean nothing.
 #
 # So `open_store` restores old film, and leaves modern video alone. What it does, per shot:
-# 1. **Flicker.** Around each frame take the running median picture of a second on either side. The median ratio of the frame to it, over the
-#    lit places, is the frame's gain. Only the quick part of the gain is divided out.
+# 1. **Flicker.** For each frame, take every pixel's median over the second before and the second after. Divide the frame by that
+#    picture, pixel by pixel; the median of these ratios over the lit pixels is the frame's gain. Only the quick part of the gain is divided out.
 # 2. **Sway.** The shift that best explains what is left, over the places that have an edge and stand still. Again
 #    only the quick part is taken out.
 #

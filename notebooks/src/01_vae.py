@@ -96,7 +96,8 @@ show.grid(test[:16], columns=8, scale=2, labels=names)
 #
 # $$p(x) = \int p(z)\, p(x \mid z)\, dz .$$
 #
-# What $z$ may have been once $x$ is seen is the *posterior* $p(z \mid x)$. For images nobody can compute this integral. So take an image of one pixel, one latent, and a decoder written by
+# For images nobody can compute this integral; nor, then, the *posterior* $p(z \mid x) = p(z)\, p(x \mid z) / p(x)$: how likely each
+# $z$ is once $x$ is seen. So take an image of one pixel, one latent, and a decoder written by
 # hand: $x = 2 \tanh(2z)$ plus noise. Then the integral is a sum over a grid. Logarithms are natural, so
 # their unit is the *nat*: 1 nat is 1.44 bits.
 
@@ -385,8 +386,8 @@ print("finite log: difference", bool(direct.log().isfinite()), " product", bool(
 # %% [markdown]
 # $-\log_2 p$ of a pixel is its cost in bits. A narrow peak costs little where it is right and much where it is wrong, so
 # it pays to be honest about uncertainty. The sum over an image, divided by its 3,072 numbers, is *bits per dimension*: 8
-# for a model that knows nothing. Two baselines have no latents: one mean and scale for each colour, or the mean training
-# image with one scale for each colour.
+# for a model that knows nothing. Two baselines have no latents: one mean and one scale per channel, or the mean training
+# image with one scale per channel.
 
 
 # %%
@@ -701,11 +702,11 @@ ten = test[:10].to(device())
 rows({"original": test, "trained here": mine(ten), "shipped": shipped(ten), "PCA": linear})
 
 # %% [markdown]
-# Which survives: colours, large shapes, letters, fur?
+# Which survives: colours, large shapes, edges, fur?
 #
 # <details><summary>What the stored run shows</summary>
 #
-# Colours, large shapes and light come back. Fur and other fine texture do not. By eye PCA's row is hard to tell from the
+# Colours, large shapes and light come back. Edges blur, and fur and other fine texture are gone. By eye PCA's row is hard to tell from the
 # VAE's.
 #
 # </details>
@@ -713,12 +714,13 @@ rows({"original": test, "trained here": mine(ten), "shipped": shipped(ten), "PCA
 # ## What the latents carry
 #
 # How many bits does $z$ hold about $x$? The mean KL over images is only an *upper bound*. With $q(z)$ the mean of $q(z|x)$
-# over all images, the *aggregate posterior*,
+# over all images that there could be, the *aggregate posterior*,
 #
 # $$\mathbb{E}_x\, \mathrm{KL}(q(z|x) \,\|\, p) = \underbrace{I(x; z)}_{\text{information}} +
 # \underbrace{\mathrm{KL}(q(z) \,\|\, p)}_{\text{gap}} .$$
 #
-# The gap is no information: it is what the encodings *as a whole* differ from the prior. It is at least the KL
+# The gap is not information: it is how far the encodings *as a whole* are from the prior. (The images at hand estimate the mean
+# and covariance of $q(z)$. Of no more than $N$ images $z$ could not tell more than $\log_2 N$ bits: which of them it is.) It is at least the KL
 # of a normal distribution with the same mean and covariance as $q(z)$, since of all such distributions the normal has the
 # largest entropy; and that KL has a formula. So the information can be
 # bounded more tightly.
@@ -851,7 +853,7 @@ sheets = {n: torch.cat([run(five), run.decode(few_z)]) for n, run in runs.items(
 rows({"original": test[:5]} | sheets)
 
 # %% [markdown]
-# The first column is always the true ELBO, whatever the model was trained on. Left: five test images, rebuilt. Right:
+# The first column is always the negative ELBO in bits per dimension, with $\beta = 1$, whatever the model was trained on. Left: five test images, rebuilt. Right:
 # five samples from the prior. Where are the latents empty, and which model needs the fewest bits?
 #
 # <details><summary>What the stored run shows</summary>
@@ -985,7 +987,8 @@ table(lines, ["bits per dim", "PSNR (dB)"])
 #
 # <details><summary>Solution</summary>
 #
-# $\beta = 3 \cdot 64 \cdot 64 / 256 = 48$. Times 12,288 the pixels are summed, and the KL is 12,288 / 256 times its sum.
+# $\beta = 3 \cdot 64 \cdot 64 / 256 = 48$. Multiply the loss by 12,288: the first term is then the sum over
+# pixels, and the second 12,288 / 256 = 48 times the sum over latents.
 #
 # </details>
 #

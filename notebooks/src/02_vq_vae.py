@@ -78,7 +78,7 @@ show.grid(truth[:16], columns=8, scale=3)
 # %% [markdown]
 # These are colour photographs of 32x32 pixels in ten classes. (Without a network the course draws small pictures of its
 # own; the first line above says which you have.) Training sees `images.train` only. `truth` is part of `images.test`, and
-# every score below is measured on it.
+# the scores below are measured on it, most of them on its first 512 images.
 #
 # ## The nearest code
 #
@@ -850,8 +850,8 @@ show.curves(both, "576 bits an image", y="PSNR, test (dB)", baselines=floor)
 #
 # <details><summary>What the stored run shows</summary>
 #
-# Two levels end a little higher, from one seed each, and each step has more layers to compute. Hardly any bottom code outlives another
-# image's top: a bottom code does not say what is in the image, but what the top has left out.
+# Two levels end a little higher, from one seed each, and each step has more layers to compute. With another
+# image's top hardly any bottom code stays the same: a bottom code does not say what is in the image, but what the top has left out.
 #
 # </details>
 #
@@ -892,10 +892,10 @@ show.bars(scores, "what is left when a level is gone", unit="PSNR (dB)")
 #
 # To make a new image, choose integers and decode. But which? Codes depend on each other. By the chain rule,
 #
-# $$p(\text{image}) = p(c_1)\, p(c_2 \mid c_1)\, p(c_3 \mid c_1, c_2) \cdots$$
+# $$p(c_1, \dots, c_{64}) = p(c_1)\, p(c_2 \mid c_1)\, p(c_3 \mid c_1, c_2) \cdots$$
 #
 # and a network that predicts the next code from those before, as a language model does, gives every factor. It is called
-# the *prior*; notebook 07 builds it. Under it a token of probability $p$ costs $-\log_2 p$ bits, so it is a compressor as well.
+# the *prior*; notebook 07 builds it. Under it a token of probability $p$ costs $-\log_2 p$ bits, so a prior also compresses tokens.
 # With two levels there are two priors: one for the 16 top codes given the class, one for the 64 bottom codes given the
 # class and the whole top. The shipped `prior-cifar10` is such a pair.
 #
@@ -923,8 +923,8 @@ show.strip({name: x.transpose(0, 1) for name, x in columns.items()}, every=1, sc
 # %% [markdown]
 # <details><summary>What the stored run shows</summary>
 #
-# Neighbouring patches fit together (ground, sky, bodies, light), and some classes can be told apart. Details are often
-# wrong. The prior saves a small part of the raw bits: good codes are hard to predict.
+# Neighbouring patches fit together: light and areas of one colour run across them, and blue or green hints at some classes.
+# But hardly any picture shows a thing that one could name. The prior saves only a small part of the raw bits.
 #
 # </details>
 #
@@ -988,7 +988,7 @@ show.strip({name: x.transpose(0, 1) for name, x in columns.items()}, every=1, sc
 #   dead.
 # - Compare at equal bits, and with baselines that spend theirs well.
 # - Two levels divide the work: the top holds what is large, the bottom adds what the top has left out.
-# - Integers become images again only if they agree with each other: that takes a prior.
+# - Any integers decode to something. To make a likely image they have to fit each other, and that takes a prior.
 #
 # **Next:** [03 Conv3D VQ-VAE](03_video_vq_vae.ipynb) does this to clips of film.
 #

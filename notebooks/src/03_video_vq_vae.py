@@ -157,7 +157,7 @@ show.player({"clip": lively, "moving edges": tinted}, fps=store.fps, scale=4)
 # has a depth in time. With several channels in and out the kernel is `(O, C, a, b, c)`: for each of O outputs a box with
 # C channels,
 #
-# $$\text{out}_{o,t,y,x} = \sum_{c,i,j,k} \text{video}_{c,\,t+i,\,y+j,\,x+k}\; \text{kernel}_{o,c,i,j,k}.$$
+# $$\text{out}_{o,t,y,x} = \sum_{d,i,j,k} \text{video}_{d,\,t+i,\,y+j,\,x+k}\; \text{kernel}_{o,d,i,j,k}.$$
 
 
 # %%
@@ -393,8 +393,8 @@ plt.show()
 #       |  Conv3d 1x3x3, causal 4, stride 4     four frames become one
 # (B, D, 4, 8, 8)
 #       |  1x1x1 to 16 channels, VQ             256 tokens of 10 bits
-# (B, D, 4, 8, 8)
-#       |  Conv3d 1x3x3, causal 3
+# (B, 16, 4, 8, 8)
+#       |  1x1x1 to D, Conv3d 1x3x3, causal 3
 # (B, D, 4, 8, 8)
 #       |  1x1x1 to 4 x 8 x 8 pixels each       unfold
 # (B, 1, 16, 64, 64)   reconstruction
@@ -445,7 +445,7 @@ def small_loss(model, video):
 # + \beta\, \tfrac{1}{m} \lVert z - \mathrm{sg}(e) \rVert^2 .$$
 #
 # PSNR is minus the logarithm of this root, but for constants. Without the root the wild clips, whose errors are largest,
-# would take more of the gradient. ($10^{-4}$: the root of zero has no slope. $\mathrm{sg}$: no gradient; $n$, $m$:
+# would take more of the gradient. ($10^{-4}$: at zero the slope of a root is infinite. $\mathrm{sg}$: no gradient; $n$, $m$:
 # numbers of pixels and of features.)
 #
 # Two checks that cost seconds and save hours. *What should the first loss be?* An untrained decoder draws nearly
@@ -620,7 +620,7 @@ show.curves({name: history[name] for name in ("usage", "perplexity")}, "codes", 
 # %% [markdown]
 # <details><summary>What the stored run shows</summary>
 #
-# Usage falls at once: the encoder moves away from the codes that k-means gave it, and codes that are not chosen do not
+# (Measured are nine held-out clips; all of them are in the table further down.) Usage falls at once: the encoder moves away from the codes that k-means gave it, and codes that are not chosen do not
 # follow. A lost code is moved onto data when its running count has fallen to a tenth of the average, which at a decay of
 # 0.99 takes some 230 steps ($0.99^{230} \approx 0.1$). There usage leaps up, and quality takes a step with it. After the
 # last step it is still well below the mean frames: in so few steps the network learns to draw little more than blurs.
@@ -696,8 +696,8 @@ show.compare(rows | {"video-vqvae-64": rebuilt[fastest]}, every=2, scale=2, agai
 #
 # Then the mean is split by kind of pixel. A pixel is *fine* if it differs by more than 20 grey levels from the average
 # of the 5x5 pixels around it, and it *moves* if it changed by more than 10 since the frame before. *Wrong by* is the
-# root mean square error in grey levels; the last column is the share of all squared error. They need not name the same
-# row.
+# root mean square error in grey levels; the last column is the share of all squared error. The row with the largest error
+# per pixel need not be the one with the largest share.
 
 
 # %%
@@ -735,7 +735,7 @@ table(rows, ["pixels %", "wrong by", "mean frame", "of error %"])
 # %% [markdown]
 # <details><summary>What the stored run shows</summary>
 #
-# On average the mean frame is ahead: this film stands still for most of its pixels, and there 256 tokens cannot hold what an
+# No shot has a near twin: the nearest training clip is behind every other column in each. On average the mean frame is ahead: this film stands still for most of its pixels, and there 256 tokens cannot hold what an
 # exact average picture holds. Where it moves the tokenizer is a little better. It is most wrong on fine pixels, above all
 # on those that move. Most of the error, though, lies on lines and plain ground that stand still, since there are so
 # many more of them.

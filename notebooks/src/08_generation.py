@@ -116,8 +116,8 @@ show.player({f"shot {k}": clip for k, clip in enumerate(reel)}, store.fps, given
 #
 # (The drawing is for 64 pixels.) A token's two patches have four frames each, one after the other. A patch has two *base digits* and
 # four *details*, which stay in the middle unless it is one of the busiest (notebook 05). The decoder
-# looks ahead: it draws a patch from its own digits, earlier ones, and those of the next four frames. So even the last four given
-# frames depend a little on what is drawn.
+# looks ahead: it decodes a patch from its own digits, earlier ones, and those of the next four frames. So even the last four given
+# frames depend a little on what is sampled.
 #
 # A prior only makes sense with the tokenizer it was trained with. Its card holds the hash of that
 # tokenizer's weights, so that a wrong pair can be noticed before it makes noise. (The Frechet distance on the card is explained in
@@ -187,7 +187,7 @@ print("as the library's:", torch.equal(by_hand, prior.head.sample(hidden, likeli
 # - *Top-p* (nucleus sampling, arXiv:1904.09751) keeps the fewest values whose probabilities add up to at least $p$: many where the
 #   model hesitates, one where it is sure.
 #
-# Cutting matters because a clip takes thousands of draws: an odd token of probability 0.001 will turn up, and all later tokens
+# Cutting matters because a clip takes thousands of samples: an odd value of probability 0.001 will turn up, and all later tokens
 # read it. What is left out gets the logit $-\infty$, so probability 0.
 
 # %% [markdown] tags=["student"]
@@ -320,10 +320,10 @@ for how, cut in {"each digit": digitwise, "whole patch": codewise}.items():
 #
 # </details>
 #
-# ### The draw itself
+# ### Sampling itself
 #
 # `vg` draws with noise made beforehand: one uniform number $u_i$ for each value, then
-# $\arg\max_i \,(z_i - \log(-\log u_i))$. This *Gumbel trick* is an exact draw from the softmax. Its use: a token becomes a
+# $\arg\max_i \,(z_i - \log(-\log u_i))$. This *Gumbel trick* gives an exact sample of the softmax. Its use: a token becomes a
 # *function* of the tokens before it, so two ways to compute can be compared token by token.
 
 
@@ -629,7 +629,8 @@ show.player({f"from nothing, seed {k}": clip for k, clip in enumerate(dreams)}, 
 # In the stored run nothing in these can be named: walls with dark blots on them, which change, some all the time, and become nothing.
 #
 # **A still.** One frame. The tokenizer needs eight, so the frame is held: the prior reads eight frames in which nothing moved. One still
-# is from a training shot and one from a held-out shot. A continuation of a training shot can be memory; that of a held-out shot cannot.
+# is from a training shot and one from a held-out shot. A continuation of a training shot can be memory; that of a held-out shot
+# only where a training shot shows the same scene.
 
 # %%
 # NBVAL_IGNORE_OUTPUT
@@ -793,8 +794,8 @@ show.player(from_label, fps=store.fps)
 # about where the film's figure stands, but have no truer shape: a layout is a mean over all frames of a shot, and who stands where, and how,
 # is not in it. Since these shots were trained on, this is memory and not foresight.
 #
-# Labels are the weakest thing to begin with: by the Frechet distance of notebook 10, clips from a label alone are farther from
-# the film than continuations of a clip: a label says where things stand, not how figures look and move.
+# A label is a weak beginning. What moves is less often whole in clips from a label alone than in continuations of a clip
+# (`RESULTS.md`; notebook 10 explains the measure). A label says where things stand, not how figures look and move.
 #
 # </details>
 #
@@ -941,7 +942,8 @@ for suffix in (".gif", ".mp4"):
 # Look for these in the clips above; they are the usual failures of small priors.
 #
 # - *Blur.* Part of it is the tokenizer's, as the given frames show.
-# - *Freezing.* Motion dies down, as after a still and at 128 pixels above; sooner with a low temperature or a small top-p.
+# - *Freezing.* Motion dies down, as in the long video without a bound and with the cow at 128 pixels, or never begins, as after a
+#   still; sooner with a low temperature or a small top-p.
 # - *Dissolving.* Limbs and faces melt, most of all where they move fast: even the busiest patch has six digits for four frames.
 # - *Seams* where patches meet, in space or every fourth frame.
 # - *No events.* The prior looks back a few seconds and has no plan.
@@ -999,7 +1001,7 @@ print(check_paint(paint))
 #     return prior.quantizer.indices(torch.cat(out, dim=1)).view(tokens.shape)
 # ```
 #
-# Decode it and look at the seam. A draw sees what is known above and before it, not what is known below
+# Decode it and look at the seam. A sampled token sees what is known above and before it, not what is known below
 # and later. That is the price of an order.
 #
 # </details>
@@ -1024,6 +1026,7 @@ print(check_paint(paint))
 # - Ho and Salimans, 2022, *Classifier-free diffusion guidance*, arXiv:2207.12598; by the past of a video: Song et al., 2025,
 #   *History-guided video diffusion*, arXiv:2502.06764; of a text: Shi et al., 2023, *Trusting your evidence*, arXiv:2305.14739.
 # - Teng et al., 2024, *Accelerating auto-regressive text-to-image generation with training-free speculative Jacobi decoding*,
-#   arXiv:2410.01699.
+#   arXiv:2410.01699; with shared noise: So et al., 2025, *MC-SJD: Maximal coupling speculative Jacobi decoding for autoregressive
+#   visual generation acceleration*, arXiv:2510.24211.
 # - Yan et al., 2021, *VideoGPT: Video generation using VQ-VAE and transformers*, arXiv:2104.10157.
 # - Press et al., 2022, *Train short, test long*, arXiv:2108.12409 (ALiBi).

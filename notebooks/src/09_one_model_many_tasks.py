@@ -129,7 +129,7 @@ print(check_features(features))
 
 # %% [markdown]
 # Attention depends on the grid too. In half of the heads the ALiBi slope is divided by the number of tokens in a latent frame
-# (notebook 07), so these slopes are computed anew for each grid. Everything else (embeddings, layers, head) is the same for
+# and multiplied by four (notebook 07), so these slopes are computed anew for each grid. Everything else (embeddings, layers, head) is the same for
 # all grids. `Prior.at(grid)` is a prior for another grid with the same weights.
 
 
@@ -603,13 +603,13 @@ show.player(dict(zip(names, looped)), fps=store.fps)
 # ## Backwards
 #
 # Reverse a clip, continue it, and reverse the result: what was drawn lies *before* the clip. About a third of the training batches ran
-# backwards. But smoke does not fall into chimneys, and a prior without this information must guess which way time runs. So the direction is a condition: one learned vector
+# backwards. But film that runs backwards looks different: smoke sinks into chimneys. A prior that is not given the direction has to guess it. So the direction is a condition: one learned vector
 # for forwards, one for backwards, one for unknown.
 #
 # ### What is the direction worth?
 #
 # A toy clock counts up by one each frame, modulo eight, and jumps to a random value in one frame of ten. Backwards it counts down. A toy prior learns both, and is given the direction in four batches
-# of five. Then we measure it on new clips, told right, nothing, or wrong.
+# of five. Then we measure it on new clips, conditioned on the right direction, on none, or on the wrong one.
 
 
 # %%
@@ -645,7 +645,7 @@ for name, line in direction_bits.items():
 # %% [markdown]
 # <details><summary>What the stored run shows</summary>
 #
-# The first frame costs three bits in all cases. The second costs nearly a bit more without the direction: one of two. After that
+# The first frame costs three bits in all cases. The second costs nearly a bit more without the direction: the prior has to choose between two values. After that
 # the past mostly shows it. With the wrong direction the prior pays far more, and for longer. So a direction matters most where the past is short.
 #
 # </details>
@@ -862,7 +862,7 @@ for size, kept in facts["unseen_shapes"].items():
 #
 # What fails, or may fail:
 #
-# - **Shapes.** Two that were in no training are measured above: one with sides half as long again, and a strip. Their tokens cost no more, but in
+# - **Shapes.** Two that were in no training are measured above: one with sides half as long again, and a strip. Their tokens cost hardly more, but in
 #   clips made at them black masses grow after a second or so (try it). Shapes farther away can be drawn, but are not measured here.
 # - **Goals.** A goal is one latent frame. It does not say how the second clip *moves*, so motion may break at the seam even if the picture fits. A goal
 #   more than `prior.config.goals` latent frames ahead has no effect.

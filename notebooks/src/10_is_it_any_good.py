@@ -315,7 +315,7 @@ versions = {
 show.player(versions, fps=store.fps, given=PROMPT)
 
 # %% [markdown]
-# The teacher-forced clip is no video that anybody could make: at every token it saw how the film went on. Its draws do not see
+# The teacher-forced clip is no video that anybody could make: at every token it saw how the film went on. Its samples do not see
 # each other, so neighbouring patches need not fit: here it looks more broken than the free-running one. The fourth is the baseline
 # for every continuation: the last frame, copied.
 #
@@ -365,6 +365,14 @@ lines = {name: each.mean((0, 2, 3)).tolist() for name, each in cost.items()}
 show.curves(lines, "what the tokens cost", x="latent frame (two are given)", y="bits a token")
 
 # %% [markdown]
+# <details><summary>What the stored run shows</summary>
+#
+# From the first sampled latent frame on, the sheet's tokens cost less than the film's, and less with every latent frame, while the
+# film's stay about level. Top-p and history are a part of that. So by the prior's own measure these clips become ever simpler; that
+# figures come apart in them it does not see.
+#
+# </details>
+#
 # ### A past with mistakes in it
 #
 # Replace a share of the tokens that the prior *sees* by tokens of other places, and ask what the true next tokens cost it then. The
@@ -387,6 +395,13 @@ unknown = {"raw": tokenizer.raw_bits((span, 64, 64)) / prior.tokens_per_frame}  
 show.curves({"held-out clips": harm}, x="share replaced", y="bits a token", baselines=unknown)
 
 # %% [markdown]
+# <details><summary>What the stored run shows</summary>
+#
+# The cost rises slowly and almost evenly. With a tenth replaced, as in the worst of training, it is less than half a bit per token more;
+# with two fifths, more than it was ever trained for, the prior is still far below raw. No first mistake throws it off.
+#
+# </details>
+#
 # ## How far from the film? A Frechet distance
 #
 # A continuation is not meant to be that clip of the film; it should be *like* the film. So compare sets. A small network
@@ -485,7 +500,7 @@ candidates = {
 # sets of one kind are far apart if they are small. Try it where the truth is known to be 0: normal random numbers in place of
 # features, in two halves, each as large as the film's sets.
 #
-# The excess is about a constant over $n$, the number of clips (Chong and Forsyth, 2020, arXiv:1911.07023). So compute the
+# The excess is about $c / n$, a constant divided by the number of clips (Chong and Forsyth, 2020, arXiv:1911.07023). So compute the
 # distance of random parts of the two halves, half of them to all, draw a line through the distances over $1/n$, and follow it
 # to $1/n = 0$: endlessly many clips. `evaluation.unbiased_frechet` does that.
 
@@ -536,7 +551,7 @@ show.bars(labelled, "Frechet distance to the film, unbiased")
 #
 # Halves of one set of random numbers are far from 0 by the plain distance, and near it by the line. The film's other half is near 0 too, about
 # one error below it, and the tokenizer adds nothing that this distance sees. The prior's continuations are less than two errors from 0. Only the
-# copied frame and the shuffled frames stand far from everything else: it looks at motion above all. The film itself, smeared over five frames,
+# copied frame and the shuffled frames stand far from everything else: this distance looks at motion above all. The film itself, smeared over five frames,
 # gets a larger number than the prior's continuations, though an eye would say the contrary. Rows that differ by less than twice their
 # errors cannot be ranked with so few clips, and these two do.
 #
@@ -597,8 +612,8 @@ show.player(tiles, fps=store.fps)
 # The measure sees the waving rows: the film's other half is near 0 and they are far from it, and *whole* falls to a quarter. The tokenizer
 # adds distance, since it blurs, and takes little from *whole*: its figures still are figures. The continuations, which went through the same
 # tokenizer, are farther than it and less whole, by more than twice the errors. In the tiles, some of their figures hold and others
-# are loose blots. The distance of whole clips, above, could tell neither of these two rows from the film. Of these five the copied frame is
-# farthest by both distances and passes for filmed almost nowhere: it is sharp, but nothing moves, so there are no tiles of it.
+# are loose blots. The distance of whole clips, above, could tell neither of these two rows from the film. The copied frame is
+# farthest here too, and passes for filmed almost nowhere: it is sharp, but nothing moves, so there are no tiles of it.
 #
 # </details>
 #
@@ -638,7 +653,7 @@ show.player(pairs_shown, fps=store.fps)
 # %% [markdown]
 # <details><summary>What the stored run shows</summary>
 #
-# Continuations of held-out prompts are about as far from every training clip as the film's own held-out clips are: the nearest to clip 0
+# Continuations of held-out prompts are about as far from their nearest training clip as the film's own held-out clips are from theirs: the nearest to clip 0
 # shows another scene, the nearest to clip 1 the same scene in a training shot. Continuations of training prompts are nearer, as they share
 # the scene, but farther than a training clip that only went through the tokenizer: it is not played back.
 #
@@ -683,13 +698,13 @@ for name in price:
 #
 # ## Bits, and real codecs
 #
-# What a token costs is no figure of speech: an arithmetic coder that asks the prior before every digit, twelve times a token, writes
-# a file of just so many bits. Then an encoder has a choice. Of two codes that draw a patch nearly alike, the one that the prior expects is
-# cheaper. `search_codes` of `vg.latents.search` moves the codes of a clip until the decoder draws it best; given the prior and a price, it looks
+# The bits of a token can be written to a file: an arithmetic coder that asks the prior before every digit, twelve times per
+# token, needs just as many. Then an encoder has a choice. Of two codes that draw a patch nearly alike, the one that the prior expects is
+# cheaper. `search_codes` of `vg.latents.search` moves the codes of a clip until the decoder reconstructs it best; given the prior and a price, it looks
 # for the largest PSNR less the price of the bits. Every modern encoder makes this bargain: *rate-distortion optimization*.
 #
 # Beside it, H.264, VP9 and AV1 on the same grey 64x64 clips, each clip a stream of its own, without headers. The settings are in
-# `vg.evaluation.codecs`: slow ones in one pass, since a second pass cannot be handed over here. So VP9 in
+# `vg.evaluation.codecs`: slow presets in one pass, since PyAV cannot give an encoder the results of a first one. So VP9 in
 # particular is not at its best, and at this size none of them is: they were made for large pictures. The fourth line is the baseline
 # of anything that stands still: each clip's mean frame, which AV1 codes as one picture.
 

@@ -140,7 +140,7 @@ show.grid(firsts[:24], columns=6, scale=2, labels=uses[:24])
 # ## What is held out
 #
 # Neighbouring frames are almost the same picture. If every tenth frame were held out, a model could pass the test by memory.
-# So whole *shots* are held out. Where there are three or more, every third is for the *test*: no decision looks at it, and the
+# So whole *shots* are held out. Of three or more held-out shots, every third is for the *test*: no decision looks at it, and the
 # numbers that a model's card marks *test shots* are of it (notebook 00).
 #
 # But a film of yours may have a single shot. Then the end of it is held out, for validation, and a *gap* before it belongs to
@@ -396,7 +396,8 @@ for seconds, count in steps.items():
 
 # %% [markdown]
 # Patches of 4 frames are twice as many as patches of 8, so each step takes longer than with plain tubelets. Memory grows likewise, with
-# the number of patches in a batch. The prior does not notice: its tokens are as many, with more digits each.
+# the number of patches in a batch. The prior has as many tokens to read as before, with more digits to
+# choose for each.
 #
 # ## What time buys
 #
@@ -491,9 +492,8 @@ for name, (_, card) in runs.items():
 # weight, as video coding does, and half of the views have their hues turned. PSNR counts red, green and blue alike, so missing colours cost
 # much: in grey, below, fewer steps come far nearer to the mean frame.
 #
-# Each budget is about three times the one before. The first two are about as good as memory, the third is clearly better. Much of its
-# gain is colour: the test shot is reddish (the frame marked *test*, above), and the last run paints it pink. On the boat it gains hardly any
-# PSNR. None reaches the mean frame: a few minutes are too few for a tokenizer from random weights. The first run changes nearly
+# Each budget is about three times the one before. The first two are about as good as memory, the third is clearly better. Part of its
+# gain may be colour: the test shot is reddish (the frame marked *test*, above), and the last run tints even the blue boat pink. None reaches the mean frame: a few minutes are too few for a tokenizer from random weights. The first run changes nearly
 # as much as the film from frame to frame, but at the wrong places: that is flicker. The others change about half as much as the film, and
 # each moves what the film moves better than the one before; the mean frame moves nothing. These figures are of the one test shot.
 # (Training took as long as planned. The time of a step holds as long as the machine's load does.)
@@ -504,9 +504,9 @@ for name, (_, card) in runs.items():
 #
 # Training need not begin at random weights. The shipped pair knows edges, motion and light from another film. `--from` begins with its
 # weights: *fine-tuning* (Yosinski et al., 2014). `--from tubelet-fsq-64` takes the tokenizer and the prior over its tokens. Both keep
-# their shape, so options such as `--tokenizer.levels` are not looked at. The pair is grey, so your film is read in grey. Its prior is
-# told where a token stands as shares of the picture's height and width (notebook 09), so it takes your film's shape as it is. What else
-# it can do, such as loops, is trained on with it. Its labels were shots of the other film, so they begin anew.
+# their shape, so options such as `--tokenizer.levels` are not looked at. The pair is grey, so your film is read in grey. Its prior gets
+# each token's place as shares of the picture's height and width (notebook 09), so it takes your film's shape as it is. Its other
+# abilities, such as loops, go on being trained too. Its labels were shots of the other film, so they begin anew.
 
 # %%
 # NBVAL_IGNORE_OUTPUT
@@ -556,8 +556,7 @@ show.player({name: x[typical] for name, x in seen.items()}, fps=store.fps, colum
 #
 # The shipped tokenizer has never seen this cartoon, and without one step of training it is about as good as the random weights are
 # after all of theirs. Fine-tuned with as many steps, it is well ahead of both: the windows of the boat are clear, and the clouds are
-# white, with soft edges. It is also a little above the mean frame, which knows the clip itself, mostly by one clip in which the picture closes
-# to a circle; elsewhere the two are about equal. Much of what a tokenizer knows is about pictures, not about one film.
+# white, with soft edges. It is also a little above the mean frame, which knows the clip itself. Much of what a tokenizer knows is about pictures, not about one film.
 #
 # </details>
 #
@@ -586,7 +585,7 @@ show.bars(bits, "tokens of the test shot", unit="bits per token (less is better)
 # %% [markdown]
 # <details><summary>What the stored run shows</summary>
 #
-# The shipped prior already beats copying, clearly, on a film that it has never seen. Fine-tuning gains almost one bit per token. A
+# The shipped prior, reading the fine-tuned tokenizer's tokens, already beats copying clearly, on a film that it has never seen. Fine-tuning gains almost one bit per token. A
 # prior needs more than a minute or two, and a film of two minutes has few tokens to learn from. Give it most of your time, once the
 # reconstructions please you.
 #
@@ -633,8 +632,8 @@ print(f"more of them: python -m vg.generate --model runs/{folder.name}")
 #
 # The places stay to the end, though the trees of the second run into a dark band. In the first clip the smoke moves, the funnels lose
 # their tops, and the birds become a dark bar. In the second the dancer is blurred in the given frames already, and afterwards dissolves into
-# patches above the legs. There is motion, unlike in a copied frame, about half of the film's; most of the rest is lost in the tokenizer
-# already. That is what a few minutes give. Whether it is the *right* motion is a question for the measures of notebook 10.
+# patches above the legs. There is motion, unlike in a copied frame, about half of the film's. How much of the rest the tokenizer
+# loses is not measured here (notebook 08 shows how). That is what a few minutes give. Whether it is the *right* motion is a question for the measures of notebook 10.
 #
 # </details>
 #
@@ -654,7 +653,7 @@ print(f"more of them: python -m vg.generate --model runs/{folder.name}")
 # | places are sharp, figures faint | most pixels stand still, and the loss counts them all | a larger `--tokenizer.motion` |
 # | the clip freezes | a safe prior: copying is often right | more prior steps; a little more `--temperature` (notebook 08) |
 # | it stops for want of memory | a batch holds too many patches | `--tokenizer.batch 2`, `--prior.batch 1`; a smaller `--size` |
-# | generated clips dissolve after a second | the prior sees its own mistakes | more prior steps; a higher `--history` (notebook 08) makes more motion, but hardly better figures |
+# | generated clips dissolve after a second | the prior sees its own mistakes | more prior steps; a higher `--history` (notebook 08) adds motion, but makes figures hardly better and may make long clips drift |
 #
 # Change one thing at a time, and keep the held-out shots as they are. Otherwise two numbers are about two
 # tests.
