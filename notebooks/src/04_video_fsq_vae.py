@@ -75,8 +75,8 @@ print(f"profile {profile().name}, device {device()}; {source.describe()}")
 print(f"{len(train_shots)} training shots, {len(val_shots)} held out, {len(truth)} clips")
 
 # %% [markdown]
-# This is the film as notebook 00 left it: 64x64 pixels, 12 frames a second, cut into shots. `val_shots` are all shots held
-# out, those for the test too: they are never trained on. `truth` holds their clips of 16 frames, and the numbers below
+# This is the film as notebook 00 left it: 64x64 pixels, 12 frames a second, cut into shots. `val_shots` holds all held-out
+# shots, the test shots included; nothing is trained on them. `truth` holds their clips of 16 frames, and the numbers below
 # are measured on them.
 #
 # ## A line
@@ -159,8 +159,8 @@ axes[0].set_ylabel("rounded")
 plt.show()
 
 # %% [markdown]
-# `vg`, like many versions in PyTorch, takes $h = 1.001 (L - 1) / 2$, so that rounding errors never cost the outermost
-# level. (The paper's listing has 0.999 and a shift by `tan`, which brings 0 only nearly back to 0.) Two levels are
+# `vg`, like many versions in PyTorch, takes $h = 1.001 (L - 1) / 2$. For three levels or more the difference is of no
+# consequence: the border of the outermost level lies half a step inside the range. (The paper's listing has 0.999 and a shift by `tan`, which brings 0 only nearly back to 0.) Two levels are
 # refused: by the formula above the shift would be infinite, and one of the two levels out of reach.
 
 # %% [markdown] tags=["student"]
@@ -222,7 +222,7 @@ print(check_bound(bound))
 
 # %% [markdown]
 # How often is each level used? That depends on how widely the encoder spreads its numbers, and nothing in FSQ says how
-# widely it should. An encoder is free to find a good width, since a level that is never used cannot help to draw. Try
+# widely it should. An encoder is free to find a good width, since a level that is never used is of no help to the decoder. Try
 # it: levels, the width (standard deviation) of $z$, and one $z$ that is rounded (orange). At which width is the
 # perplexity largest, that is, use most even?
 
@@ -609,8 +609,8 @@ show.curves({name: run.history["usage"] for name, run in small.items()}, "codes 
 # VQ and FSQ start from opposite ends. A new encoder writes numbers near 0, so FSQ begins in the middle of its grid and
 # spreads as the encoder learns to use the rest. The codebook starts on k-means of the first batch, and loses most of
 # its codes before the first point of the curve, as the encoder moves away from them. Then restarts bring them back into
-# use, with one setback, in the end all of them. Of 15,360 codes a fifth occurs (20 batches have fewer tokens than there
-# are codes, so not all could). Quality after so few steps, and from one seed, says nothing about which is better; the
+# use, with one setback, in the end all of them. Of 15,360 codes a fifth occurs, although 20 batches hold more tokens than
+# there are codes. Quality after so few steps, and from one seed, says nothing about which is better; the
 # shipped pair, below, trained for many times as many.
 #
 # </details>
@@ -645,7 +645,8 @@ show.compare(rows, every=2, scale=1, against="original")
 # to that. Two baselines need no tokens: the *mean frame* knows each clip's average picture exactly, and no motion; the
 # *nearest training clip* is what remembering alone would give. The latter also tests the split: the film shows some
 # sets again, so a held-out shot can have a near twin among the training shots, and there a tokenizer is on known
-# ground. The second and the fifth are the test shots of the cards; all three tokenizers draw them best.
+# ground. In the table the second and the fifth shot are the test shots, which the cards' figures are
+# of; all three tokenizers reconstruct them best.
 #
 # Below the table: paired differences. Each shot gives one; the interval is the mean of them, plus or minus $t \cdot
 # s / \sqrt{n}$ (95 %).
@@ -685,8 +686,7 @@ for one, other in (("FSQ", "VQ"), ("tubelets", "mean frame"), ("FSQ", "mean fram
 # says nothing about what another training run would give. FSQ comes this close with none of the machinery: no k-means,
 # no running averages, no restarts, no loss of its own.
 #
-# The tubelets, with three times the bits, are ahead of the mean frame in every shot and on all but a few clips, most of
-# them clips with little motion, where a mean frame is nearly perfect. The interval over shots is above zero, but wide: the
+# The tubelets, with three times the bits, are ahead of the mean frame in every shot and on all but a few clips. The interval over shots is above zero, but wide: the
 # lead is small in some shots and large in others. FSQ of the pair is behind the mean frame in all shots but one, by more
 # than a decibel on average, and yet that interval includes zero: in the shot from frame 1060 it is ahead by even more. How
 # much of the tubelets' lead over the pair is due to bits, how much to networks and steps, this table cannot say.
@@ -833,7 +833,9 @@ show.bars(changes, "change of the tubelet when its token is replaced", unit="gre
 # %% [markdown]
 # <details><summary>What the stored run shows</summary>
 #
-# Yes: one step of a digit changes the picture far less than another code does. A codebook has neighbours too, in the space
+# The picture is one token of one clip. Along each digit it changes step by step. Around the VQ's own index most pictures
+# happen to look alike here too, but those of 560 and 563 do not, and the order of the indices tells nothing of it. So the
+# bars average over many clips, and there one step of a digit changes the picture far less than another code does. A codebook has neighbours too, in the space
 # of its vectors, but its indices do not show them: the next index changes the picture about as much as any other.
 #
 # </details>

@@ -739,8 +739,8 @@ table(terms, ["RMSE of frames", "RMSE of steps"])
 #
 # ## The shipped tokenizer
 #
-# All three, and more steps of training than yours, on clips cut out of larger pictures, at many scales and
-# brightnesses: a short film seen in many ways is learned by heart less easily.
+# It has all three remedies, and was trained for more steps than yours, on clips cut out of larger pictures at many scales and
+# brightnesses: a short film seen in many ways is harder to learn by heart.
 
 # %%
 # NBVAL_IGNORE_OUTPUT
@@ -764,8 +764,8 @@ show.curves(jerks | {"tubelet-fsq-64": by_place(rebuilt)}, "patches end at place
 # </details>
 #
 # Beside it stand two baselines that send no tokens. *Mean frame* is each clip's average picture, sent as bytes.
-# *Nearest training clip* is the closest clip of the training shots: what memory alone would give, at the bits of its
-# number (the film itself must be on the other side). SSIM compares local patterns, 1 is equal. *Moving* and *still* are
+# *Nearest training clip* is the closest clip of the training shots: what memory alone would give, and its cost is
+# the bits of its number (the decoder would have to hold all training clips). SSIM compares local patterns, 1 is equal. *Moving* and *still* are
 # the PSNR over pixels that move (over 10 grey levels from their clip's mean) and over the rest. (The card's figures are
 # of the two test shots alone, and a pixel that moves far in one frame counts in all of its clip.) *Correlation* is that
 # of the changes from frame to frame with the film's: whether the right things move. A clip that moves as much as the
@@ -922,7 +922,8 @@ interactive.digits(drawn, truth[fastest], base, own, place, shipped.patch)
 # Neighbouring levels draw similar pictures, distant ones do not: a level is a step on a scale. Most of the change
 # stays within the box; the 3x3 convolutions carry some of it to its neighbours. The line above the explorer counts the
 # pairs that draw the clip better than the encoder's own: few. In the box alone, as the captions tell, [1, 3] and [1, 4]
-# are better, close by. Yet the encoder compares no pictures. It rounds once, and has learned where to.
+# are better, close by. The encoder compares no pictures: it rounds once, and training has taught it to
+# land near the best code.
 #
 # </details>
 #

@@ -130,8 +130,8 @@ print(f"{settings.batch} windows: encoded in {encoding:.3f} s, learned from in {
 print(f"encoding at every step makes a step {encoding / learning:.0%} longer")
 
 # %% [markdown]
-# Keep the last line. It is the price of doing without a cache, and the last part of this notebook is about what one
-# gets for it.
+# Remember the last line. It is the price of doing without a cache. The section *A cache against fresh views* is about what
+# that price buys.
 #
 # ## What a cache takes: bytes
 #
@@ -643,8 +643,8 @@ print("with the right one:", LatentCache.open(cache.folder, tokenizer=tokenizer,
 # cache can hold them all. Which is better for the model that learns?
 #
 # To see it in minutes, a small network takes the transformer's place. It predicts no more than the two base digits of a
-# patch, as one code, from those of six patches that a transformer knows too: three of the same 4 frames, three of the 4
-# before.
+# patch, as one code, from those of six patches around it: three of the same 4 frames, three of the 4 before. (Not quite what
+# a transformer of tokens knows: where the patch is the second of its token, two of the six belong to tokens that come later.)
 #
 # ```
 # 4 frames before           the same 4 frames
@@ -770,7 +770,7 @@ show.bars(gains, "what fresh views save against 16 cached ones", unit="bits per 
 #
 # On one cached view, the validation curve turns up, and training ends far below it: the network learns the view by
 # heart. With 16 cached views the gap is smaller, and the curve hardly rises. On fresh views there is no such gap, and
-# the validation curve ends lowest, in every held-out shot, by more in some than in others. The gain over 16 views is
+# the validation curve ends lowest; against 16 cached views it is ahead in every held-out shot, by more in some than in others. The gain over 16 views is
 # small all the same, probably because so short a training does not even reach every window of the 16 views once. And
 # the batches took far longer to make.
 #

@@ -149,7 +149,7 @@ generator = torch.Generator().manual_seed(0)
 q, k, v = torch.randn(3, 1, 6, 4, 8, generator=generator).unbind(0)  # each (B, L, N, D)
 
 # %% [markdown]
-# The same with two `einsum`s: `b` batch, `i` who asks, `j` who answers, `n` head, `d` width; an index missing on the right is summed
+# The same with two `einsum`s: `b` batch, `i` the query's position, `j` the key's, `n` head, `d` width; an index missing on the right is summed
 # over. A *bias* $b_{ij}$, zero for now, may be added to the scores:
 #
 # $$o_i = \sum_{j \le i} a_{ij} v_j, \qquad a_{ij} = \operatorname{softmax}_{j \le i}\left(\frac{q_i \cdot k_j}{\sqrt{D}} + b_{ij}\right).$$
@@ -539,7 +539,8 @@ for name, slope in heads.items():
     print(f"{name:>18} {slope:8.5f} {3 / slope / frame:16.2f} {near:26.1%} {far:8.1%}")
 
 # %% [markdown]
-# To the flattest head a window is near as a whole. (Curves of equal slope lie on each other.) Drag a slope, or take that of a head,
+# Of the plain slopes only that of head 3 sees one latent frame back. Of the two scales all but that of head 0 do, and to the flattest
+# the whole window is near. (Curves of equal slope lie on each other.) Drag a slope, or take that of a head,
 # and see what it leaves of the stream: along the distance, and in the grids of tokens for one query (blue; grey is the future).
 
 # %% tags=["hide-input"]
@@ -744,8 +745,8 @@ print(next(check_digit_bits(digit_bits)))
 #
 # $$p(d_i \mid s) = \mathbb{E}_{d_0, \dots, d_{i-1} \sim p(\cdot \mid s)} \left[ p(d_i \mid s, d_0, \dots, d_{i-1}) \right],$$
 #
-# the best that independent digits could do with the same state. The bits that probabilities expect to pay are their *entropy*: in
-# the chain the average of the entropies, alone the entropy of the average.
+# the best that independent digits could do with the same state. The expected number of bits is the *entropy*: for a digit
+# in the chain the average entropy over the samples, for a digit alone the entropy of the averaged probabilities.
 
 
 # %%
@@ -977,8 +978,8 @@ plt.show()
 # ALiBi alone would spread the attention of all but the steepest head. In layer 0 the other three still spread it, but less to the
 # first latent frame of the window. In layers 1 and 2 all concentrate it: in layer 1, head 1 looks mostly one latent frame back and
 # head 3 two back; in layer 2, three heads look mostly at the token's own latent frame. Heads 2 and 3 of layer 3 spread it again. The maps
-# below show that in layers 1 and 2 each token attends to few places, and that many tokens share them (in layer 2, head 2, nearly all the
-# same one). Heads that look back hardly look at the query's own place, perhaps because the context has brought that.
+# below show that in layer 1, and in heads 0 and 2 of layer 2, each token attends to few places, and that many tokens share them (in layer
+# 2, head 2, nearly all the same one); heads 1 and 3 of layer 2 spread over some dozens. Heads that look back hardly look at the query's own place, perhaps because the context has brought that.
 #
 # </details>
 #
@@ -1000,9 +1001,10 @@ interactive.attention_maps(
 # %% [markdown]
 # ## Exercise
 #
-# **The gradient shows a leak too** (medium, 15 minutes). On which inputs $(1, L, D)$ does output $i$ depend? Write
-# `seen(function, x)`. It returns a matrix $(L, L)$, True where output $i$ has a gradient with respect to input $j$. Try it with
-# `one_layer` and with a function that peeks, `lambda x: x + x.roll(-1, 1)`.
+# **The gradient shows a leak too** (medium, 15 minutes). A function takes `x` of shape $(1, L, D)$
+# and returns that shape. On which positions of `x` does position $i$ of the result depend? Write `seen(function, x)`. It returns a
+# matrix $(L, L)$, True where output $i$ has a gradient with respect to input $j$. Try it with
+# `lambda x: one_layer(x, shipped.slopes)` and with a function that peeks, `lambda x: x + x.roll(-1, 1)`.
 #
 # <details><summary>Solution</summary>
 #
@@ -1013,7 +1015,7 @@ interactive.attention_maps(
 #     rows = [torch.autograd.grad(out[:, i].sum(), x, retain_graph=True)[0] for i in range(x.shape[1])]
 #     return torch.stack([row[0].abs().sum(-1) > 0 for row in rows])
 #
-# x = torch.randn(1, 10, 192)
+# x = torch.randn(1, 10, shipped.config.width)
 # print(seen(lambda x: one_layer(x, shipped.slopes), x).triu(1).any())  # False: causal
 # print(seen(lambda x: x + x.roll(-1, 1), x).triu(1).any())  # True: it peeks
 # ```
@@ -1039,5 +1041,7 @@ interactive.attention_maps(
 #   [arXiv:1805.02867](https://arxiv.org/abs/1805.02867).
 # - Press, Smith and Lewis, 2022, *Train short, test long: attention with linear biases enables input length
 #   extrapolation* (ALiBi), [arXiv:2108.12409](https://arxiv.org/abs/2108.12409).
+# - Dao et al., 2022, *FlashAttention: fast and memory-efficient exact attention with IO-awareness*,
+#   [arXiv:2205.14135](https://arxiv.org/abs/2205.14135).
 # - Dao, 2023, *FlashAttention-2*, [arXiv:2307.08691](https://arxiv.org/abs/2307.08691).
 # - Yan et al., 2021, *VideoGPT*, [arXiv:2104.10157](https://arxiv.org/abs/2104.10157).
