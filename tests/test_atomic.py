@@ -148,7 +148,7 @@ def test_who_may_read_new_files_may_read_what_was_written_privately(tmp_path):
 
 
 def test_whoever_takes_a_workspace_while_it_is_swept_keeps_what_it_takes(tmp_path, monkeypatch):
-    (new := tmp_path / ".a.txt.xyz").mkdir()
+    (new := tmp_path / ".a.txt.a1b2c3_d").mkdir()
     hold, made = atomic._hold, []
 
     class Held:
@@ -167,3 +167,11 @@ def test_whoever_takes_a_workspace_while_it_is_swept_keeps_what_it_takes(tmp_pat
     assert made[0] is not None and (new / "work").exists()
     made[0].release()
     assert left(tmp_path) == [new.name]
+
+
+def test_folders_of_such_a_name_that_are_somebodys_are_let_be(tmp_path):
+    for name in (".clip.gif.originals", ".clip.gif.my_clips", ".clip.gif.backup"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "precious").write_text("x")
+    atomic.write_bytes(tmp_path / "clip.gif", b"new")
+    assert len(list(tmp_path.glob(".clip.gif.*/precious"))) == 3

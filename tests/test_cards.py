@@ -7,6 +7,7 @@ import pytest
 
 from vg import checkpoints, show
 from vg.evaluation.tables import rows
+from vg.experiments.config import FIGURES
 from vg.experiments.registry import REGISTRY
 
 
@@ -27,6 +28,7 @@ def test_a_shipped_card_is_six_rows_of_words_at_most(name):
 
 def test_steps_are_those_of_all_parts_or_of_the_experiment_at_its_scale(tmp_path):
     assert dict(show.card("prior-64").rows)["training"].startswith(f"{REGISTRY['prior-64'].prior.recipe.steps:,} steps")
+    assert dict(show.card("figure-features").rows)["training"].startswith(f"{FIGURES.recipe.steps:,} steps")
     facts = checkpoints.card("tubelet-fsq-64").facts
     experiment = {"tokenizer": {"recipe": {"steps": 500}}, "prior": {"recipe": {"steps": 7}}, "scale": 0.1}
     facts = {key: value for key, value in facts.items() if key != "recipe"} | {"experiment": experiment}

@@ -1,5 +1,6 @@
 """Laws of the commands: what cannot be had is one sentence before the work begins, and exit code 2."""
 
+import os
 import random
 import re
 import shutil
@@ -14,6 +15,7 @@ from faults import damaged
 import vg.generate
 import vg.train
 from vg import atomic, checkpoints
+from vg.data.download import DiskFull
 from vg.experiments import run as experiments_run
 from vg.generate import main as generate_clips
 from vg.models import TubeletConfig, TubeletTokenizer
@@ -114,3 +116,26 @@ def test_ctrl_c_ends_the_drawing_of_clips_and_keeps_what_is_drawn(tmp_path):
         _, said = process.communicate(timeout=120)
     assert process.returncode == 130 and "Interrupted" in said and said.endswith("Stopped.\n")
     assert {path.suffix for path in tmp_path.iterdir()} == {".gif", ".mp4"}
+
+
+def test_a_download_that_breaks_off_is_one_sentence(monkeypatch, tmp_path, capsys):
+    monkeypatch.setenv("VG_RUNS", str(tmp_path / "runs"))
+
+    def film():
+        raise DiskFull("the disk is full.")
+
+    monkeypatch.setattr("vg.experiments.film.film", film)
+    assert error_of(capsys, train_model).endswith("error: the disk is full.\n")
+
+
+@pytest.mark.parametrize("command", [["vg.train", "--film"], ["vg.generate", "--prompt"]], ids=lambda c: c[0])
+def test_a_name_that_the_terminal_cannot_show_is_printed_all_the_same(command, tmp_path):
+    name = tmp_path / "映画.mp4"
+    done = subprocess.run(
+        [sys.executable, "-m", *command, str(name)],
+        env=os.environ | {"PYTHONIOENCODING": "cp1252"},
+        capture_output=True,
+        text=True,
+        encoding="cp1252",
+    )
+    assert done.returncode == 2 and "\\u6620\\u753b.mp4" in done.stderr and "Traceback" not in done.stderr

@@ -1,5 +1,6 @@
 """Laws of reading videos: pictures as players show them, at their times, from the stream meant, within limits."""
 
+import base64
 import math
 from fractions import Fraction
 from itertools import pairwise
@@ -13,6 +14,7 @@ from PIL import Image
 from videos import numbered, numbers, write
 
 from vg.data import BadVideo, clock, decode, open_store, save, video, video_file
+from vg.data.scale import Scaler
 
 
 @pytest.fixture(autouse=True)
@@ -348,3 +350,65 @@ def test_threads_of_ffmpeg_never_wait_for_the_interpreter_whoever_switched_that_
         av.logging.set_level(av.logging.ERROR)
         use(path)
         assert av.logging.get_level() is None
+
+
+# 32x16, six frames at 12 a second, VP9 in ten bits (profile 2), which the encoder at hand does not write.
+DEEP = """
+GkXfo59ChoEBQveBAULygQRC84EIQoKEd2VibUKHgQJChYECGFOAZwEAAAAAAANSEU2bdLpNu4tTq4QVSalmU6yBoU27i1OrhBZUrmtTrIHGTbuMU6uE
+ElTDZ1OsggEiTbuMU6uEHFO7a1OsggM87AEAAAAAAABZAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA
+AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAVSalmoCrXsYMPQkBNgIRMYXZmV0GETGF2ZkSJiEB/QAAAAAAAFlSua9euAQAAAAAAAE7X
+gQFzxYgAAAAAAAAAAZyBACK1nIN1bmSIgQCGhVZfVlA5g4EBI+ODhAT3kNXgkLCBILqBEJqBAlWwhFW5gQFV7oEA7AEAAAAAAAACAAASVMNn1HNz0WPA
+i2PFiAAAAAAAAAABZ8icRaOHRU5DT0RFUkSHj0xhdmMgbGlidnB4LXZwOWfIoUWjiERVUkFUSU9ORIeTMDA6MDA6MDAuNTAwMDAwMDAwAB9DtnVBu+eB
+AKNBIIEAAICSSYNCAAD4AHsAHBIODEkAABAgAHzKjf//OS/HjLYknGJnkBeef+XCUMxYgW/fSrK6zhDn/qb1clm+tLbSrxgDZCbZv//GoBT//4E0cViT
+/s3WOV/7b5Ox//mt5bHlIaD/oOaNV2Niyk//69zPgGpDU3/zJ7ONx9wdOFl29p9uGK1TYPv2qgny/xGWvtFmxO3f/sB6W3BqcjANXqPc/+kQ/Ywbf/+F
+xHFYk/8p1jlf+6OVHz6UepJ7s/MA8P/6EP/16ARlh0xiMN/R/+oqQ4GSu/kRtZlCHe23JABuPTeMqlsQrfd/7L67LLgZz91miJCsBEFPfOrrXe1Pmw2U
+8Ng0f0U0C9oq/+LpF7Oo4D1vDo+pxwqDziLxdOzBgKOTgQBTAJYAQJKcAFQAAAMgAAAWJKOggQCnAJYAQJKcAFLgAANwAABpk+8XZcr01IHlC48cVACj
+k4EA+gCWAECSnABUAAADIAAAFiSjsoEBTQCWAECSnDRRgAADAAAAAUGC1MKQAWhnvfc68dk0ygUAB73iB4gM708LF2iC3sAAo5OBAaEAlgBAkpwAVAAA
+AyAAABYkHFO7a5G7j7OBALeK94EB8YIBe/CBAw==
+"""
+
+
+def test_vp9_of_ten_bits_is_read(tmp_path):
+    (tmp_path / "deep.webm").write_bytes(base64.b64decode(DEEP))
+    pictures = read(tmp_path / "deep.webm", size=(16, 32))
+    assert len(pictures) == 6 and pictures.std() > 30
+
+
+@pytest.mark.parametrize("suffix", ["mp4", "mov"])
+def test_a_part_that_was_cut_out_without_coding_it_anew_begins_at_its_first_key_frame(tmp_path, suffix):
+    """Its first pictures in the order of showing build on some that are gone: as editors cut without loss."""
+    options = {"x264-params": "open-gop=1:bframes=3:b-adapt=0:keyint=24:min-keyint=24:scenecut=0", "preset": "medium"}
+    whole = write(tmp_path / f"whole.{suffix}", numbered(72), range(72), Fraction(1, 24), rate=24, **options)
+    assert numbers(read(whole, 24.0)) == list(range(72))
+    part = tmp_path / f"part.{suffix}"
+    with av.open(str(whole)) as source, av.open(str(part), "w") as target:
+        [video] = source.streams.video
+        copied, start, seen, leading = target.add_stream_from_template(video), None, 0, 0
+        for packet in source.demux(video):
+            seen += packet.is_keyframe
+            if seen < 2 or packet.dts is None:
+                continue
+            start = packet.pts if start is None else start
+            leading += packet.pts < start
+            packet.stream = copied
+            target.mux(packet)
+    assert leading, "else this shows nothing"
+    assert numbers(read(part, 24.0)) == list(range(72 - 48, 72))
+
+
+@pytest.mark.parametrize("colour", [(0, 200, 0), (200, 40, 30), (60, 60, 200), (128, 128, 128), (240, 240, 240)])
+def test_high_dynamic_range_is_brought_to_the_colours_it_stands_for(colour):
+    """By ITU-R BT.2087 (primaries) and BT.2100 (PQ), white of standard range at 203 nits (ITU-R BT.2408)."""
+    primaries = np.array([[0.6274, 0.3293, 0.0433], [0.0691, 0.9195, 0.0114], [0.0164, 0.0880, 0.8956]])
+    light = 203 / 10_000 * primaries @ (np.array(colour) / 255) ** 2.4
+    power = light**0.1593017578125
+    coded = ((0.8359375 + 18.8515625 * power) / (1 + 18.6875 * power)) ** 78.84375
+    frame = av.VideoFrame.from_ndarray(np.tile((65535 * coded).astype(np.uint16), (32, 32, 1)), "rgb48le")
+    frame.color_trc, frame.color_primaries = 16, 9
+    picture, small = Scaler((32, 32), (0, 32, 0, 32), [(32, 32), (8, 8)], grey=False)(frame)
+    assert (
+        np.abs(picture[:, 16, 16].astype(int) - colour).max() < 45
+        and np.abs(small[:, 4, 4].astype(int) - picture[:, 16, 16]).max() <= 1
+    )
+    [grey] = Scaler((32, 32), (0, 32, 0, 32), [(32, 32)], grey=True)(frame)
+    assert abs(int(grey[0, 16, 16]) - np.dot((0.299, 0.587, 0.114), picture[:, 16, 16])) < 3

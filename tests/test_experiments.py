@@ -123,6 +123,25 @@ def test_the_reel_is_in_colour_with_the_original_beside(done):
     assert (np.abs(left[..., 2] - left[..., 0]) > 80).mean() > 0.4, "the original is blue"
 
 
+def test_the_reel_of_continuations_has_the_film_moving_to_the_end_beside(done):
+    with Image.open(done / "continuations.gif") as gif:
+        frames = []
+        for k in range(gif.n_frames):
+            gif.seek(k)
+            frames.append(np.asarray(gif.convert("L")).astype(int))
+    assert len(frames) == 24
+    left = np.stack(frames)[:, :, : frames[0].shape[1] // 2]
+    assert (np.abs(np.diff(left[16:], axis=0)) > 30).any(axis=(1, 2)).sum() >= 4
+
+
+def test_a_model_for_every_rank_is_loaded_where_each_can_take_it(done, film, monkeypatch):
+    at, seen = Run(Experiment(data=FilmData(film=(film,)))), []
+    monkeypatch.setattr(running.checkpoints, "load", lambda *found: seen.append(found[-1]) or torch.nn.Linear(1, 1))
+    monkeypatch.setattr(Run, "_is_done", lambda self, part: True)
+    at.finished("tokenizer"), at.load("tokenizer")
+    assert seen == ["cpu", running.device()]
+
+
 def test_a_folder_of_an_experiment_makes_clips(done, film, tmp_path, capsys):
     pair = open_pair(str(done))
     assert pair.size == (16, 24) and not pair.grey and pair.fps == 12 and len(pair.scenes) == len(pair.store().shots)
@@ -210,6 +229,12 @@ def test_the_second_of_two_identical_runs_says_so_and_stops(film, capsys):
         (["--parts", "prior", "--tokenizer.use", "nothing"], "tubelet-fsq-64"),
         (["--name", "a/b"], "'a/b'"),
         (["--name", ".a"], "'.a'"),
+        (["--size", "0"], "size is 0"),
+        (["--size", "64", "-64"], "size is (64, -64)"),
+        (["--sampling.frames", "16"], "16 are given"),
+        (["--sampling.measured", "0"], "1 or more"),
+        (["video-fsqvae-64", "--tokenizer.search-steps", "20"], "search_steps at 0"),
+        (["video-fsqvae-64", "--parts", "tokenizer", "prior"], "train a VideoConfig one alone"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
@@ -253,6 +278,7 @@ def test_damaged_models_are_refused_before_anything_is_trained(
         (["--parts", "tokenizer", "prior", "--features.use", "prior-64"], "prior-64 is a Prior, and features"),
         (["--parts", "features", "prior", "--tokenizer.use", "video-vqvae-64"], "is a VideoAutoencoder, and tokenizer"),
         (["--parts", "figures", "--tokenizer.use", "prior-64"], "prior-64 is a Prior, and token"),
+        (["--parts", "features", "prior", "--tokenizer.use", "vqvae2-cifar10"], "is a VQVAE2, and tokenizer"),
     ],
 )
 def test_a_model_of_another_kind_is_refused_before_anything_is_trained(options, said, film, monkeypatch, capsys):

@@ -155,3 +155,11 @@ def test_a_prior_that_was_not_taught_a_task_says_so(folder, capsys, untaught, as
     with pytest.raises(SystemExit):
         main(["--model", str(folder), *asked, "--frames", "4", "--count", "1", "--to", str(folder.parent / "out")])
     assert message in capsys.readouterr().err
+
+
+def test_a_clip_too_short_to_go_on_from_is_left_out_and_the_others_are_made(folder, capsys):
+    assert set(made(folder, "--frames", 16)) == {"from-nothing-mine-0.mp4", "from-a-still-mine-0.mp4"}
+    assert "continued: left out, 16 frames are given" in capsys.readouterr().out
+    with pytest.raises(SystemExit):
+        made(folder, "--frames", 16, "--still", a_video(folder, 20, 0.1, "a.mp4"), "--prompt", folder.parent / "a.mp4")
+    assert "--frames 16: 16 are given" in capsys.readouterr().err

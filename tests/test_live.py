@@ -190,3 +190,14 @@ def test_the_interrupt_of_a_kernel_stops_it_and_the_kernel_lives_on():
     finally:
         client.stop_channels()
         manager.shutdown_kernel(now=True)
+
+
+def test_stop_and_play_again_leave_nothing_out(screen, models):
+    for count in (3, 9, 16):
+        screen.start()
+        assert wait(lambda count=count: screen.shown >= count)
+        screen.stop()
+    seen = torch.stack([torch.from_numpy(frame) for frame in screen.seen])
+    clip = generate(*models, frames=len(seen), progress=False, **{"window": 6, **screen.options})
+    wanted = clip[0].add(1).mul(127.5).round().byte().permute(1, 2, 3, 0)
+    assert (seen.int() - wanted.int()).abs().max() <= 1

@@ -5,7 +5,7 @@ import pytest
 import torch
 from fake_latents import FakeTokenizer, write
 
-from vg import precision
+from vg import precision, profiles
 from vg.evaluation.tokenizer import reconstruct
 from vg.latents import writing
 from vg.models import Prior, PriorConfig, TubeletConfig, TubeletTokenizer
@@ -66,6 +66,17 @@ def test_on_a_cpu_nothing_is_switched(profile, monkeypatch):
         assert not torch.is_autocast_enabled("cpu")
     with bfloat16(), precision.autocast("cpu"):
         assert torch.is_autocast_enabled("cpu")
+
+
+@pytest.mark.parametrize(("version", "kind"), [("2.12.1", "cpu"), ("2.13.0", "mps"), ("2.14.1+cpu", "mps")])
+def test_mps_is_taken_from_the_torch_on_that_has_all_it_takes(version, kind, monkeypatch):
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch, "__version__", torch.torch_version.TorchVersion(version))
+    monkeypatch.setenv("VG_PROFILE", "laptop")
+    assert profiles.device().type == kind
+    monkeypatch.setenv("VG_PROFILE", "smoke")
+    assert profiles.device().type == "cpu"
 
 
 def test_full_precision_is_single_or_more():

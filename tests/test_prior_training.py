@@ -17,7 +17,7 @@ from vg.evaluation import prior as measuring
 from vg.evaluation.prior import prior_facts
 from vg.evaluation.reels import some_labels
 from vg.evaluation.tokenizer import held_out, tokenizer_facts
-from vg.experiments.batches import mixed_batches, prior_batches, unpack_batch
+from vg.experiments.batches import fresh_tokens, mixed_batches, prior_batches, unpack_batch
 from vg.experiments.config import PriorPart
 from vg.experiments.prior import film_batches, fresh_views, learn_layouts
 from vg.latents import open_cache
@@ -74,6 +74,19 @@ def test_the_share_of_views_is_what_was_asked_for(cache):
         draw = mixed_batches([lambda generator: labelled], [lambda generator: nothing], share)
         seen = [draw(torch.Generator().manual_seed(seed)) is nothing for seed in range(600)]
         assert np.mean(seen) == pytest.approx(share, abs=0.06)
+
+
+def test_fresh_views_are_encoded_in_the_precision_of_the_cache(monkeypatch):
+    monkeypatch.setattr("vg.experiments.batches.autocast", lambda where: torch.autocast("cpu", torch.bfloat16))
+    kinds, weights = [], [torch.zeros(1)]
+
+    def encode(video):
+        kinds.append((video[0, 0, 0] @ video[0, 0, 0]).dtype)
+        return torch.zeros(1, 1, 1, 1, dtype=torch.long)
+
+    tokenizer = SimpleNamespace(encode=encode, parameters=lambda: iter(weights))
+    fresh_tokens(lambda generator: torch.zeros(1, 1, 2, 8, 8), tokenizer)(torch.Generator())
+    assert kinds == [torch.bfloat16]
 
 
 def test_fresh_views_are_of_training_shots_alone_encoded_and_without_a_label(tmp_path, monkeypatch):
@@ -194,6 +207,23 @@ def test_of_a_shot_longer_than_can_be_measured_as_a_whole_the_beginning_is(cache
     tokenizer = TubeletTokenizer(TubeletConfig((2, 8, 8), (5, 5), width=16, encoder_depth=1, decoder_depth=1))
     facts = prior_facts(prior, tokenizer, cache, Split(cache.shots[:-1], cache.shots[-1:], []))
     assert max(seen) == 5 and facts["whole_shots"]["shots"] == 1
+
+
+def test_shots_shorter_than_the_windows_are_measured_in_shorter_ones(cache):
+    prior = Prior(PriorConfig(cache.levels, cache.grid, 16, 1, 2)).eval()
+    tokenizer = TubeletTokenizer(TubeletConfig((2, 8, 8), (5, 5), width=16, encoder_depth=1, decoder_depth=1))
+    first, second, *_ = [shot for shot in cache.shots if shot[1] - shot[0] >= 8]
+    for latent_frames in (1, 3):
+        length = 2 * latent_frames
+        short = [(start, start + length) for start, _ in (first, second)]
+        held = measuring.validation_windows(cache, short[1:])
+        assert held.shape[1] == latent_frames
+        facts = prior_facts(prior, tokenizer, cache, Split(short[:1], short[1:], []))
+        with torch.no_grad():
+            assert facts["bits_a_token"] == round(float(prior.nll_bits(held).mean()), 3)
+        assert ("bits_a_token_after_the_first_frame" in facts) == (latent_frames > 1)
+    with pytest.raises(ValueError, match="no window of 1 latent"):
+        measuring.measured_windows(cache, [(first[0], first[0] + 1)])
 
 
 def test_test_shots_are_reported_and_validation_shots_beside_them(cache):

@@ -4,6 +4,7 @@ import math
 import os
 import signal
 import threading
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from vg import sampling
 from vg.models import Prior, PriorConfig, TubeletConfig, TubeletTokenizer
 from vg.sampling import filter_logits, generate, generate_tokens
 from vg.sampling.plain_loop import draw
+from vg.threads import as_they_come
 
 LEVELS = (5, 4, 3)
 
@@ -279,6 +281,31 @@ def test_clips_that_come_one_by_one_are_those_of_the_batch(models):
         torch.testing.assert_close(came[b], batch[b], atol=1e-5, rtol=0)
     with pytest.raises(ValueError, match="3 labels and 2 clips"):
         next(sampling.generate_each(*models, batch=2, **options))
+
+
+def test_one_clip_in_colour_is_one_prompt(models):
+    prior, tokenizer = models
+    coloured = TubeletTokenizer(replace(tokenizer.config, channels=3)).freeze()
+    prompt = torch.rand(3, 2, 8, 12) * 2 - 1
+    [(_, clip)] = sampling.generate_each(prior, coloured, prompt, frames=4, seed=3, progress=False)
+    torch.testing.assert_close(clip, generate(prior, coloured, prompt, frames=4, seed=3, progress=False)[0])
+
+
+@pytest.mark.parametrize("kind", ["cpu", "mps", "cuda"])
+def test_only_on_a_cpu_clips_come_from_threads(kind):
+    work = lambda k: (k, threading.current_thread() is threading.main_thread())  # noqa: E731
+    came = sorted(as_they_come(work, 5, torch.device(kind)))
+    assert came == [(k, kind != "cpu") for k in range(5)]
+
+
+def test_an_interrupt_ends_clips_that_come_one_after_another():
+    came = []
+    with pytest.raises(KeyboardInterrupt):
+        for k in as_they_come(lambda k: k, 5, torch.device("mps")):
+            came.append(k)
+            if k == 1:
+                signal.raise_signal(signal.SIGINT)
+    assert came == [0, 1]
 
 
 @pytest.mark.parametrize("number", ["temperature", "guidance", "history", "top_p"])

@@ -1,5 +1,6 @@
 """Several films as one: found, joined, divided."""
 
+import shutil
 from fractions import Fraction
 from itertools import accumulate, pairwise, permutations
 from pathlib import Path
@@ -116,3 +117,23 @@ def test_films_held_out_are_the_last_long_enough_ones_in_order_and_a_tenth_of_al
     once, fewer = split_films([store(*[12] * 20), store(40)], shortest=10), split_films([store(*[12] * 20), store(40)])
     assert any(stop <= 240 for _, stop in once[1]), "shots of a dozen frames are held out if that is allowed"
     assert fewer[1] == [(240, 280)]
+
+
+def test_a_film_is_found_to_be_given_twice_by_whatever_name(folder: Path):
+    (folder / "copy").mkdir()
+    copy = Path(shutil.copy(folder / "a.mp4", folder / "copy" / "A (1).mp4"))
+    with pytest.raises(ValueError, match=r"A \(1\).mp4 is given as .*a.mp4"):
+        videos([folder, copy])
+    with pytest.raises(ValueError, match="is given as"):
+        videos([folder / "a.mp4", folder / "copy" / ".." / "a.mp4"])
+    assert len(videos([folder / "b.mp4", copy])) == 2
+
+
+def test_what_a_folder_leaves_out_is_said(folder: Path, capsys: pytest.CaptureFixture):
+    for name in ("d.MTS", "e.wmv"):
+        (folder / name).write_bytes((folder / "a.mp4").read_bytes() + name.encode())
+    (folder / "more").mkdir()
+    assert [source.name for source in videos([folder])] == ["a", "b", "c", "d", "e"]
+    assert capsys.readouterr().out.strip() == f"{folder}: 5 videos. Left out: more/, notes.txt."
+    videos([folder / "a.mp4"])
+    assert capsys.readouterr().out == ""

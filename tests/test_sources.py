@@ -6,6 +6,7 @@ The archive is played by a local server that can be told to misbehave.
 import errno
 import hashlib
 import json
+import os
 import re
 import threading
 from dataclasses import dataclass, field
@@ -439,3 +440,13 @@ def test_a_video_that_is_not_there_is_named_with_what_is(house):
         video(house / "nowhere" / "holiday.mov")
     with pytest.raises(IsADirectoryError, match=r"is a folder.*holiday\.mov"):
         video(house)
+
+
+def test_a_name_that_is_no_text_is_refused(tmp_path):
+    path = tmp_path / os.fsdecode(b"caf\xe9.mp4")
+    try:
+        path.write_bytes(b"x")
+    except OSError:
+        pytest.skip("this file system has names in UTF-8 alone")
+    with pytest.raises(ValueError, match="no UTF-8"):
+        video(path)

@@ -600,3 +600,10 @@ def test_to_unit_and_to_uint8_undo_each_other_and_put_channels_before_time(batch
     assert torch.equal(unit.movedim(-4, -3), levels / 127.5 - 1)
     assert torch.equal(to_uint8(unit), levels)
     assert torch.equal(to_uint8(3 * unit), to_uint8((3 * unit).clamp(-1, 1)))  # clipped, never wrapped
+
+
+def test_a_cache_that_cannot_be_written_is_named_for_several_stores_too(tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("VG_CACHE", str(tmp_path / "file" / "cache"))
+    with pytest.raises(OSError, match="set VG_CACHE to another folder"):
+        open_stores(drawn_cartoon(), [{"size": 8}, {"size": 16}], frames=24)

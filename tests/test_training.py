@@ -202,6 +202,16 @@ def test_smoke_multiplies_in_full_precision_everywhere_and_other_profiles_where_
 
 
 @pytest.mark.parametrize("mixed", [True, False])
+def test_a_run_goes_on_in_the_precision_that_it_began_in(tmp_path, monkeypatch, mixed):
+    """Which is faster is measured, and another time the answer may be another."""
+    monkeypatch.setattr(run_module, "mixed_precision", lambda device: mixed)
+    whole = run()
+    run(tmp_path, stop_at=5)
+    monkeypatch.setattr(run_module, "mixed_precision", lambda device: not mixed)
+    assert torch.equal(weights(run(tmp_path).model), weights(whole.model))
+
+
+@pytest.mark.parametrize("mixed", [True, False])
 def test_in_mixed_precision_the_loss_is_computed_in_it_and_the_weights_stay_whole(monkeypatch, mixed):
     monkeypatch.setattr(run_module, "mixed_precision", lambda device: mixed)
     kinds = set()

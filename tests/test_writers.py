@@ -170,7 +170,6 @@ def test_bad_clips_are_refused_and_leave_nothing(tmp_path, suffix, video, error,
         ("clip.avi", {}, r"\.avi.*\.mp4, \.gif"),
         ("clip", {}, "suffix"),
         ("clip.mp4", {"fps": 0}, "fps"),
-        ("clip.gif", {"fps": 60}, "50"),
         ("clip.gif", {"scale": 0}, "scale"),
         ("clip.gif", {"scale": 1.5}, "scale"),
         *((f"clip{end}", {"fps": fps}, f"fps is {fps}") for end in SUFFIXES for fps in (1e-4, float("nan"))),
@@ -350,3 +349,16 @@ def test_of_processes_that_write_one_file_each_writes_a_whole_one(tmp_path, suff
         frames = read(path)[0]
         assert len(frames) == 6 and np.ptp(frames.astype(int)) <= 2
         assert sorted(p.name for p in tmp_path.iterdir() if not p.name.startswith("begun")) == [path.name]
+
+
+@pytest.mark.parametrize(("fps", "every"), [(50, 1), (60, 2), (120, 3)])
+def test_of_a_clip_faster_than_a_gif_some_frames_are_shown_and_it_lasts_as_long(tmp_path, fps, every):
+    video = torch.linspace(-1, 1, 61).view(1, 61, 1, 1).expand(1, 61, 8, 8)
+    with Image.open(save(tmp_path / "fast.gif", video, fps=fps)) as gif:
+        assert gif.n_frames == len(range(0, 61, every))
+        shown = 0
+        for k in range(gif.n_frames):
+            gif.seek(k)
+            shown += gif.info["duration"]
+            assert np.asarray(gif.convert("L"))[4, 4] == pytest.approx(255 / 60 * every * k, abs=1.5)
+    assert shown == pytest.approx(1000 * 61 / fps, abs=5)

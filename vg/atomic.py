@@ -10,7 +10,7 @@ import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -102,21 +102,26 @@ def flush(path: Path) -> None:
 
 
 def sweep(target: Path) -> None:
-    """Remove what killed processes left of their work on ``target``."""
-    _remove_abandoned(target.parent, glob.escape(_prefix(target)) + "*")
+    """Remove what killed processes left of their work on ``target``; other folders of such a name are let be."""
+    _remove_abandoned(target.parent, glob.escape(_prefix(target)), _surely_ours)
 
 
 def sweep_all(folder: Path) -> None:
     """Remove what killed processes left of their work on anything in ``folder``, a folder of our own."""
-    made = ".*." + 8 * "[a-z0-9_]"  # as mkdtemp names them
-    for pattern in (made, made + GONE):
-        _remove_abandoned(folder, pattern)
+    _remove_abandoned(folder, ".*.", Path.is_dir)
 
 
-def _remove_abandoned(parent: Path, pattern: str) -> None:
-    for name in glob.glob(pattern, root_dir=parent, include_hidden=True):
+def _surely_ours(folder: Path) -> bool:
+    with suppress(OSError):  # it is gone already
+        return (folder / HELD).exists() or folder.name.endswith(GONE) or not any(folder.iterdir())
+    return False
+
+
+def _remove_abandoned(parent: Path, prefix: str, ours: Callable[[Path], bool]) -> None:
+    made = prefix + 8 * "[a-z0-9_]"  # as mkdtemp names them
+    for name in (each for end in ("", GONE) for each in glob.glob(made + end, root_dir=parent, include_hidden=True)):
         folder = parent / name
-        if folder.is_dir() and (held := _hold(folder)) is not None:
+        if folder.is_dir() and ours(folder) and (held := _hold(folder)) is not None:
             if not name.endswith(GONE):  # else whoever was removing it was killed too
                 with suppress(OSError):  # Windows renames no folder in use
                     folder = folder.rename(f"{folder}{GONE}")  # so that whoever made it just now takes another

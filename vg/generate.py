@@ -21,6 +21,7 @@ from vg.data.pixels import middle
 from vg.evaluation.generated import PROMPT
 from vg.evaluation.pair import open_pair
 from vg.evaluation.reels import beginnings, some_labels
+from vg.progress import print_any_name
 from vg.sampling import before, generate_each, join, loop
 
 MOST_FRAMES = 43_200  # an hour
@@ -92,6 +93,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--history", type=float, help="guidance by the past; 1 is none")
     parser.add_argument("--to", type=Path, default=paths.out_dir(), help="folder (out/)")
     options = parser.parse_args(arguments)
+    print_any_name()
     try:
         atomic.check_writable(options.to)  # now, not after a minute of drawing
         make(options)
@@ -128,7 +130,15 @@ def make(options: argparse.Namespace) -> None:
             path = save(options.to / f"{name}{suffix}", clip.cpu(), fps=pair.fps, scale=scale)
             print(f"{time.monotonic() - begin:5.1f} s  {path}")
 
+    def filled(*clips: Tensor) -> int:
+        """Frames that are given: whole tubelets."""
+        span = pair.tokenizer.tubelet[0]
+        return sum(max(span, clip.shape[2] // span * span) for clip in clips)
+
     def write(kind: str, prompt: Tensor | None = None, batch: int = options.count, **more: Any) -> None:
+        if prompt is not None and filled(prompt) >= options.frames:
+            raise ValueError(f"--frames {options.frames}: {filled(prompt)} are given. Ask for more than that.")
+
         def job() -> None:
             for k, clip in generate_each(pair.prior, pair.tokenizer, prompt, batch, **how, **more):
                 keep(kind, k, clip)
@@ -166,13 +176,12 @@ def make(options: argparse.Namespace) -> None:
         first, second = options.join
         span = pair.tokenizer.tubelet[0]
         ends = pair.first_frames(first, PROMPT, end=True), pair.first_frames(second, PROMPT)
-        filled = sum(max(span, end.shape[2] // span * span) for end in ends)
-        if options.frames <= filled or options.frames % span:
+        if options.frames <= filled(*ends) or options.frames % span:
             raise ValueError(
-                f"--frames {options.frames}: the ends of the two fill {filled} frames of a join. Ask for more than "
-                f"that, a multiple of {span}."
+                f"--frames {options.frames}: the ends of the two fill {filled(*ends)} frames of a join. Ask for more "
+                f"than that, a multiple of {span}."
             )
-        write_task("join", join, *ends, frames=options.frames - filled)
+        write_task("join", join, *ends, frames=options.frames - filled(*ends))
     if options.before:
         write_task("before", before, pair.first_frames(options.before, PROMPT))
     asked = (options.prompt, options.still, options.scene, options.join, options.before)
@@ -183,8 +192,11 @@ def make(options: argparse.Namespace) -> None:
         given = None if store is None else beginnings(store, options.count, PROMPT)
         if given is not None:
             given = middle(given, pair.size)
-            write("continued", given, len(given))
-            write("from-a-still", given[:, :, -1:], len(given))
+            for kind, prompt in (("continued", given), ("from-a-still", given[:, :, -1:])):
+                if filled(prompt) < options.frames:
+                    write(kind, prompt, len(given))
+                else:
+                    print(f"{kind}: left out, {filled(prompt)} frames are given and no more are asked for.")
     for job in jobs:
         job()
 

@@ -51,6 +51,11 @@ def writable(folder: Path, variable: str = "VG_CACHE") -> Iterator[None]:
         ) from problem
 
 
+def shortened(name: str, most: int = 150) -> str:
+    """The first bytes of a name, for that of a folder with more in it: file systems have room for 255."""
+    return name.encode()[:most].decode(errors="ignore")
+
+
 def data_dir() -> Path:
     """Inputs, possibly read-only: ``$VG_DATA``, or ``data/`` in the repository."""
     return _from_environment("VG_DATA", download_dir())

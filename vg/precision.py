@@ -4,7 +4,8 @@ Training has ``vg.profiles.mixed_precision``. Here is the same for sampling, mea
 
 Two things stay in single precision everywhere. What is measured of a VAE: bfloat16 rounds a pixel's mean by up to a
 quarter of a grey level, which would be in the bits. ``vg.latents.search``: float16 loses small gradients, and of
-scores that half precision cannot tell apart none is the best.
+scores that half precision cannot tell apart none is the best. (Single as PyTorch has it: convolutions on GPUs from
+compute capability 8.0 on round their factors to TF32's ten bits, a hundredth of a grey level or so.)
 """
 
 from contextlib import AbstractContextManager, nullcontext

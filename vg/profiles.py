@@ -15,6 +15,7 @@ import torch
 
 T = TypeVar("T")
 NAMES = ("smoke", "laptop", "gpu")
+MPS_FROM = (2, 13)  # torch before that lacks embedding bags and sharp resizing on MPS, or Conv3d is wrong (#141780)
 
 
 @dataclass(frozen=True)
@@ -52,12 +53,12 @@ def profile() -> Profile:
 
 
 def device() -> torch.device:
-    """Where to compute: CUDA, else MPS, else the CPU; in ``smoke`` always the CPU, so that numbers agree."""
+    """Where to compute: CUDA, else MPS (``MPS_FROM``), else the CPU; in ``smoke`` the CPU, so that numbers agree."""
     if profile().name == "smoke":
         return torch.device("cpu")
     if torch.cuda.is_available():
         return torch.device("cuda")
-    return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    return torch.device("mps" if torch.backends.mps.is_available() and torch.__version__ >= MPS_FROM else "cpu")
 
 
 def mixed_precision(where: torch.device | str) -> bool:

@@ -7,6 +7,8 @@ Bars share a lock of their process. tqdm's own is shared with the processes that
 that is killed while it draws would hold it for good: every later bar would wait for ever.
 """
 
+import io
+import sys
 import threading
 from functools import partial
 from types import TracebackType
@@ -19,7 +21,14 @@ from tqdm.notebook import tqdm_notebook
 
 LEFT = {"vg": "progress"}  # metadata of the text that a bar leaves
 
-__all__ = ["LEFT", "Bar", "NotebookBar", "tqdm"]
+__all__ = ["LEFT", "Bar", "NotebookBar", "print_any_name", "tqdm"]
+
+
+def print_any_name() -> None:
+    """What the terminal or file cannot hold is printed as escapes from now on: no name of a film ends a run."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 class Bar(Protocol):

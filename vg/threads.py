@@ -47,12 +47,18 @@ def side_by_side(work: Callable[[list[int], Stop], None], count: int, device: to
         return _answered(stop)
 
 
-def as_they_come(work: Callable[[int], T], count: int) -> Iterator[T]:
+def as_they_come(work: Callable[[int], T], count: int, device: torch.device) -> Iterator[T]:
     """``work`` of the numbers 0 to ``count - 1``, in the order in which it is done, threads as for ``side_by_side``.
+
+    On a GPU one after another, without threads: these would fight for it, and on MPS two of them end the process
+    (pytorch #197805).
 
     Raises:
         KeyboardInterrupt: at an interrupt, when what ``work`` had begun, and could end, was given.
     """
+    if device.type != "cpu":
+        yield from _one_after_another(work, count)
+        return
     threads = min(torch.get_num_threads(), count)
     with heeded() as stop, ThreadPoolExecutor(threads, initializer=_begin) as pool:
         jobs = [pool.submit(_unless, stop, work, k) for k in range(count)]
@@ -62,6 +68,16 @@ def as_they_come(work: Callable[[int], T], count: int) -> Iterator[T]:
                     yield job.result()
         finally:
             pool.shutdown(cancel_futures=True)
+    if stop.asked:
+        raise KeyboardInterrupt
+
+
+def _one_after_another(work: Callable[[int], T], count: int) -> Iterator[T]:
+    with heeded() as stop:
+        for k in range(count):
+            if stop.asked:
+                break
+            yield work(k)
     if stop.asked:
         raise KeyboardInterrupt
 

@@ -11,7 +11,9 @@ from typing import Annotated
 import tyro
 
 from vg import atomic
+from vg.data.download import DownloadError
 from vg.experiments import REGISTRY, Experiment, ImageExperiment, train
+from vg.progress import print_any_name
 from vg.training import Diverged, devices
 
 PROGRAM = "python -m vg.train"
@@ -23,6 +25,7 @@ def main(arguments: list[str] | None = None) -> int:
     Raises:
         SystemExit: with code 2 and one sentence, for what cannot be trained.
     """
+    print_any_name()
     with devices.start():
         return _main(list(sys.argv[1:] if arguments is None else arguments), first=devices.rank() == 0)
 
@@ -49,7 +52,7 @@ def _main(arguments: list[str], first: bool) -> int:
         if first:
             print("Stopped. The same command goes on where it was.", file=sys.stderr)
         return 130
-    except (OSError, ValueError, atomic.Busy, Diverged) as problem:
+    except (OSError, ValueError, atomic.Busy, Diverged, DownloadError) as problem:
         if first:
             print(f"{PROGRAM}: error: {problem}", file=sys.stderr)
         raise SystemExit(2) from None

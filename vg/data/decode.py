@@ -123,7 +123,7 @@ def frames(
             raise
         if not partial:
             raise BadVideo(
-                f"{damage} Or keep the {count} frames before, with open_store(..., partial=True)."
+                f"{damage} Or keep the {count} frames before, with open_store(..., partial=True), or --frames {count}."
             ) from damage
         warnings.warn(f"{damage} What is before is kept: {count} frames, {count / got:.1f} seconds.", stacklevel=2)
 

@@ -21,7 +21,7 @@ from vg.data.video_file import COPY, BadVideo, decoder_options, opened, packets,
 
 SAMPLES = 24  # pictures from all over a file
 OPENING = 2400  # frames from its beginning that are decoded where it cannot be searched
-CAREFUL = {"vp8": "libvpx", "vp9": "libvpx-vp9"}  # FFmpeg's own decoders of these report next to no damage
+CAREFUL = {"vp8": "libvpx", "vp9": "libvpx-vp9"}  # FFmpeg's own decoders of these report next to no damage; 8 bits
 BEGINNING = -(2**63)  # before all time stamps
 ORIENTATION = 0x112  # EXIF's tag
 # The signs of a display matrix (a, b; c, d) that takes a pixel (x, y) to (ax + cy, bx + dy), as EXIF counts them.
@@ -40,6 +40,9 @@ TURNS = {
 def shown(path: str | Path, clock: Clock) -> Iterator[tuple[float, av.VideoFrame]]:
     """All pictures in the order of showing, with their times in seconds, the first one's 0.
 
+    Of a video that was cut out of a longer one without being coded anew the first pictures may build on some that are
+    gone: where nothing can be decoded otherwise, those that are shown before the first key frame are left out.
+
     Raises:
         BadVideo: at the first sign of damage, once what was sound before it is given: a packet that is not whole, a
             decoder that stumbles or says that a picture is corrupt, a clock that runs backwards, or an early end.
@@ -48,11 +51,25 @@ def shown(path: str | Path, clock: Clock) -> Iterator[tuple[float, av.VideoFrame
     MPEG-4 (tests/test_decode_damage.py). The others leave another valid stream, and codecs keep no checksum of their
     pictures. Nor can it be known that a broadcast was cut off between two pictures: it does not say how long it is.
     """
+    begun = False
+    try:
+        for each in _shown(path, clock):
+            begun = True
+            yield each
+    except BadVideo:
+        if begun or clock.start is not None:
+            raise
+    else:
+        return
+    yield from _shown(path, clock, cut_out=True)
+
+
+def _shown(path: str | Path, clock: Clock, cut_out: bool = False) -> Iterator[tuple[float, av.VideoFrame]]:
     count, now, unbroken = 0, 0.0, Unbroken(clock.joined)
     first: float | None = None
     with opened(path) as (file, stream):
         tick = time_base(stream)
-        for frame in _decoded(file, stream, clock):
+        for frame in _decoded(file, stream, clock, cut_out):
             if isinstance(frame, str):
                 raise BadVideo(f"{path} is damaged after frame {count} ({frame}). {COPY}")
             before, usual = now, 1 / (clock.rate or 25.0)
@@ -71,13 +88,13 @@ def shown(path: str | Path, clock: Clock) -> Iterator[tuple[float, av.VideoFrame
         raise BadVideo(f"{path} {clock.damage}. {COPY}")
 
 
-def _decoded(file: InputContainer, stream: VideoStream, clock: Clock) -> Iterator[av.VideoFrame | str]:
+def _decoded(file: InputContainer, stream: VideoStream, clock: Clock, cut_out: bool) -> Iterator[av.VideoFrame | str]:
     """Frames; at last, perhaps, what stopped the decoder, in words."""
     decoder, began = _decoder(stream), False
     sent: deque[int | None] = deque(maxlen=64)
     damage: str | None = None
     try:
-        for packet, lost in _to_decode(file, stream, clock):
+        for packet, lost in _to_decode(file, stream, clock, cut_out):
             if packet is None:
                 damage = "a packet is not whole"
                 break
@@ -100,15 +117,15 @@ def _decoded(file: InputContainer, stream: VideoStream, clock: Clock) -> Iterato
 
 
 def _to_decode(
-    file: InputContainer, stream: VideoStream, clock: Clock
+    file: InputContainer, stream: VideoStream, clock: Clock, cut_out: bool
 ) -> Iterator[tuple[av.Packet | None, int | None]]:
     """Packets from the first that can be decoded on, and an empty one for the end, or None for one that is not whole.
 
     Of a file that breaks off the last packet may not be whole, and is left out. With the end comes its decoding time:
     what it and the lost ones after it hold is not shown before.
     """
-    begun = led = clock.start is None
-    lost: int | None = None
+    begun = led = clock.start is None and not cut_out
+    start, lost = clock.start, cast(int | None, None)
     following: Iterator[av.Packet | None] = chain(packets(file, stream), [None])
     for number, (packet, after) in enumerate(pairwise(following)):
         if packet is None:
@@ -120,23 +137,26 @@ def _to_decode(
         last = after is None or (not after.size and after.dts is None)
         if clock.damage and packet.size and last:
             lost = BEGINNING if packet.dts is None else packet.dts
-        elif led or (packet.is_keyframe and not begun):
+        elif led or (not begun and (packet.is_keyframe or cut_out)):
+            if not begun and start is None and packet.pts is not None:
+                start = float(packet.pts * time_base(stream))
             begun = True
             yield packet, lost
-        elif begun and not _early(packet, clock):  # the first pictures may build on some before the key frame
+        elif begun and not _early(packet, start, clock.tick):  # these may build on some before the key frame
             led = True
             yield packet, lost
 
 
-def _early(packet: av.Packet, clock: Clock) -> bool:
-    if packet.pts is None or clock.start is None:
-        return False
-    return packet.pts * packet.time_base < clock.start - clock.tick
+def _early(packet: av.Packet, start: float | None, tick: float) -> bool:
+    if packet.pts is None:  # Matroska has no time before 0
+        return start is not None and packet.dts is None
+    return start is not None and packet.pts * packet.time_base < start - tick
 
 
 def _decoder(stream: VideoStream) -> VideoCodecContext:
     decoder, name = stream.codec_context, CAREFUL.get(stream.codec_context.name)
-    if name in av.codecs_available:
+    deep = decoder.format is not None and any(each.bits > 8 for each in decoder.format.components)
+    if name in av.codecs_available and not deep:
         decoder = cast(VideoCodecContext, av.CodecContext.create(name, "r"))
     decoder.options = decoder_options(careful=True)
     decoder.thread_type = "AUTO"

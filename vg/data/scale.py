@@ -10,6 +10,8 @@ from av.filter.context import FilterContext
 Size = tuple[int, int]  # height, width
 TURNED = {1: [], 2: ["hflip"], 3: ["hflip", "vflip"], 4: ["vflip"]}  # by orientation, as EXIF counts
 TURNED |= {5 + k: [f"transpose={way}"] for k, way in enumerate(("cclock_flip", "clock", "clock_flip", "cclock"))}
+HDR = (16, 18)  # transfer characteristics of ITU-R BT.2100, PQ and HLG, as ITU-T H.273 numbers them (table 3)
+STANDARD = ["format=gbrp12le", "scale=out_primaries=bt709:out_transfer=bt709:threads=1", "format=rgb24"]  # by FFmpeg
 SMOOTH = "flags=bilinear+accurate_rnd+full_chroma_int:threads=1"  # a triangle as wide as a pixel: no aliasing
 
 
@@ -30,21 +32,21 @@ class Scaler:
         top, bottom, left, right = box
         self.stored, self.sizes, self.grey = tuple(stored), list(sizes), grey
         self.steps = [*TURNED[orientation], f"crop={right - left}:{bottom - top}:{left}:{top}:exact=1"]
-        self._taken: tuple[int, int, str] | None = None  # width, height and format that the filters are set up for
+        self._taken: tuple[int, int, str, bool] | None = None  # what the filters are set up for
         self._graph: av.filter.Graph  # made by ``_configure``
         self._sinks: list[FilterContext] = []
 
     def __call__(self, frame: av.VideoFrame) -> list[np.ndarray]:
-        """The picture at each size: uint8 (C, H, W)."""
-        taken = (frame.width, frame.height, frame.format.name)
+        """The picture at each size: uint8 (C, H, W), of standard range if it is high dynamic range."""
+        taken = (frame.width, frame.height, frame.format.name, frame.color_trc in HDR)
         if taken != self._taken:  # the first, or one that differs: a video may change on the way
             self._configure(*taken)
         self._graph.push(frame)
         pictures = [cast(av.VideoFrame, sink.pull()).to_ndarray() for sink in self._sinks]
         return [x[None] if self.grey else x.transpose(2, 0, 1) for x in pictures]
 
-    def _configure(self, width: int, height: int, form: str) -> None:
-        self._taken, self._graph, self._sinks = (width, height, form), av.filter.Graph(), []
+    def _configure(self, width: int, height: int, form: str, hdr: bool) -> None:
+        self._taken, self._graph, self._sinks = (width, height, form, hdr), av.filter.Graph(), []
         last = self._graph.add("buffer", f"video_size={width}x{height}:pix_fmt={form}:time_base=1/1:pixel_aspect=1/1")
         if (height, width) != self.stored:
             last = self._linked(last, f"scale={self.stored[1]}:{self.stored[0]}:{SMOOTH}")
@@ -53,7 +55,8 @@ class Scaler:
         split = self._linked(last, f"split={len(self.sizes)}")
         for k, (height, width) in enumerate(self.sizes):
             last = self._linked(split, f"scale={width}:{height}:{SMOOTH}", k)
-            last = self._linked(last, "format=gray" if self.grey else "format=rgb24")
+            for step in (*(STANDARD if hdr else ()), "format=gray" if self.grey else "format=rgb24"):
+                last = self._linked(last, step)
             self._sinks.append(self._linked(last, "buffersink"))
         self._graph.configure()
 

@@ -28,12 +28,33 @@ def videos(paths: Iterable[str | os.PathLike]) -> list[Source]:
         if not files:
             raise FileNotFoundError(f"{path} holds no videos. Give video files, or a folder of them.")
         found += [video(file) for file in files]
-    every = [source.path for source in found]
-    if twice := {str(path) for path in every if every.count(path) > 1}:
-        raise ValueError(f"{', '.join(sorted(twice))} is given twice: what is learned from would be measured, too.")
+        if path.is_dir():
+            _say_what_is_left_out(path, files)
+    _check_each_is_another(found)
     if not found:
         raise ValueError("give a video file, several, or a folder of them.")
     return found
+
+
+def _say_what_is_left_out(folder: Path, files: list[Path]) -> None:
+    others = sorted(p.name + "/" * p.is_dir() for p in folder.iterdir() if p.name[0] != "." and p not in files)
+    if others:
+        more = f" and {len(others) - 5} more" if len(others) > 5 else ""
+        print(f"{folder}: {len(files)} videos. Left out: {', '.join(others[:5])}{more}.")
+
+
+def _check_each_is_another(sources: list[Source]) -> None:
+    """Raise ValueError for a film that is there twice, also as a copy or by another path."""
+    seen: dict[object, Path] = {}
+    sizes = [source.path.stat().st_size for source in sources if source.path]
+    for source in sources:
+        assert source.path is not None  # videos have one
+        alone = sizes.count(source.path.stat().st_size) == 1
+        path, content = source.path, source.path if alone else source.sha256  # of files of one size all is read
+        if content in seen:
+            other = f"as {seen[content]}" if seen[content] != path else "twice"
+            raise ValueError(f"{path} is given {other}: what is learned from would be measured, too.")
+        seen[content] = path
 
 
 class Joined:

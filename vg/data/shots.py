@@ -41,8 +41,8 @@ def find_shots(frames: np.ndarray, threshold: float = 20.0, shortest: int = 6) -
     flicker and fades are no cuts. A jump above ``threshold`` is a cut when it stands alone (2.5 times
     its neighbours, or only the nearest two before it where an iris had closed); with less isolation
     it must also change the background for good, which fast motion in front of it, a turning head or
-    an opening iris do not. Checked by eye on Steamboat Willie: of 27 cuts that it finds none is false, and one comes a few
-    frames early; one more, from a sow to a parrot, is missed.
+    an opening iris do not. Checked by eye on Steamboat Willie: of 27 cuts that it finds none is false, and one comes a
+    few frames early; one more, from a sow to a parrot, is missed.
 
     Args:
         frames: uint8 ``(T, H, W)`` or ``(T, C, H, W)``, small pictures (64 pixels do).

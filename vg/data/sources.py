@@ -13,6 +13,7 @@ from vg.synthetic import cartoon
 
 ITEM = "steamboat-willie-mickey"  # https://archive.org/details/steamboat-willie-mickey
 STEM = "steamboat_willie"
+SUFFIXES = (*net.VIDEO_SUFFIXES, ".mts", ".m2ts", ".ts", ".3gp", ".wmv", ".flv", ".vob", ".mxf", ".dv")  # in folders
 
 
 @dataclass(frozen=True)
@@ -84,6 +85,7 @@ def video(path: str | os.PathLike) -> Source:
         FileNotFoundError: if there is no such file; the message lists the videos in its folder.
         IsADirectoryError: if it is a folder.
         PermissionError: if it may not be read.
+        ValueError: if its name is no text.
     """
     path = Path(path).expanduser().absolute()
     if path.is_dir():
@@ -92,6 +94,8 @@ def video(path: str | os.PathLike) -> Source:
         raise FileNotFoundError(f"There is no file {path}. {_videos_in(path.parent)}")
     if not os.access(path, os.R_OK):
         raise PermissionError(f"{path} is there but may not be read. Check its permissions.")
+    if not path.stem.isprintable() and any("\ud800" <= each <= "\udfff" for each in path.stem):
+        raise ValueError(f"{str(path)!a} has a name that is no UTF-8, and cannot be written down. Rename it.")
     return Source(name=path.stem, path=path, old=False, note="a video of your own")
 
 
@@ -130,9 +134,7 @@ def _folders() -> list[Path]:
 
 def videos_in(folder: Path) -> list[Path]:
     """The video files of a folder, by name; hidden ones left out."""
-    return sorted(
-        p for p in folder.iterdir() if p.suffix.lower() in net.VIDEO_SUFFIXES and p.name[0] != "." and p.is_file()
-    )
+    return sorted(p for p in folder.iterdir() if p.suffix.lower() in SUFFIXES and p.name[0] != "." and p.is_file())
 
 
 def _videos_in(folder: Path) -> str:

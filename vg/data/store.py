@@ -13,6 +13,7 @@ import json
 import math
 import os
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -33,7 +34,6 @@ from vg.paths import writable
 FORMAT = 4
 CARTOON_FRAMES = 1440  # two minutes
 MOST_SIDE = 4096  # pixels of a store's frames
-LABEL = 150  # bytes of a source's name in that of its folder: a file's name has room for 255
 
 
 class Frames(Protocol):
@@ -143,11 +143,13 @@ def open_stores(
     missing = [s for k, s in enumerate(every) if s not in every[:k] and not _folder(source, s).exists()]
     if len(missing) < 2:
         return [_open(source, s, lambda work, s: build(source, [s], [work])) for s in every]
-    with atomic.workspace(_folder(source, missing[0])) as work:
-        parts = [work / str(k) for k in range(len(missing))]
-        for part in parts:
-            part.mkdir()
-        with writable(work.parent):
+    with ExitStack() as stack:
+        folder = _folder(source, missing[0])
+        with writable(folder.parent):
+            work = stack.enter_context(atomic.workspace(folder))
+            parts = [work / str(k) for k in range(len(missing))]
+            for part in parts:
+                part.mkdir()
             build(source, missing, parts)
 
         def take(folder: Path, settings: dict) -> None:
@@ -197,8 +199,7 @@ def _whole(side: object) -> bool:
 def _folder(source: Source, settings: dict) -> Path:
     name = hashlib.sha256(json.dumps(settings).encode()).hexdigest()[:12]
     height, width = settings["size"]
-    label = source.name.encode()[:LABEL].decode(errors="ignore")
-    return paths.cache_dir() / "frames" / f"{label}-{height}x{width}-{name}"
+    return paths.cache_dir() / "frames" / f"{paths.shortened(source.name)}-{height}x{width}-{name}"
 
 
 def _open(source: Source, settings: dict, make: Callable[[Path, dict], None]) -> FrameStore:

@@ -6,6 +6,7 @@ three (RGB). Floats beyond the range are clipped: a decoder may overshoot.
 
 import glob
 import itertools
+import math
 import os
 import re
 from collections.abc import Iterator
@@ -86,26 +87,27 @@ def write_gif(path: str | os.PathLike, video: Tensor, fps: float = 12, scale: in
     """Write a GIF that loops: one palette for the whole clip and no dither, so that still places stay still.
 
     Up to ``colours`` different greys or colours are kept exactly; more become the nearest of so many.
-    A GIF's clock counts hundredths of a second: each frame is held so that the whole lasts as it should.
+    A GIF's clock counts hundredths of a second: each frame is held so that the whole lasts as it should. Of more than
+    50 frames a second every second, third, ... is shown.
 
     Args:
-        path, video, fps, scale: as for ``save``; ``fps`` is at most 50.
+        path, video, fps, scale: as for ``save``.
         colours: from 2 to 255. Film grain compresses badly: 64 greys take about half the bytes.
 
     Raises:
-        ValueError, TypeError: as ``save``; also for ``fps`` and ``colours`` outside their range.
+        ValueError, TypeError: as ``save``; also for ``colours`` outside their range.
     """
-    if fps > FASTEST_GIF:
-        raise ValueError(f"A GIF shows at most {FASTEST_GIF} frames a second, not {fps:g}. Write MP4 or APNG.")
     if not 2 <= colours <= 255:
         raise ValueError(f"colours is {colours}; a GIF's palette here has 2 to 255.")
     frames = _frames(video, fps, scale)
+    total, step = len(frames), math.ceil(fps / FASTEST_GIF)
+    frames = frames[::step]
     chosen = Palette(frames, colours)
     indices, palette = _part_twins(chosen(frames), chosen.table)
     images = [Image.fromarray(frame).convert("P") for frame in indices]
     for image in images:
         image.putpalette(palette.tobytes())
-    ticks = [round(100 * i / fps) for i in range(len(frames) + 1)]
+    ticks = [round(100 * min(i * step, total) / fps) for i in range(len(frames) + 1)]
     durations = [10 * (after - before) for before, after in itertools.pairwise(ticks)]
     with _whole(path) as temporary:
         images[0].save(

@@ -7,12 +7,12 @@ from torch import Tensor
 
 from vg.data import Shot, Split
 from vg.evaluation.baselines import copy_bits, unigram_bits
-from vg.latents import LatentCache
+from vg.latents import LatentCache, Windows
 from vg.models import Prior, TubeletTokenizer
 from vg.precision import autocast
 
 LONGEST = 128  # latent frames of a shot that are measured as a whole: of the film all, of an hour the beginning
-MEASURED = 4  # latent frames of the windows in which it is measured: 32 frames
+MEASURED = 4  # latent frames of the windows in which it is measured, 32 frames; fewer where no shot is so long
 
 
 def prior_facts(prior: Prior, tokenizer: TubeletTokenizer, cache: LatentCache, split: Split) -> dict:
@@ -34,10 +34,10 @@ def _bits(prior: Prior, tokenizer: TubeletTokenizer, cache: LatentCache, train: 
     t, h, w = (n * p for n, p in zip((1, *cache.grid), tokenizer.tubelet))
     raw = tokenizer.raw_bits((t, h, w)) / math.prod(cache.grid)
     codes, patches = math.prod(tokenizer.patch_levels), math.prod(tokenizer.config.group)
-    seen = cache.windows(MEASURED, shots=train)
+    seen = measured_windows(cache, train)
     known = tokenizer.patch_indices(seen.take(torch.arange(0, len(seen), 7)))
     view = view_of(cache, shots)
-    held = cache.windows(MEASURED, shots=shots, views=[view])
+    held = measured_windows(cache, shots, [view])
     truth = held.take(torch.arange(len(held)))
 
     def measured(windows: Tensor) -> Tensor:
@@ -53,14 +53,17 @@ def _bits(prior: Prior, tokenizer: TubeletTokenizer, cache: LatentCache, train: 
     by_shot = [measured(tokens).flatten() for tokens in stretches]
     whole = torch.cat(by_shot)
     whole_copy = torch.cat([copied(tokens).flatten() for tokens in stretches])
+    later = {
+        "bits_a_token_after_the_first_frame": round(float(bits[:, 1:].mean()), 3),
+        "copy_last_frame_after_the_first_frame": round(float(copy[:, tokenizer.config.group[0] :].mean()), 3),
+    }
     return {
         "windows": len(held),
         "bits_a_token": round(float(bits.mean()), 3),
-        "bits_a_token_after_the_first_frame": round(float(bits[:, 1:].mean()), 3),
         "uniform": round(raw, 3),
         "unigram": round(patches * float(unigram_bits(known, tokenizer.patch_indices(truth), codes).mean()), 3),
         "copy_last_frame": round(float(copy.mean()), 3),
-        "copy_last_frame_after_the_first_frame": round(float(copy[:, tokenizer.config.group[0] :].mean()), 3),
+        **(later if bits.shape[1] > 1 else {}),
         "share_of_raw_bits": round(float(bits.mean()) / raw, 4),
         "whole_shots": {
             "shots": len(stretches),
@@ -81,8 +84,13 @@ def view_of(cache: LatentCache, shots: list[Shot]) -> tuple[int, bool]:
     return max(views, key=lambda view: sum(len(tokens) for _, tokens in cache.stretches(shots, [view])))
 
 
+def measured_windows(cache: LatentCache, shots: list[Shot], views: list | None = None, stride: int = 1) -> Windows:
+    """Windows of ``MEASURED`` latent frames, or of as many as the longest of the shots has; as ``cache.windows``."""
+    return cache.windows(max(1, min(MEASURED, cache.longest(shots, views))), shots, views, stride)
+
+
 def validation_windows(cache: LatentCache, val: list, most: int = 64) -> Tensor:
     """The windows that a prior is measured on while it trains: int64 (up to ``most``, t, h, w)."""
-    held = cache.windows(MEASURED, shots=val, views=[view_of(cache, val)], stride=2)
+    held = measured_windows(cache, val, [view_of(cache, val)], stride=2)
     count = min(most, len(held))
     return held.take(torch.arange(count) * len(held) // count)

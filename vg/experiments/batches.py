@@ -8,6 +8,7 @@ from vg.data.clips import Clips
 from vg.data.images import ImageSet
 from vg.latents import Windows
 from vg.models.tokenizer import Tokenizer
+from vg.precision import autocast
 from vg.training import BatchSampler
 
 
@@ -45,7 +46,8 @@ def fresh_tokens(views: BatchSampler, tokenizer: Tokenizer[Tensor], backwards: i
     where = next(tokenizer.parameters()).device
 
     def sample(generator: torch.Generator) -> Tensor:
-        indices = tokenizer.encode(views(generator).to(where))
+        with autocast(where):  # as the cache's
+            indices = tokenizer.encode(views(generator).to(where))
         return pack_batch(indices, torch.full_like(indices[:, 0, 0, 0], -1), backwards)
 
     return sample

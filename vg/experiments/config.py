@@ -12,6 +12,7 @@ from typing import Annotated, Literal
 from tyro.conf import arg
 
 from vg.data.decode import FPS
+from vg.evaluation.generated import PROMPT
 from vg.models import PriorConfig, TubeletConfig, VAEConfig, VideoConfig, VQVAE2Config, VQVAEConfig
 from vg.sampling import SAMPLING
 from vg.sampling.options import GUIDANCE
@@ -205,6 +206,7 @@ class Experiment:
             raise ValueError("a prior has an alibi_multiplier above 0, and a reach from 1 or None.")
         if {"prior", "figures"} & {*self.parts} and "tokenizer" not in self.parts and not self.tokenizer.use:
             raise ValueError("a prior or figures need a tokenizer: add it to parts, or name one with tokenizer.use.")
+        _check_before_hours(self)
 
 
 ImageModel = VAEConfig | VQVAEConfig | VQVAE2Config
@@ -249,6 +251,23 @@ class ImageExperiment:
         return ("images",)
 
 
+def _check_before_hours(experiment: Experiment) -> None:
+    """What else could not be done, and would be noticed after the training only."""
+    sizes = experiment.data.size if isinstance(experiment.data.size, tuple) else (experiment.data.size,)
+    if min(sizes) < 1:
+        raise ValueError(f"size is {experiment.data.size}, expected pixels from 1 on.")
+    if not isinstance(experiment.tokenizer.model, TubeletConfig) and "tokenizer" in experiment.parts:
+        if {"prior", "figures"} & {*experiment.parts}:
+            raise ValueError("a prior and figures are of a tubelet tokenizer's tokens: train a VideoConfig one alone.")
+        if experiment.tokenizer.search_steps:
+            raise ValueError("codes are searched for a tubelet tokenizer only: leave tokenizer.search_steps at 0.")
+    sampling = experiment.sampling
+    if "prior" in experiment.parts and sampling.frames <= PROMPT:
+        raise ValueError(f"sampling.frames is {sampling.frames}, and {PROMPT} are given: ask for more than that.")
+    if sampling.clips < 1 or (sampling.measured is not None and sampling.measured < 1):
+        raise ValueError("sampling.clips and sampling.measured are 1 or more; measured may be None, for all.")
+
+
 def _check(experiment: Experiment | ImageExperiment) -> None:
     if not 0 < experiment.scale <= 100:
         raise ValueError(f"scale is {experiment.scale}, expected a number above 0 and up to 100.")
@@ -271,7 +290,7 @@ def scaled(recipe: Recipe, experiment: Experiment | ImageExperiment) -> Recipe:
 
 def to_json(experiment: Experiment | ImageExperiment) -> dict:
     """All of it, as JSON holds it, but for fields that were ``ADDED`` and are as they were before they could be set."""
-    said = json.loads(json.dumps(asdict(experiment), default=lambda path: str(path.absolute())))
+    said = json.loads(json.dumps(asdict(experiment), default=lambda path: str(path.expanduser().absolute())))
     if isinstance(experiment, Experiment):
         for name, value in ADDED.items():
             if getattr(experiment.prior, name) == value:

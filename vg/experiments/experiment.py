@@ -52,7 +52,7 @@ def train(experiment: Experiment | ImageExperiment, to: Path | None = None) -> P
     for folder in filter(None, (run.folder, to)):
         atomic.check_writable(folder)  # now, not after an hour of training
     for (_, part), at in run.borrowed().items():
-        check_kind(part, at)
+        check_kind("images" if isinstance(experiment, ImageExperiment) else part, at)
         checkpoints.load(*at)  # a damaged one is refused now too
     with ExitStack() as stack:
         alone = atomic.locked(run.folder, f"training {run.name}", wait=False)

@@ -75,7 +75,8 @@ def write_reels(run: Run) -> dict[str, str]:
             beginnings(store, sampling.clips, PROMPT, run.footage.split) if shots is None else shots[:, :, :PROMPT]
         )
         made = generate(prior, tokenizer, prompts, **how).cpu()
-        write("continuations.gif", "the film, and what the prior makes of its first 16 frames", prompts, made)
+        film = prompts if shots is None else shots
+        write("continuations.gif", f"the film, and what the prior makes of its first {PROMPT} frames", film, made)
         if labels := prior.labels_with_layouts()[: sampling.clips]:
             made = generate(prior, tokenizer, label=labels, guidance=sampling.guidance, **how).cpu()
             write("labels.gif", "clips from nothing but the label of a shot", made)

@@ -7,6 +7,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import cast
 
+import torch
 from torch import nn
 
 from vg import checkpoints, paths, training
@@ -19,9 +20,10 @@ from vg.models.tubelet import TubeletConfig
 from vg.profiles import device
 from vg.training import BatchSampler, History, Loss, Recipe, Trained, devices
 
-# What a model that is borrowed for a part can be.
+# What a model that is borrowed for a part can be; for images it is what a prior's codes are of.
 KINDS = {
-    "tokenizer": ("TubeletTokenizer", "VQVAE2"),
+    "images": ("VQVAE2",),
+    "tokenizer": ("TubeletTokenizer",),
     "prior": ("Prior",),
     "features": ("ClipFeatures",),
     "figures": ("ClipFeatures",),
@@ -76,7 +78,7 @@ class Run:
 
     @cached_property
     def name(self) -> str:
-        return self.experiment.name or self.sources[0].name
+        return paths.shortened(self.experiment.name or self.sources[0].name)
 
     @cached_property
     def folder(self) -> Path:
@@ -104,13 +106,13 @@ class Run:
 
     def finished(self, part: str) -> Freezable | None:
         """As ``load``, on every rank."""
-        model = devices.on_first_rank(lambda: self.load(part))
+        model = devices.on_first_rank(lambda: self.load(part, "cpu"))  # it goes to ranks that have other devices
         return model and model.to(device())
 
-    def load(self, part: str) -> Freezable | None:
-        """A model that is done, frozen, on the device: this run's own, or the one that it is to use."""
+    def load(self, part: str, where: torch.device | str | None = None) -> Freezable | None:
+        """A model that is done, frozen, on a device, else on what there is: this run's own, or the one it is to use."""
         at = self.borrowed().get(("use", part)) or ((part, self.folder) if self._is_done(part) else None)
-        return checkpoints.load(*at, device()) if at else None
+        return checkpoints.load(*at, where or device()) if at else None
 
     def is_done(self, part: str) -> bool:
         """Whether a part is trained and measured."""

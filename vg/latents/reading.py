@@ -132,6 +132,11 @@ class LatentCache:
             )
         return Windows(self.tokens, np.concatenate(starts), np.concatenate(owners), latent_frames)
 
+    def longest(self, shots: Iterable[int | tuple[int, int]] | None = None, views: Iterable[View] | None = None) -> int:
+        """Latent frames of the longest of some shots, or parts of them, in some views: as for ``windows``."""
+        parts = {self._part(shot) for shot in (self.shots if shots is None else shots)}
+        return max([0, *(int(high - low) for low, high, _ in self._picked(parts, views))])
+
     def stretches(
         self, shots: Iterable[int | tuple[int, int]] | None = None, views: Iterable[View] | None = None
     ) -> list[tuple[int, Tensor]]:

@@ -38,7 +38,7 @@ class KVCache:
 
 @dataclass
 class DecodeState:
-    """What generation keeps from one call to the next. Made empty, filled by ``Prior.forward``.
+    """What generation keeps from one call to the next. Made empty, filled by ``Prior.advance``.
 
     Attributes:
         digits: (B, L, digits), the tokens so far.

@@ -9,7 +9,7 @@ from vg.models.transformer import Prior
 from vg.models.two_level import TwoLevelPrior
 from vg.models.vqvae import VQVAE, VQVAE2
 from vg.precision import autocast, full_precision
-from vg.sampling.options import Labels, check_levels
+from vg.sampling.options import OTHER_DICE, Labels, check_levels
 from vg.sampling.video import generate_tokens
 
 
@@ -53,8 +53,7 @@ def sample_images(
     tokens = generate_tokens(parts[0], None, 1, seed, **options)  # (batch, 1, h, w)
     levels = [tokens]
     if isinstance(prior, TwoLevelPrior):
-        other_dice = seed + 1_000_003
-        levels.append(generate_tokens(prior.bottom, None, 1, other_dice, condition=tokens, **options))
+        levels.append(generate_tokens(prior.bottom, None, 1, seed + OTHER_DICE, condition=tokens, **options))
     grids = tuple(level[:, 0].to(device) for level in levels)
     with autocast(device):
         return full_precision(autoencoder.decode(grids if isinstance(prior, TwoLevelPrior) else grids[0]))

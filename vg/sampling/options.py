@@ -17,6 +17,8 @@ GUIDANCE = 2.0  # towards a label, where there is one
 
 MOST_GUIDANCE = 100.0  # above it only rounding errors are guided
 
+OTHER_DICE = 1_000_003  # added to a seed: what is drawn first has other dice than what is drawn after it
+
 Labels = int | Sequence[int] | None
 
 

@@ -18,11 +18,10 @@ from vg.models.transformer import Prior
 from vg.models.tubelet import TubeletTokenizer
 from vg.precision import autocast, full_precision
 from vg.progress import tqdm
-from vg.sampling.options import Options, check_levels
+from vg.sampling.options import OTHER_DICE, Options, check_levels
 from vg.sampling.video import as_video, fitted, generate, generate_tokens, prompt_tokens
 
 TOWARDS_GOAL = 3.0  # guidance that brings joins of training clips nearest to their goal; they move as without
-OTHER_DICE = 1_000_003  # added to a seed: what is drawn first has other dice than what is drawn after it
 
 
 @without_gradients

@@ -111,7 +111,7 @@ def generate_each(
 
     A few are drawn at once, each on a thread of its own. Arguments and errors as for ``generate``.
     """
-    given = as_labels(options.pop("label", None))
+    given, prompt = as_labels(options.pop("label", None)), None if prompt is None else as_video(prompt)
     if batch < 1 or len(given) not in (1, batch) or (prompt is not None and len(prompt) not in (1, batch)):
         raise ValueError(f"generate: {len(given)} labels and {batch} clips. Give one label and one prompt, or as many.")
 
@@ -120,7 +120,7 @@ def generate_each(
         return b, generate(prior, tokenizer, begun, seed=seed + b, label=given[b % len(given)], **options)[0]
 
     with evaluating(prior):
-        yield from as_they_come(one, batch)
+        yield from as_they_come(one, batch, prior.start.device)
 
 
 @without_gradients

@@ -81,7 +81,10 @@ def _steps(found: checkpoints.Checkpoint) -> int:
     """Of all parts of its training; 0 where the card does not say."""
     recipe = found.facts.get("recipe")
     if recipe is None and (experiment := found.facts.get("experiment")):
-        part = experiment.get(KINDS.get(found.model, ""), experiment)
+        kind = KINDS.get(found.model, "")
+        if kind == "features" and "figures" in (found.name, *experiment["parts"][:1]):
+            kind = "figures"
+        part = experiment.get(kind, experiment)
         return round(part["recipe"]["steps"] * experiment["scale"])
     parts = [recipe] if recipe and "steps" in recipe else list((recipe or {}).values())
     return sum(part["steps"] for part in parts)

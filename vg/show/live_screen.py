@@ -68,7 +68,8 @@ class Live:
         first = _pictures(next(self.stream))
         self.scale = max(1, round(256 / first[0].shape[1])) if scale is None else scale
         self.still = self._png(first[0], effort=9)
-        self._first: list[np.ndarray] | None = first
+        self._drawn: queue.Queue = queue.Queue(AHEAD)  # pictures of a latent frame each, on their way to the screen
+        self._unshown, self._unsent = first, list[np.ndarray]()  # those that were on either side when it stopped
         self._threads: list[threading.Thread] = []
         self._off = threading.Event()
         self._applied: dict[str, Any] = {}  # where the controls stood when the stream last heeded them
@@ -127,11 +128,14 @@ class Live:
         if _on_air is not None and _on_air is not self:
             _on_air.stop()
         _on_air = self
+        for thread in self._threads:
+            thread.join()
         self._off, self._paused, self.problem = threading.Event(), threading.Event(), None
-        drawn: queue.Queue = queue.Queue(AHEAD)
-        if self._first is not None:
-            drawn.put(self._first)
-            self._first = None
+        ahead = [self._unshown, *(self._drawn.get() for _ in range(self._drawn.qsize())), self._unsent]
+        drawn = self._drawn = queue.Queue(max(AHEAD, len(ahead)))
+        for frames in ahead:
+            drawn.put(frames)
+        self._unshown, self._unsent = [], []
         self._threads = [
             threading.Thread(target=self._guarded, args=(work, drawn, self._off), daemon=True)
             for work in (self._draw, self._show)
@@ -188,12 +192,14 @@ class Live:
         while not off.is_set():
             self._heed_controls()
             frames = _pictures(next(self.stream))
-            while not off.is_set():
+            while True:
                 try:
                     drawn.put(frames, timeout=0.1)
                     break
                 except queue.Full:
-                    continue
+                    if off.is_set():
+                        self._unsent = frames
+                        return
 
     def _heed_controls(self) -> None:
         """Go on with what the controls say now; if that cannot be, say why and go on as before."""
@@ -219,11 +225,12 @@ class Live:
                 frames = drawn.get(timeout=0.1)
             except queue.Empty:
                 continue
-            for frame in frames:
+            for k, frame in enumerate(frames):
                 while self._paused.is_set() and not off.is_set():
                     time.sleep(0.05)
                 due = max(due + 1 / self.fps, time.perf_counter() - 0.1)  # late is late: it does not hurry after
                 if off.wait(max(0.0, due - time.perf_counter())):
+                    self._unshown = frames[k:]
                     return
                 self.screen.value = self._png(frame)
                 self.seen.append(frame)

@@ -28,7 +28,7 @@ def river_pace(rng: Random) -> float:
 
 
 def birds_in_flight(rng: Random, view: complex, low: float) -> Paint:
-    """Two to five birds in a loose line across the sky above ``low``."""
+    """Two to four birds in a loose line across the sky above ``low``."""
     start, lead = rng.uniform(-30, 30), complex(rng.uniform(6, 14), rng.uniform(-1.5, 1.5))
     height = rng.uniform(low - 14, low)
     birds = [(complex(15 * k, rng.uniform(-4, 4)), rng.uniform(0.55, 0.95), 0.35 * k) for k in range(rng.randint(2, 4))]

@@ -168,7 +168,10 @@ class Run:
             for parameter, state in optimizer.state.items():
                 for key, value in state.items():
                     tensors[f"optimizer.{key}.{names[id(parameter)]}"] = value
-        card = {"step": self.step, "seconds": self.seconds, "recipe": asdict(self.recipe), "history": self.history}
+        card = {
+            "step": self.step, "seconds": self.seconds, "recipe": asdict(self.recipe), "history": self.history,
+            "device": self.device.type, "mixed": self.mixed,
+        }  # fmt: skip
         state_files.write(folder, card, tensors, keep=not self.damaged)
 
     def resume(self) -> None:
@@ -193,6 +196,8 @@ class Run:
             )
         self._take(state.path, state.tensors)
         self.step, self.seconds = state.card["step"], state.card["seconds"]
+        if state.card.get("device") == self.device.type:  # measured again it might be another, on a busy machine
+            self.mixed = state.card["mixed"]
         self.history = {name: [tuple(point) for point in points] for name, points in state.card["history"].items()}
         self.kept, self.damaged = self.step, state.path.name == state_files.PREVIOUS
 
