@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from PIL import Image
 
-from vg.data import save
+from vg.data import BadVideo, save
 from vg.data.beginning import first_frames
 from vg.data.pixels import covering, middle
 
@@ -43,3 +43,11 @@ def test_a_covering_picture_is_as_small_as_can_be_and_keeps_its_aspect(shape, si
     assert all(w >= s for w, s in zip(whole, size)) and any(w == s for w, s in zip(whole, size))
     distortion = whole[1] / whole[0] / (shape[1] / shape[0])
     assert abs(np.log(distortion)) <= np.log(1.05) and (whole == size or middle(torch.zeros(whole), size).shape == size)
+
+
+def test_a_moving_webp_is_a_picture_and_no_video_which_is_said(tmp_path):
+    frames = [Image.new("RGB", (32, 32), (k, k, k)) for k in (10, 100, 200)]
+    frames[0].save(tmp_path / "a.webp", save_all=True, append_images=frames[1:], duration=80)
+    assert first_frames(tmp_path / "a.webp", (16, 16), 1).shape == (1, 1, 1, 16, 16)
+    with pytest.raises(BadVideo, match="Save it as GIF or MP4"):
+        first_frames(tmp_path / "a.webp", (16, 16), 16)

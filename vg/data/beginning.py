@@ -10,6 +10,7 @@ from vg.data.film_traits import traits
 from vg.data.pixels import covering, middle, to_unit
 from vg.data.sources import video
 from vg.data.store import open_store
+from vg.data.video_file import BadVideo
 
 
 def first_frames(
@@ -27,6 +28,8 @@ def first_frames(
     pictures = stills.pictures_in(path)
     if pictures and 1 in (pictures, count):
         return to_unit(stills.at_size(path, size, grey))[None]
+    if pictures and path.suffix.lower() == ".webp":
+        raise BadVideo(f"{path} is a WebP that moves, which FFmpeg does not decode. Save it as GIF or MP4.")
     source, size = video(path), (size, size) if isinstance(size, int) else size
     shape = traits(source)
     whole = covering((shape.height, shape.width), size)
