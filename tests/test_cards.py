@@ -29,6 +29,7 @@ def test_a_shipped_card_is_six_rows_of_words_at_most(name):
 def test_steps_are_those_of_all_parts_or_of_the_experiment_at_its_scale(tmp_path):
     assert dict(show.card("prior-64").rows)["training"].startswith(f"{REGISTRY['prior-64'].prior.recipe.steps:,} steps")
     assert dict(show.card("figure-features").rows)["training"].startswith(f"{FIGURES.recipe.steps:,} steps")
+    assert "parts as filmed told from damaged ones" in dict(show.card("figure-features").rows)
     facts = checkpoints.card("tubelet-fsq-64").facts
     experiment = {"tokenizer": {"recipe": {"steps": 500}}, "prior": {"recipe": {"steps": 7}}, "scale": 0.1}
     facts = {key: value for key, value in facts.items() if key != "recipe"} | {"experiment": experiment}

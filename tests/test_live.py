@@ -197,6 +197,8 @@ def test_stop_and_play_again_leave_nothing_out(screen, models):
         screen.start()
         assert wait(lambda count=count: screen.shown >= count)
         screen.stop()
+        drawn = sum(map(len, [*screen._ahead, *screen._drawn.queue, screen._unsent]))
+        assert drawn <= 2 * 4, "two latent frames, and what is on either side: more would lag behind the controls"
     seen = torch.stack([torch.from_numpy(frame) for frame in screen.seen])
     clip = generate(*models, frames=len(seen), progress=False, **{"window": 6, **screen.options})
     wanted = clip[0].add(1).mul(127.5).round().byte().permute(1, 2, 3, 0)

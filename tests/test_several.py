@@ -134,6 +134,6 @@ def test_what_a_folder_leaves_out_is_said(folder: Path, capsys: pytest.CaptureFi
         (folder / name).write_bytes((folder / "a.mp4").read_bytes() + name.encode())
     (folder / "more").mkdir()
     assert [source.name for source in videos([folder])] == ["a", "b", "c", "d", "e"]
-    assert capsys.readouterr().out.strip() == f"{folder}: 5 videos. Left out: more/, notes.txt."
+    assert capsys.readouterr().out.strip() == f"{folder}: read 5; left out more/, notes.txt"
     videos([folder / "a.mp4"])
     assert capsys.readouterr().out == ""

@@ -204,6 +204,7 @@ def test_smoke_multiplies_in_full_precision_everywhere_and_other_profiles_where_
 @pytest.mark.parametrize("mixed", [True, False])
 def test_a_run_goes_on_in_the_precision_that_it_began_in(tmp_path, monkeypatch, mixed):
     """Which is faster is measured, and another time the answer may be another."""
+    monkeypatch.setenv("VG_PROFILE", "laptop")
     monkeypatch.setattr(run_module, "mixed_precision", lambda device: mixed)
     whole = run()
     run(tmp_path, stop_at=5)

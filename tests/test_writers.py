@@ -360,5 +360,6 @@ def test_of_a_clip_faster_than_a_gif_some_frames_are_shown_and_it_lasts_as_long(
         for k in range(gif.n_frames):
             gif.seek(k)
             shown += gif.info["duration"]
+            assert gif.info["duration"] >= 20
             assert np.asarray(gif.convert("L"))[4, 4] == pytest.approx(255 / 60 * every * k, abs=1.5)
-    assert shown == pytest.approx(1000 * 61 / fps, abs=5)
+    assert shown == pytest.approx(1000 * 61 / fps, abs=15)

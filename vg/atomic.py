@@ -45,7 +45,7 @@ def workspace(target: Path) -> Iterator[Path]:
         yield folder
     finally:
         held.release()
-        shutil.rmtree(folder, ignore_errors=True)
+        shutil.rmtree(_renamed(folder), ignore_errors=True)
 
 
 @contextmanager
@@ -108,7 +108,7 @@ def sweep(target: Path) -> None:
 
 def sweep_all(folder: Path) -> None:
     """Remove what killed processes left of their work on anything in ``folder``, a folder of our own."""
-    _remove_abandoned(folder, ".*.", Path.is_dir)
+    _remove_abandoned(folder, ".*.", lambda _: True)
 
 
 def _surely_ours(folder: Path) -> bool:
@@ -123,10 +123,16 @@ def _remove_abandoned(parent: Path, prefix: str, ours: Callable[[Path], bool]) -
         folder = parent / name
         if folder.is_dir() and ours(folder) and (held := _hold(folder)) is not None:
             if not name.endswith(GONE):  # else whoever was removing it was killed too
-                with suppress(OSError):  # Windows renames no folder in use
-                    folder = folder.rename(f"{folder}{GONE}")  # so that whoever made it just now takes another
+                folder = _renamed(folder)  # so that whoever made it just now takes another
             held.release()
             shutil.rmtree(folder, ignore_errors=True)
+
+
+def _renamed(folder: Path) -> Path:
+    """Under a name that says that it is being removed, which goes on if this process is killed meanwhile."""
+    with suppress(OSError):  # Windows renames no folder in use
+        return folder.rename(f"{folder}{GONE}")
+    return folder
 
 
 @contextmanager

@@ -41,7 +41,7 @@ def shown(path: str | Path, clock: Clock) -> Iterator[tuple[float, av.VideoFrame
     """All pictures in the order of showing, with their times in seconds, the first one's 0.
 
     Of a video that was cut out of a longer one without being coded anew the first pictures may build on some that are
-    gone: where nothing can be decoded otherwise, those that are shown before the first key frame are left out.
+    gone: where nothing can be decoded otherwise, those that are shown before the first packet's are left out.
 
     Raises:
         BadVideo: at the first sign of damage, once what was sound before it is given: a packet that is not whole, a

@@ -1,5 +1,7 @@
 """Decoded pictures brought to the sizes that are wanted, by FFmpeg: turned upright, cropped, scaled, all in one go."""
 
+import functools
+import threading
 from collections.abc import Sequence
 from typing import cast
 
@@ -7,11 +9,13 @@ import av
 import numpy as np
 from av.filter.context import FilterContext
 
+from vg.data.pixels import YCBCR
+
 Size = tuple[int, int]  # height, width
 TURNED = {1: [], 2: ["hflip"], 3: ["hflip", "vflip"], 4: ["vflip"]}  # by orientation, as EXIF counts
 TURNED |= {5 + k: [f"transpose={way}"] for k, way in enumerate(("cclock_flip", "clock", "clock_flip", "cclock"))}
 HDR = (16, 18)  # transfer characteristics of ITU-R BT.2100, PQ and HLG, as ITU-T H.273 numbers them (table 3)
-STANDARD = ["format=gbrp12le", "scale=out_primaries=bt709:out_transfer=bt709:threads=1", "format=rgb24"]  # by FFmpeg
+NOT_SAID, BT2020 = 2, 9  # primaries, as there (table 2)
 SMOOTH = "flags=bilinear+accurate_rnd+full_chroma_int:threads=1"  # a triangle as wide as a pixel: no aliasing
 
 
@@ -32,7 +36,7 @@ class Scaler:
         top, bottom, left, right = box
         self.stored, self.sizes, self.grey = tuple(stored), list(sizes), grey
         self.steps = [*TURNED[orientation], f"crop={right - left}:{bottom - top}:{left}:{top}:exact=1"]
-        self._taken: tuple[int, int, str, bool] | None = None  # what the filters are set up for
+        self._taken: tuple[int, int, str, bool] | None = None  # width, height, format, HDR that the filters are for
         self._graph: av.filter.Graph  # made by ``_configure``
         self._sinks: list[FilterContext] = []
 
@@ -42,12 +46,15 @@ class Scaler:
         if taken != self._taken:  # the first, or one that differs: a video may change on the way
             self._configure(*taken)
         self._graph.push(frame)
-        pictures = [cast(av.VideoFrame, sink.pull()).to_ndarray() for sink in self._sinks]
-        return [x[None] if self.grey else x.transpose(2, 0, 1) for x in pictures]
+        pictures = [cast(av.VideoFrame, sink.pull()) for sink in self._sinks]
+        if taken[3]:
+            return [_of_standard_range(picture, self.grey) for picture in pictures]
+        arrays = [picture.to_ndarray() for picture in pictures]
+        return [x[None] if self.grey else x.transpose(2, 0, 1) for x in arrays]
 
-    def _configure(self, width: int, height: int, form: str, hdr: bool) -> None:
-        self._taken, self._graph, self._sinks = (width, height, form, hdr), av.filter.Graph(), []
-        last = self._graph.add("buffer", f"video_size={width}x{height}:pix_fmt={form}:time_base=1/1:pixel_aspect=1/1")
+    def _configure(self, width: int, height: int, stored: str, hdr: bool) -> None:
+        self._taken, self._graph, self._sinks = (width, height, stored, hdr), av.filter.Graph(), []
+        last = self._graph.add("buffer", f"video_size={width}x{height}:pix_fmt={stored}:time_base=1/1:pixel_aspect=1/1")
         if (height, width) != self.stored:
             last = self._linked(last, f"scale={self.stored[1]}:{self.stored[0]}:{SMOOTH}")
         for step in self.steps:
@@ -55,8 +62,8 @@ class Scaler:
         split = self._linked(last, f"split={len(self.sizes)}")
         for k, (height, width) in enumerate(self.sizes):
             last = self._linked(split, f"scale={width}:{height}:{SMOOTH}", k)
-            for step in (*(STANDARD if hdr else ()), "format=gray" if self.grey else "format=rgb24"):
-                last = self._linked(last, step)
+            form = "gbrp12le" if hdr else "gray" if self.grey else "rgb24"
+            last = self._linked(last, f"format={form}")
             self._sinks.append(self._linked(last, "buffersink"))
         self._graph.configure()
 
@@ -65,3 +72,31 @@ class Scaler:
         new = self._graph.add(name, options or None)
         last.link_to(new, output)
         return new
+
+
+def _of_standard_range(picture: av.VideoFrame, grey: bool) -> np.ndarray:
+    """A picture of high dynamic range as BT.709 shows it, uint8 (1 or 3, H, W): FFmpeg's gamut and tone mapping."""
+    if picture.color_primaries == NOT_SAID:
+        picture.color_primaries = BT2020
+    with _MAPPING:
+        graph, sink = _mapping(picture.width, picture.height, picture.color_trc, picture.color_primaries)
+        graph.push(picture)
+        colours = cast(av.VideoFrame, sink.pull()).to_ndarray().transpose(2, 0, 1)
+    return np.tensordot(YCBCR[0], colours, 1).round().astype(np.uint8)[None] if grey else colours
+
+
+_MAPPING = threading.Lock()
+
+
+@functools.cache
+def _mapping(width: int, height: int, transfer: int, primaries: int) -> tuple[av.filter.Graph, FilterContext]:
+    """Made once for a process: FFmpeg computes a table of colours for it, which takes seconds."""
+    graph = av.filter.Graph()
+    last = graph.add("buffer", f"video_size={width}x{height}:pix_fmt=gbrp12le:time_base=1/1:pixel_aspect=1/1")
+    wanted = "out_primaries=bt709:out_transfer=bt709:threads=1"
+    for name, options in (("scale", wanted), ("format", "rgb24"), ("buffersink", None)):
+        new = graph.add(name, options)
+        last.link_to(new)
+        last = new
+    graph.configure()
+    return graph, last

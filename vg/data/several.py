@@ -15,8 +15,13 @@ from vg.data.sources import Source, video, videos_in
 from vg.data.store import Frames, FrameStore
 
 
-def videos(paths: Iterable[str | os.PathLike]) -> list[Source]:
+def videos(paths: Iterable[str | os.PathLike], announced: bool = True) -> list[Source]:
     """Video files, and folders of them, in the order given; those of a folder by name.
+
+    Args:
+        paths: files and folders.
+        announced: say what a folder leaves out, and refuse a film that is there twice; not again for films that were
+            taken once.
 
     Raises:
         FileNotFoundError: if there is no such file, or a folder holds no video.
@@ -28,9 +33,10 @@ def videos(paths: Iterable[str | os.PathLike]) -> list[Source]:
         if not files:
             raise FileNotFoundError(f"{path} holds no videos. Give video files, or a folder of them.")
         found += [video(file) for file in files]
-        if path.is_dir():
+        if path.is_dir() and announced:
             _say_what_is_left_out(path, files)
-    _check_each_is_another(found)
+    if announced:
+        _check_each_is_another(found)
     if not found:
         raise ValueError("give a video file, several, or a folder of them.")
     return found
@@ -40,7 +46,8 @@ def _say_what_is_left_out(folder: Path, files: list[Path]) -> None:
     others = sorted(p.name + "/" * p.is_dir() for p in folder.iterdir() if p.name[0] != "." and p not in files)
     if others:
         more = f" and {len(others) - 5} more" if len(others) > 5 else ""
-        print(f"{folder}: {len(files)} videos. Left out: {', '.join(others[:5])}{more}.")
+        text = f"{folder}: read {len(files)}; left out {', '.join(others[:5])}{more}"
+        print(text.encode(errors="backslashreplace").decode())
 
 
 def _check_each_is_another(sources: list[Source]) -> None:

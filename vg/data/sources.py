@@ -94,7 +94,7 @@ def video(path: str | os.PathLike) -> Source:
         raise FileNotFoundError(f"There is no file {path}. {_videos_in(path.parent)}")
     if not os.access(path, os.R_OK):
         raise PermissionError(f"{path} is there but may not be read. Check its permissions.")
-    if not path.stem.isprintable() and any("\ud800" <= each <= "\udfff" for each in path.stem):
+    if any("\ud800" <= each <= "\udfff" for each in path.stem):
         raise ValueError(f"{str(path)!a} has a name that is no UTF-8, and cannot be written down. Rename it.")
     return Source(name=path.stem, path=path, old=False, note="a video of your own")
 

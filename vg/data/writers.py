@@ -108,7 +108,7 @@ def write_gif(path: str | os.PathLike, video: Tensor, fps: float = 12, scale: in
     for image in images:
         image.putpalette(palette.tobytes())
     ticks = [round(100 * min(i * step, total) / fps) for i in range(len(frames) + 1)]
-    durations = [10 * (after - before) for before, after in itertools.pairwise(ticks)]
+    durations = [10 * max(2, after - before) for before, after in itertools.pairwise(ticks)]  # less is played as more
     with _whole(path) as temporary:
         images[0].save(
             temporary,

@@ -75,7 +75,7 @@ class Pair:
             return open_store(film(download=False), restore=restore, **how)
         if not all(Path(each).exists() for each in films):
             return None
-        sources = videos(films)
+        sources = videos(films, announced=False)
         old = [traits(source).old if restore is None else restore for source in sources]
         return joined([open_store(source, restore=each, **how) for source, each in zip(sources, old)])
 

@@ -7,7 +7,7 @@ import hashlib
 import json
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from tyro.conf import arg
 
@@ -15,7 +15,7 @@ from vg.data.decode import FPS
 from vg.evaluation.generated import PROMPT
 from vg.models import PriorConfig, TubeletConfig, VAEConfig, VideoConfig, VQVAE2Config, VQVAEConfig
 from vg.sampling import SAMPLING
-from vg.sampling.options import GUIDANCE
+from vg.sampling.options import GUIDANCE, Options
 from vg.training import Recipe
 
 # Two patches of four frames share a token, and the busiest have more digits: motion needs both (benchmarks/LOG.md).
@@ -261,7 +261,14 @@ def _check_before_hours(experiment: Experiment) -> None:
             raise ValueError("a prior and figures are of a tubelet tokenizer's tokens: train a VideoConfig one alone.")
         if experiment.tokenizer.search_steps:
             raise ValueError("codes are searched for a tubelet tokenizer only: leave tokenizer.search_steps at 0.")
-    sampling = experiment.sampling
+    for part in experiment.parts:
+        if getattr(experiment, part).batch < 1:
+            raise ValueError(f"{part}.batch is {getattr(experiment, part).batch}, expected 1 or more.")
+    prior, sampling = experiment.prior, experiment.sampling
+    if prior.heads < 1 or prior.width % prior.heads:
+        raise ValueError(f"prior.width is {prior.width}, no multiple of {prior.heads} heads.")
+    how: dict[str, Any] = sampling.options() | {"guidance": sampling.guidance}
+    Options(**how).check_ranges()
     if "prior" in experiment.parts and sampling.frames <= PROMPT:
         raise ValueError(f"sampling.frames is {sampling.frames}, and {PROMPT} are given: ask for more than that.")
     if sampling.clips < 1 or (sampling.measured is not None and sampling.measured < 1):

@@ -38,7 +38,7 @@ def open_cache(
     name = getattr(tokenizer, "name", type(tokenizer).__name__)
     how: dict[str, Any] = {"name": name, "mirrored": mirrored, "phases": None if phases is None else list(phases)}
     plan, _ = plan_of(tokenizer, store, **how)
-    folder = paths.cache_dir() / "latents" / f"{name}-{store.name}"
+    folder = paths.cache_dir() / "latents" / f"{name}-{paths.shortened(store.name)}"
     if not made_from(folder, plan):
         digest = hashlib.sha256(json.dumps(plan).encode()).hexdigest()
         folder = folder.with_name(f"{folder.name[:LABEL]}-{digest[:12]}")

@@ -34,13 +34,8 @@ class Options:
     history: float = 1.0
     window: int | None = None
 
-    def check(self, prior: Prior, batch: int, goal: Goal | None = None) -> None:
-        """Raise ValueError, which names it, where a number is out of its range or unfit for ``prior``."""
-        given = as_labels(self.label)
-        if batch < 1 or len(given) not in (1, batch):
-            raise ValueError(
-                f"generate: {len(given)} labels for a batch of {batch}. Make one or more; give one label, or as many."
-            )
+    def check_ranges(self) -> None:
+        """Raise ValueError, which names it, where a number is out of its range, whatever the prior."""
         for name in ("temperature", "guidance", "history"):
             if not math.isfinite(value := getattr(self, name)):
                 raise ValueError(f"generate: {name} is {value}, expected a finite number.")
@@ -50,13 +45,6 @@ class Options:
             raise ValueError(f"generate: top_k is {self.top_k}, expected 1 or more, or None.")
         if self.top_p is not None and not 0 < self.top_p <= 1:
             raise ValueError(f"generate: top_p is {self.top_p}, expected above 0 and at most 1, or None.")
-        known = prior.config.num_labels
-        for label in given:
-            if label is not None and not 0 <= label < known:
-                what = f"has the labels 0 to {known - 1}" if known else "has no labels"
-                raise ValueError(f"generate: label is {label}, but this prior {what}.")
-            if self.guidance != 1.0 and label is None and goal is None:
-                raise ValueError(f"generate: guidance is {self.guidance}, which needs a label or a goal to go towards.")
         for name in ("guidance", "history"):
             if abs(getattr(self, name)) > MOST_GUIDANCE:
                 raise ValueError(f"generate: {name} is {getattr(self, name)}, expected at most {MOST_GUIDANCE:g}.")
@@ -64,6 +52,21 @@ class Options:
             raise ValueError(f"generate: history is {self.history}, expected 1 (as the prior says) or above.")
         if self.window is not None and self.window < 1:
             raise ValueError(f"generate: window is {self.window}, expected 1 latent frame or more, or None.")
+
+    def check(self, prior: Prior, batch: int, goal: Goal | None = None) -> None:
+        """Raise ValueError, which names it, where a number is out of its range or unfit for ``prior``."""
+        self.check_ranges()
+        given, known = as_labels(self.label), prior.config.num_labels
+        if batch < 1 or len(given) not in (1, batch):
+            raise ValueError(
+                f"generate: {len(given)} labels for a batch of {batch}. Make one or more; give one label, or as many."
+            )
+        for label in given:
+            if label is not None and not 0 <= label < known:
+                what = f"has the labels 0 to {known - 1}" if known else "has no labels"
+                raise ValueError(f"generate: label is {label}, but this prior {what}.")
+            if self.guidance != 1.0 and label is None and goal is None:
+                raise ValueError(f"generate: guidance is {self.guidance}, which needs a label or a goal to go towards.")
 
     def label_tensor(self, batch: int, device: torch.device | str = "cpu") -> Tensor:
         """(batch,) int64: the label of each sample, -1 for none."""

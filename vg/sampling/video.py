@@ -109,7 +109,8 @@ def generate_each(
 ) -> Iterator[tuple[int, Tensor]]:
     """The clips of ``generate``, each as soon as it is done: (its number, (C, T, H, W)).
 
-    A few are drawn at once, each on a thread of its own. Arguments and errors as for ``generate``.
+    On a CPU a few are drawn at once, each on a thread of its own; on a GPU one after another. Arguments and errors as
+    for ``generate``.
     """
     given, prompt = as_labels(options.pop("label", None)), None if prompt is None else as_video(prompt)
     if batch < 1 or len(given) not in (1, batch) or (prompt is not None and len(prompt) not in (1, batch)):

@@ -8,6 +8,7 @@ from pathlib import Path
 from safetensors import safe_open
 
 from vg import checkpoints
+from vg.evaluation.damage import DAMAGES
 from vg.evaluation.tables import rows
 
 KINDS = {
@@ -65,7 +66,7 @@ def card(name: str, where: str | Path | None = None) -> Card:
     if steps := _steps(found):
         time = f", {seconds / 60:.0f} minutes" if seconds else ""
         said.append(("training", f"{steps:,} steps{time}"))
-    for measure, reached, beside in rows(KINDS.get(found.model, "images"), facts.get("metrics", {})):
+    for measure, reached, beside in rows(_kind(found) or "images", facts.get("metrics", {})):
         said.append((measure, reached + f" ({beside})" * bool(beside)))
     return Card(name, said[:MOST])
 
@@ -77,14 +78,17 @@ def _millions(name: str, where: str | Path | None) -> float:
     return sum(map(math.prod, shapes)) / 1e6
 
 
+def _kind(found: checkpoints.Checkpoint) -> str:
+    """Which part of an experiment it is; empty for a model of images."""
+    kind = KINDS.get(found.model, "")
+    return "figures" if kind == "features" and found.config.get("answers") == len(DAMAGES) else kind
+
+
 def _steps(found: checkpoints.Checkpoint) -> int:
     """Of all parts of its training; 0 where the card does not say."""
     recipe = found.facts.get("recipe")
     if recipe is None and (experiment := found.facts.get("experiment")):
-        kind = KINDS.get(found.model, "")
-        if kind == "features" and "figures" in (found.name, *experiment["parts"][:1]):
-            kind = "figures"
-        part = experiment.get(kind, experiment)
+        part = experiment.get(_kind(found), experiment)
         return round(part["recipe"]["steps"] * experiment["scale"])
     parts = [recipe] if recipe and "steps" in recipe else list((recipe or {}).values())
     return sum(part["steps"] for part in parts)

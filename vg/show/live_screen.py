@@ -69,7 +69,8 @@ class Live:
         self.scale = max(1, round(256 / first[0].shape[1])) if scale is None else scale
         self.still = self._png(first[0], effort=9)
         self._drawn: queue.Queue = queue.Queue(AHEAD)  # pictures of a latent frame each, on their way to the screen
-        self._unshown, self._unsent = first, list[np.ndarray]()  # those that were on either side when it stopped
+        self._ahead = deque([first])  # what was drawn when it stopped: shown before what comes from there
+        self._unsent: list[np.ndarray] = []  # what did not get on the way
         self._threads: list[threading.Thread] = []
         self._off = threading.Event()
         self._applied: dict[str, Any] = {}  # where the controls stood when the stream last heeded them
@@ -131,11 +132,9 @@ class Live:
         for thread in self._threads:
             thread.join()
         self._off, self._paused, self.problem = threading.Event(), threading.Event(), None
-        ahead = [self._unshown, *(self._drawn.get() for _ in range(self._drawn.qsize())), self._unsent]
-        drawn = self._drawn = queue.Queue(max(AHEAD, len(ahead)))
-        for frames in ahead:
-            drawn.put(frames)
-        self._unshown, self._unsent = [], []
+        self._ahead.extend(self._drawn.get() for _ in range(self._drawn.qsize()))
+        self._ahead.append(self._unsent)
+        self._unsent, drawn = [], self._drawn
         self._threads = [
             threading.Thread(target=self._guarded, args=(work, drawn, self._off), daemon=True)
             for work in (self._draw, self._show)
@@ -222,7 +221,7 @@ class Live:
         due = time.perf_counter()
         while not off.is_set():
             try:
-                frames = drawn.get(timeout=0.1)
+                frames = self._ahead.popleft() if self._ahead else drawn.get(timeout=0.1)
             except queue.Empty:
                 continue
             for k, frame in enumerate(frames):
@@ -230,7 +229,7 @@ class Live:
                     time.sleep(0.05)
                 due = max(due + 1 / self.fps, time.perf_counter() - 0.1)  # late is late: it does not hurry after
                 if off.wait(max(0.0, due - time.perf_counter())):
-                    self._unshown = frames[k:]
+                    self._ahead.appendleft(frames[k:])
                     return
                 self.screen.value = self._png(frame)
                 self.seen.append(frame)

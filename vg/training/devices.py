@@ -61,7 +61,8 @@ def start(timeout: float = TIMEOUT) -> Iterator[None]:
     try:
         with ExitStack() as stack:
             if rank() > 0:
-                stack.enter_context(redirect_stdout(stack.enter_context(open(os.devnull, "w"))))
+                nowhere = stack.enter_context(open(os.devnull, "w", encoding="utf-8", errors="backslashreplace"))
+                stack.enter_context(redirect_stdout(nowhere))
             yield
     except (RuntimeError, dist.DistError) as problem:
         problem.add_note(

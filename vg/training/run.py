@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from vg.profiles import mixed_precision
+from vg.profiles import mixed_precision, profile
 from vg.training import devices, state_files
 from vg.training.optimizers import optimizers_of, state_names
 from vg.training.recipe import Recipe
@@ -196,8 +196,8 @@ class Run:
             )
         self._take(state.path, state.tensors)
         self.step, self.seconds = state.card["step"], state.card["seconds"]
-        if state.card.get("device") == self.device.type:  # measured again it might be another, on a busy machine
-            self.mixed = state.card["mixed"]
+        if state.card.get("device") == self.device.type == "cpu" and profile().name != "smoke":
+            self.mixed = state.card["mixed"]  # measured again it might be another, on a busy machine
         self.history = {name: [tuple(point) for point in points] for name, points in state.card["history"].items()}
         self.kept, self.damaged = self.step, state.path.name == state_files.PREVIOUS
 
