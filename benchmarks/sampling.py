@@ -37,10 +37,10 @@ def peer(prior: Prior):
     except ImportError:
         print("transformers is not installed: no peer (pip install transformers)")
         return None
-    c, total = prior.config, FRAMES * prior.tokens_per_frame
+    c, total = prior.config, FRAMES * prior.tokens_per_latent_frame
     shape = {"n_embd": c.width, "n_layer": c.depth, "n_head": c.heads, "n_positions": total}
     model = GPT2LMHeadModel(GPT2Config(vocab_size=1024, bos_token_id=0, eos_token_id=None, **shape)).eval()
-    prompt = torch.randint(1024, (1, GIVEN * prior.tokens_per_frame))
+    prompt = torch.randint(1024, (1, GIVEN * prior.tokens_per_latent_frame))
 
     def draw() -> None:
         new = total - prompt.shape[1]
@@ -61,9 +61,9 @@ def compute(stop) -> None:
 def one_clip(name: str) -> None:
     pair = open_pair(name)
     prior, how = pair.prior, {**pair.options, "progress": False}
-    film = prior.tokens_per_frame * pair.fps / pair.tokenizer.tubelet[0]  # tokens a second of it
+    film = prior.tokens_per_latent_frame * pair.fps / pair.tokenizer.tubelet[0]  # tokens a second of it
     prompt = generate_tokens(prior, None, GIVEN, seed=1, label=4, **how)
-    new = (FRAMES - GIVEN) * prior.tokens_per_frame
+    new = (FRAMES - GIVEN) * prior.tokens_per_latent_frame
     sides = {"ours": lambda: generate_tokens(prior, prompt, FRAMES, **how)}
     sides["plain loop"] = lambda: one_by_one(prior, prompt, FRAMES, **how)
     if gpt := peer(prior):

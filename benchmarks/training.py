@@ -122,11 +122,11 @@ class VideoGPT(nn.Module):
 
 def operations(prior: Prior) -> tuple[float, float]:
     """Floating-point operations that a training step cannot do without: of the model, and of Muon."""
-    tokens, d = BATCH * WINDOW * prior.tokens_per_frame, prior.config.width
+    tokens, d = BATCH * WINDOW * prior.tokens_per_latent_frame, prior.config.width
     inner = [p for part in (prior.layers, prior.context) for p in part.parameters() if p.dim() > 1]
     head = [p for p in prior.head.logits.parameters() if p.dim() > 1]
     weights = sum(p.numel() for p in (*inner, *head))
-    length = WINDOW * prior.tokens_per_frame
+    length = WINDOW * prior.tokens_per_latent_frame
     pairs = BATCH * length * (length + 1) / 2 * prior.config.depth  # of queries and keys that they may look at
     model = 3 * 2 * tokens * weights + 6 * 2 * pairs * d  # a weight and a pair: forward once, backward twice
     muon = 0.0
@@ -152,7 +152,7 @@ def product_rate(tokens: int, d: int, where: torch.device) -> float:
 def measure_prior(name: str, where: torch.device) -> None:
     config = checkpoints.load(name).config
     prior = Prior(config).to(where)
-    tokens, codes = WINDOW * prior.tokens_per_frame, math.prod(prior.levels)
+    tokens, codes = WINDOW * prior.tokens_per_latent_frame, math.prod(prior.levels)
 
     def draw(generator: torch.Generator) -> Tensor:
         indices = torch.randint(codes, (BATCH, WINDOW, *prior.grid), generator=generator)

@@ -49,7 +49,7 @@ def test_a_prior_on_another_grid_has_the_same_weights_and_learns_with_it():
     prior = tiny_prior(layouts=True)
     prior.layouts += 1
     other = prior.at((4, 5))
-    assert prior.grid == (2, 3) and other.grid == (4, 5) and other.tokens_per_frame == 20
+    assert prior.grid == (2, 3) and other.grid == (4, 5) and other.tokens_per_latent_frame == 20
     assert [(name, id(p)) for name, p in prior.named_parameters()] == [(n, id(p)) for n, p in other.named_parameters()]
     other.nll_bits(some_tokens((4, 5)), torch.tensor([0, 1]), goal=some_goal([2, 3], (4, 5))).mean().backward()
     still = [name for name, p in prior.named_parameters() if p.grad is None or not p.grad.any()]

@@ -163,7 +163,7 @@ def test_guidance_goes_from_what_is_said_without_the_goal_to_what_is_said_with_i
     digits = prior.digits(made)
     conditioned, unconditioned = prior.hidden(digits, label, condition, goal), prior.hidden(digits, condition=condition)
     anew = []
-    for k, frame in enumerate(digits.split(prior.tokens_per_frame, dim=1)):
+    for k, frame in enumerate(digits.split(prior.tokens_per_latent_frame, dim=1)):
         left = Goal(goal.tokens, (goal.at - k).clamp(min=-1))  # how far this one has to go
         anew.append(prior.hidden(frame, label, None if condition is None else condition[:, k : k + 1], left)[0])
 

@@ -169,7 +169,7 @@ def test_a_shipped_prior_needs_far_fewer_passes_than_tokens(name, fewer):
     with torch.no_grad(), threads.one_thread():
         sampler = Sampler(prior, [0], Options(**options), empty)
         tokens = torch.cat([tokens for _, tokens in sampler.run(3)])
-    assert sampler.drawn == 3 * prior.tokens_per_frame and sampler.passes < sampler.drawn / fewer
+    assert sampler.drawn == 3 * prior.tokens_per_latent_frame and sampler.passes < sampler.drawn / fewer
     wanted = one_by_one(prior, None, 3, progress=False, **options)
     assert torch.equal(tokens, prior.digits(wanted)[0])
 

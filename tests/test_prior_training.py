@@ -221,7 +221,7 @@ def test_shots_shorter_than_the_windows_are_measured_in_shorter_ones(cache):
         facts = prior_facts(prior, tokenizer, cache, Split(short[:1], short[1:], []))
         with torch.no_grad():
             assert facts["bits_a_token"] == round(float(prior.nll_bits(held).mean()), 3)
-        assert ("bits_a_token_after_the_first_frame" in facts) == (latent_frames > 1)
+        assert ("bits_a_token_after_the_first_latent_frame" in facts) == (latent_frames > 1)
     with pytest.raises(ValueError, match="no window of 1 latent"):
         measuring.measured_windows(cache, [(first[0], first[0] + 1)])
 

@@ -29,19 +29,20 @@ def plain_embedding(self, digits):
 
 def plain_inputs(self, digits, seen, first, stop, label=None, conditioning=None):
     positions = torch.arange(first, stop)
-    x = self.place[positions % self.tokens_per_frame].expand(len(digits), -1, -1)
+    x = self.place[positions % self.tokens_per_latent_frame].expand(len(digits), -1, -1)
     for table, back in {self.left: 1, self.above: self.grid[1], self.corner: self.grid[1] - 1}.items():
         x = x + _shifted(table(digits[:, max(0, first - back) : max(0, stop - back)]), stop - first)
     x = x + _shifted(
-        seen[:, max(0, first - self.tokens_per_frame) : max(0, stop - self.tokens_per_frame)], stop - first
+        seen[:, max(0, first - self.tokens_per_latent_frame) : max(0, stop - self.tokens_per_latent_frame)],
+        stop - first,
     )
     x = x + torch.where(positions[:, None] == 0, self.start, 0.0)
-    x = x + torch.where(positions[:, None] < self.tokens_per_frame, self.nothing, 0.0)
+    x = x + torch.where(positions[:, None] < self.tokens_per_latent_frame, self.nothing, 0.0)
     if self.position is not None:
         x = x + self.position(positions)
     x = x + self.label_embedding(label + 1)[:, None]
     if self.config.layouts:
-        x = x + self.layout_embedding(self.layouts[label + 1].float())[:, positions % self.tokens_per_frame]
+        x = x + self.layout_embedding(self.layouts[label + 1].float())[:, positions % self.tokens_per_latent_frame]
     return x
 
 

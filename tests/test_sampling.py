@@ -168,7 +168,7 @@ def test_every_clip_of_a_batch_may_have_a_scene_of_its_own(models):
 @torch.no_grad()
 def forgetful(prior, digits, condition=None):
     """Hidden states that know the latent frame they are in, and nothing before it: (B, L, D)."""
-    frames = digits.split(prior.tokens_per_frame, dim=1)
+    frames = digits.split(prior.tokens_per_latent_frame, dim=1)
     return torch.cat(
         [
             prior.hidden(d, condition=None if condition is None else condition[:, k : k + 1])

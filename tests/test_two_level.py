@@ -158,7 +158,7 @@ class Watched:
 
     def __init__(self, num_labels=3):
         self.top, self.bottom = (
-            SimpleNamespace(grid=grid, tokens_per_frame=math.prod(grid)) for grid in ((2, 3), (4, 6))
+            SimpleNamespace(grid=grid, tokens_per_latent_frame=math.prod(grid)) for grid in ((2, 3), (4, 6))
         )
         self.config = SimpleNamespace(num_labels=num_labels)
 

@@ -130,7 +130,7 @@ print("the right pair:", prior_card.facts["tokenizer"]["weights"] == weight_hash
 window = prior_card.facts["window_in_latent_frames"]
 print(f"a token: {math.prod(prior.levels):,} codes, {len(prior.levels)} digits")
 print(f"a patch: {tokenizer.patch}, digits with {tokenizer.patch_levels} levels")
-print(f"a latent frame: {prior.tokens_per_frame} tokens for {span} frames")
+print(f"a latent frame: {prior.tokens_per_latent_frame} tokens for {span} frames")
 print(f"trained on windows of {window} latent frames, {window * span} frames")
 print("options:", *(f"{name} {value:g}" for name, value in SAMPLING.items()), sep="  ")
 show.card(f"prior-{SIZE}")
@@ -364,10 +364,10 @@ assert gap < 0.01
 three = val_clip[:, :, : PROMPT + span].to(device())  # three latent frames
 seen = prior.digits(tokenizer.encode(three))  # (1, L, digits)
 busy = tokenizer.used(three)[0, -1, ..., PATCH - 1].flatten().nonzero()  # places with details
-place = int(busy[len(busy) // 2]) - prior.tokens_per_frame  # counted from the end
+place = int(busy[len(busy) // 2]) - prior.tokens_per_latent_frame  # counted from the end
 true = seen[0, place]
 with torch.no_grad():
-    both = [prior.hidden(x)[0, place] for x in (seen, seen[:, -prior.tokens_per_frame :])]
+    both = [prior.hidden(x)[0, place] for x in (seen, seen[:, -prior.tokens_per_latent_frame :])]
     past, alone = ([x.cpu() for x in prior.head.given(one, true)][:PATCH] for one in both)
 interactive.probabilities(past, alone, true.tolist()[:PATCH], SAMPLING, title="a patch of the film")
 
@@ -525,7 +525,7 @@ print(check_decode(decode))
 
 # %%
 # NBVAL_IGNORE_OUTPUT
-size, begun = prior.tokens_per_frame, prior.digits(tokens)
+size, begun = prior.tokens_per_latent_frame, prior.digits(tokens)
 with torch.no_grad():
     rolled = decode(prior, begun, size, chooser(noise_for(size, 0).flatten(0, 1)[:, None], **DRAW))
 plain_loop = prior.digits(one_by_one(prior, tokens, GIVEN + 1, seed=0, progress=False, **DRAW))
@@ -561,7 +561,7 @@ print(f"with a cache {1000 * with_cache:.1f} ms a token, without {1000 * without
 def draw_frame(tokens, seed, width, **options):
     """The next latent frame's digits (h * w, n), and how many tokens each pass kept."""
     before = prior.digits(tokens)  # (1, L, n)
-    total = prior.tokens_per_frame
+    total = prior.tokens_per_latent_frame
     dice, guess = noise_for(total, seed), before[0, -total:].clone()
     at, kept = 0, []
     while at < total:

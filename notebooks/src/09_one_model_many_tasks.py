@@ -837,8 +837,8 @@ show.player({"given": given_half, **drawn, "film": original[0]}, fps=store.fps, 
 # ## What it costs
 #
 # Training on other shapes leaves fewer steps for each. What does that cost?
-# Four more priors of the same size were trained, each on one shape, with as many random crops of that shape as the shipped one
-# had. (For all of them, every third batch is the whole picture at 6:5.) The card has the bits per token on held-out windows of one, three and six latent frames.
+# The shipped prior learned six: the four below, and the film's own shape half as large again and a quarter smaller. Four more priors of
+# the same size were trained, each on one shape, with half as many random crops of that shape again as the shipped one had. (For all of them, every third batch is the whole picture at 6:5.) The card has the bits per token on held-out windows of one, three and six latent frames.
 
 # %%
 # NBVAL_IGNORE_OUTPUT
@@ -855,15 +855,15 @@ for size, kept in facts["unseen_shapes"].items():
 # <details><summary>What the stored run shows</summary>
 #
 # At all four shapes and every length the prior for all shapes is ahead. Edges, figures and motion look alike at all shapes,
-# and it had four times as many steps to learn them. So this compares equal crops per shape, not equal training time. Of the shapes never
+# and it had four times as many steps to learn them. So this compares crops per shape, of which it even had fewer, and not training time. Of the shapes never
 # trained on, the larger picture costs less per token than 6:5, the strip slightly more than 16:9.
 #
 # </details>
 #
 # What fails, or may fail:
 #
-# - **Shapes.** Two that were in no training are measured above: one with sides half as long again, and a strip. Their tokens cost hardly more, but in
-#   clips made at them black masses grow after a second or so (try it). Shapes farther away can be drawn, but are not measured here.
+# - **Shapes.** Two that were in no training are measured above: one with sides a quarter longer, and a strip. Their tokens cost hardly more. Bits do not tell
+#   what clips do: a prior that had not seen 96x116 cost no more there either, and of twelve clips five dissolved (benchmarks/LOG.md). So try it.
 # - **Goals.** A goal is one latent frame. It does not say how the second clip *moves*, so motion may break at the seam even if the picture fits. A goal
 #   more than `prior.config.goals` latent frames ahead has no effect.
 # - **Between scenes.** Clips of different shots can be joined, but the film only cuts between them, and no training window contains a cut.

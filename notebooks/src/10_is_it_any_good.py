@@ -282,7 +282,7 @@ def pick(scores, u):
 @torch.no_grad()
 def teacher_forced(truth, given, seed):
     """Each token after ``given`` latent frames, drawn given the true past: (B, t, h, w)."""
-    skip, shape = given * prior.tokens_per_frame, (len(prior.levels), max(prior.levels))
+    skip, shape = given * prior.tokens_per_latent_frame, (len(prior.levels), max(prior.levels))
     states = torch.cat([prior.hidden(prior.digits(p))[:, skip:] for p in truth.split(4)])
     noise = []
     for b in range(len(truth)):  # the noise that generate_tokens uses
@@ -391,7 +391,7 @@ for share in tqdm((0.0, 0.05, 0.1, 0.2, 0.4)):
     with torch.no_grad():
         each = torch.cat([prior.nll_bits(part, given=given) for part, given in pairs])
     harm.append((share, float(each.mean())))
-unknown = {"raw": tokenizer.raw_bits((span, 64, 64)) / prior.tokens_per_frame}  # without a prior
+unknown = {"raw": tokenizer.raw_bits((span, 64, 64)) / prior.tokens_per_latent_frame}  # without a prior
 show.curves({"held-out clips": harm}, x="share replaced", y="bits a token", baselines=unknown)
 
 # %% [markdown]

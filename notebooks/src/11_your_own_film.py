@@ -578,7 +578,7 @@ bits = {
     "shipped, as it is": before["bits_a_token"],
     f"shipped, {settings.prior_steps} steps more": reached["bits_a_token"],
 }
-rivals = {"copy the last patch": "copy_last_frame", "unigram": "unigram", "raw": "uniform"}
+rivals = {"copy the last patch": "copy_last_patch", "unigram": "unigram", "raw": "uniform"}
 costs = {name: reached[key] for name, key in rivals.items()}
 show.bars(bits, "tokens of the test shot", unit="bits per token (less is better)", baselines=costs)
 

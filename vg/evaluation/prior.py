@@ -54,22 +54,22 @@ def _bits(prior: Prior, tokenizer: TubeletTokenizer, cache: LatentCache, train: 
     whole = torch.cat(by_shot)
     whole_copy = torch.cat([copied(tokens).flatten() for tokens in stretches])
     later = {
-        "bits_a_token_after_the_first_frame": round(float(bits[:, 1:].mean()), 3),
-        "copy_last_frame_after_the_first_frame": round(float(copy[:, tokenizer.config.group[0] :].mean()), 3),
+        "bits_a_token_after_the_first_latent_frame": round(float(bits[:, 1:].mean()), 3),
+        "copy_last_patch_after_the_first_latent_frame": round(float(copy[:, tokenizer.config.group[0] :].mean()), 3),
     }
     return {
         "windows": len(held),
         "bits_a_token": round(float(bits.mean()), 3),
         "uniform": round(raw, 3),
         "unigram": round(patches * float(unigram_bits(known, tokenizer.patch_indices(truth), codes).mean()), 3),
-        "copy_last_frame": round(float(copy.mean()), 3),
+        "copy_last_patch": round(float(copy.mean()), 3),
         **(later if bits.shape[1] > 1 else {}),
         "share_of_raw_bits": round(float(bits.mean()) / raw, 4),
         "whole_shots": {
             "shots": len(stretches),
             "bits_a_token": round(float(whole.mean()), 3),
             "by_shot": [round(float(bits.mean()), 3) for bits in by_shot],
-            "copy_last_frame": round(float(whole_copy.mean()), 3),
+            "copy_last_patch": round(float(whole_copy.mean()), 3),
             "share_of_raw_bits": round(float(whole.mean()) / raw, 4),
         },
     }

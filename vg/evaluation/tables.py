@@ -19,9 +19,9 @@ ROWS: dict[str, list[Row]] = {
         ("tokens that stay where the picture stands still", "stability", {}),
     ],
     "prior": [
-        ("bits per token", "bits_a_token", {"uniform": "uniform", "unigram": "unigram", "copy": "copy_last_frame"}),
-        ("bits per token after the first latent frame", "bits_a_token_after_the_first_frame",
-            {"copy": "copy_last_frame_after_the_first_frame"}),
+        ("bits per token", "bits_a_token", {"uniform": "uniform", "unigram": "unigram", "copy": "copy_last_patch"}),
+        ("bits per token after the first latent frame", "bits_a_token_after_the_first_latent_frame",
+            {"copy": "copy_last_patch_after_the_first_latent_frame"}),
         ("Fréchet distance of continuations", "generated.frechet.generated", {"film": "generated.frechet.real_half",
             "last frame copied": "generated.frechet.last_frame_copied", "frames shuffled":
             "generated.frechet.frames_shuffled"}),

@@ -139,7 +139,9 @@ def image_prior_loss(token_noise: float = 0.0, drop_label: float = 0.1) -> Loss:
 
     def loss(prior: TwoLevelPrior, batch: Tensor) -> Tensor:
         B, device = len(batch), batch.device
-        top, bottom, label = batch.split([prior.top.tokens_per_frame, prior.bottom.tokens_per_frame, 1], dim=1)
+        top, bottom, label = batch.split(
+            [prior.top.tokens_per_latent_frame, prior.bottom.tokens_per_latent_frame, 1], dim=1
+        )
         truth = top.view(B, *prior.top.grid), bottom.view(B, *prior.bottom.grid)
         share = token_noise * torch.rand(B, 1, 1, device=device)
         shown = []

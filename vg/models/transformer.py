@@ -51,7 +51,7 @@ class Prior(Freezable):
         super().__init__()
         self.config = config
         self.levels, self.grid = tuple(config.levels), cast(tuple[int, int], tuple(config.grid))
-        self.tokens_per_frame = self.grid[0] * self.grid[1]
+        self.tokens_per_latent_frame = self.grid[0] * self.grid[1]
         d = config.width
         if d % config.heads:
             raise ValueError(f"Prior: width {d} is not a multiple of {config.heads} heads.")
@@ -61,7 +61,7 @@ class Prior(Freezable):
         self.start = nn.Parameter(torch.zeros(d))
         table = config.places == "table"
         self.place: nn.Parameter | Coordinates = (
-            nn.Parameter(torch.zeros(self.tokens_per_frame, d)) if table else Coordinates(d)
+            nn.Parameter(torch.zeros(self.tokens_per_latent_frame, d)) if table else Coordinates(d)
         )
         self.direction = nn.Parameter(torch.zeros(3, d)) if config.directions else None  # unknown, forwards, backwards
         self.backwards: bool | None = False
@@ -71,11 +71,11 @@ class Prior(Freezable):
         self.context_norm = nn.LayerNorm(d) if config.context and config.normed else nn.Identity()
         self.label_embedding = nn.Embedding(config.num_labels + 1, d) if config.num_labels else None
         if config.layouts:  # row 0: of an unknown label
-            shape = (config.num_labels + 1, self.tokens_per_frame, len(self.levels))
+            shape = (config.num_labels + 1, self.tokens_per_latent_frame, len(self.levels))
             self.register_buffer("layouts", torch.zeros(shape, dtype=torch.float16))  # kept in halves, as weights are
             self.layout_embedding = nn.Linear(len(self.levels), d, bias=False)
         self.position = (
-            nn.Embedding(config.longest * self.tokens_per_frame, d) if config.positions == "learned" else None
+            nn.Embedding(config.longest * self.tokens_per_latent_frame, d) if config.positions == "learned" else None
         )
         self.layers = nn.ModuleList(TransformerBlock(d, config.heads, config.dropout) for _ in range(config.depth))
         self.norm = nn.LayerNorm(d)
@@ -86,7 +86,7 @@ class Prior(Freezable):
             self.conditioner = Conditioner(levels, coarse, self.grid, config.condition_depth, d, config.normed)
         parts = {"conditioner.blocks": self.conditioner, "goal.blocks": self.goal}
         self.inner = ("layers", "context", *(name for name, part in parts.items() if part is not None))  # Recipe.muon
-        self.register_buffer("slopes", _slopes(config, self.tokens_per_frame), persistent=False)
+        self.register_buffer("slopes", _slopes(config, self.tokens_per_latent_frame), persistent=False)
         self.to(memory_format=torch.channels_last_3d)
         self._initialise()
 
@@ -118,7 +118,7 @@ class Prior(Freezable):
                 f"no {h}x{w}. One with places='coordinates', ALiBi and no condition makes any shape."
             )
         other = copy.copy(self)
-        other.grid, other.tokens_per_frame = (h, w), h * w
+        other.grid, other.tokens_per_latent_frame = (h, w), h * w
         other._buffers = {**self._buffers, "slopes": _slopes(self.config, h * w).to(self.slopes)}
         return other
 
@@ -185,7 +185,7 @@ class Prior(Freezable):
             label, condition, goal: as in ``nll_bits``.
             options: ``backend`` and ``window`` of ``attention``; the window is no longer than ``reach`` of the config.
         """
-        conditioning = self.conditioning(condition, goal, digits.shape[1] // self.tokens_per_frame)
+        conditioning = self.conditioning(condition, goal, digits.shape[1] // self.tokens_per_latent_frame)
         x = self.inputs(digits, self.contexts(digits), 0, digits.shape[1], label, conditioning)
         options["window"] = self.window(options.get("window"))
         for layer in self.layers:
@@ -194,7 +194,7 @@ class Prior(Freezable):
 
     def window(self, asked: int | None = None) -> int | None:
         """Positions that attention looks back at most: the smaller of what is asked for and the config's ``reach``."""
-        reach = None if self.config.reach is None else self.config.reach * self.tokens_per_frame
+        reach = None if self.config.reach is None else self.config.reach * self.tokens_per_latent_frame
         return min((n for n in (asked, reach) if n is not None), default=None)
 
     @torch.no_grad()
@@ -237,7 +237,7 @@ class Prior(Freezable):
         """What whole latent frames (B, L, digits) say about the places of the frames after them: (B, L, D)."""
         B, L, _ = digits.shape
         if self.before is None:
-            if (frames := L // self.tokens_per_frame) > 1:
+            if (frames := L // self.tokens_per_latent_frame) > 1:
                 raise ValueError(f"Prior: it is of single images (still), not of {frames} in a row.")
             return self.start.new_zeros(B, L, self.config.width)
         x = self.before(digits).view(B, -1, *self.grid, self.config.width)
@@ -268,7 +268,7 @@ class Prior(Freezable):
             raise ValueError("Prior: it was trained without goals (goals is 0), so it cannot be told of one.")
         digits = self.digits(goal.tokens[:, None]).view(len(goal.at), *self.grid, -1)
         if features is not None:
-            latent_frames = features.shape[1] // self.tokens_per_frame
+            latent_frames = features.shape[1] // self.tokens_per_latent_frame
         towards = self.goal(digits, goal.at, latent_frames or max(1, int(goal.at.max()) + 1)).flatten(1, 3)
         return towards if features is None else features + towards
 
@@ -293,7 +293,9 @@ class Prior(Freezable):
         Raises:
             ValueError: if the condition or the learned positions end before ``stop``.
         """
-        before = torch.cat([self.nothing.expand(len(digits), self.tokens_per_frame, -1), seen], dim=1)[:, first:stop]
+        before = torch.cat([self.nothing.expand(len(digits), self.tokens_per_latent_frame, -1), seen], dim=1)[
+            :, first:stop
+        ]
         x = self.known(before, first, label, None if conditioning is None else conditioning[:, first:stop])
         reach = {self.left: 1, self.above: self.grid[1]}
         if self.grid[1] > 1:  # one token wide, above right is the token to predict itself
@@ -318,7 +320,7 @@ class Prior(Freezable):
         """
         B, L, _ = before.shape
         positions = torch.arange(first, first + L, device=before.device)
-        places = positions % self.tokens_per_frame
+        places = positions % self.tokens_per_latent_frame
         table = self.place(self.grid) if isinstance(self.place, Coordinates) else self.place
         x = F.embedding(places, table) + torch.where(positions[:, None] == 0, self.start, 0.0)  # (L, D)
         if self.direction is not None:
@@ -372,7 +374,7 @@ class Prior(Freezable):
             first = state.digits.shape[1] + 1  # the input after the last token was computed last time
         if digits is not None:
             state.digits = torch.cat([state.digits, digits], dim=1)
-        whole = state.digits.shape[1] // self.tokens_per_frame * self.tokens_per_frame
+        whole = state.digits.shape[1] // self.tokens_per_latent_frame * self.tokens_per_latent_frame
         if whole > state.seen.shape[1]:
             fresh = self.contexts(state.digits[:, state.seen.shape[1] : whole], state.past)
             state.seen = torch.cat([state.seen, fresh], dim=1)

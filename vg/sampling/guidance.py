@@ -32,7 +32,7 @@ class Branch:
         """Hidden states (k * B, D) that predict the token after ``digits``, the last of which are ``fresh``."""
         conditioning = self.conditioning
         if self.drops_history:
-            place = digits.shape[1] % prior.tokens_per_frame
+            place = digits.shape[1] % prior.tokens_per_latent_frame
             if place == 0:
                 self.state, fresh = DecodeState(), None
             conditioning = None if conditioning is None else conditioning[:, digits.shape[1] - place :]

@@ -71,7 +71,7 @@ class Options:
 
     def reach(self, prior: Prior) -> int | None:
         """``window`` in positions, and no more than the prior's ``reach``; None for all."""
-        return prior.window(None if self.window is None else self.window * prior.tokens_per_frame)
+        return prior.window(None if self.window is None else self.window * prior.tokens_per_latent_frame)
 
 
 def as_labels(label: Labels) -> Sequence[int | None]:
@@ -92,7 +92,7 @@ def given_digits(prior: Prior, tokens: Tensor | None, latent_frames: int, batch:
     digits = prior.digits(tokens.to(prior.start.device))
     if len(digits) == 1:
         digits = digits.expand(batch, -1, -1)
-    if digits.shape[1] > latent_frames * prior.tokens_per_frame:
+    if digits.shape[1] > latent_frames * prior.tokens_per_latent_frame:
         raise ValueError(f"generate: {tokens.shape[1]} latent frames are given, only {latent_frames} wanted in all.")
     if len(digits) != batch:
         raise ValueError(f"generate: {len(digits)} prompts for a batch of {batch}. Give one, or as many.")
@@ -110,7 +110,7 @@ def kept_digits(prior: Prior, kept: Tensor | None, latent_frames: int, batch: in
     Raises:
         ValueError: if its shape is another.
     """
-    L, device = latent_frames * prior.tokens_per_frame, prior.start.device
+    L, device = latent_frames * prior.tokens_per_latent_frame, prior.start.device
     out = torch.full((batch, L, len(prior.levels)), -1, dtype=torch.long, device=device)
     if kept is None:
         return out

@@ -103,13 +103,17 @@ class Sampler:
     ):
         self.prior, self.how, self.packed = prior, how, Packed(prior)
         self.passes = self.drawn = 0
-        self.windows = Windows(min(ROWS, prior.tokens_per_frame), len(seeds), right=8.0 if given.shape[1] else 0.0)
+        self.windows = Windows(
+            min(ROWS, prior.tokens_per_latent_frame), len(seeds), right=8.0 if given.shape[1] else 0.0
+        )
         batch, device = len(seeds), prior.start.device
         self.samples = [Sample(b, torch.Generator().manual_seed(seed)) for b, seed in enumerate(seeds)]
         self.conditioning, unconditioned = conditionings(prior, condition, goal, latent_frames)
-        self.kept = None if kept is None else kept.cpu().reshape(batch, -1, prior.tokens_per_frame, len(prior.levels))
+        self.kept = (
+            None if kept is None else kept.cpu().reshape(batch, -1, prior.tokens_per_latent_frame, len(prior.levels))
+        )
         label, reach = how.label_tensor(batch, device), how.reach(prior)
-        room = (latent_frames or given.shape[1] // prior.tokens_per_frame + 2) * prior.tokens_per_frame
+        room = (latent_frames or given.shape[1] // prior.tokens_per_latent_frame + 2) * prior.tokens_per_latent_frame
         self.branches = [self._branch(label, self.conditioning, room, reach)]
         if how.guidance != 1.0:
             self.branches.append(self._branch(torch.full_like(label, -1), unconditioned, room, reach))
@@ -144,7 +148,7 @@ class Sampler:
             branch.weight = weight
         if how.history != 1.0:  # it remembers nothing, so it may begin at any time
             without = self._branch(
-                branches[0].label, self.conditioning, self.prior.tokens_per_frame, None, drops_history=True
+                branches[0].label, self.conditioning, self.prior.tokens_per_latent_frame, None, drops_history=True
             )
             without.weight = 1 - how.history
             branches.append(without)
@@ -153,12 +157,12 @@ class Sampler:
 
     def _take(self, sample: Sample, given: Tensor) -> None:
         """Read a prompt (L, digits), latent frame by latent frame."""
-        for tokens in given.cpu().view(-1, self.prior.tokens_per_frame, given.shape[1]):
+        for tokens in given.cpu().view(-1, self.prior.tokens_per_latent_frame, given.shape[1]):
             self._begin(sample)
             sample.tokens = tokens.clone()
-            self._embed(sample, 0, self.prior.tokens_per_frame)
-            while sample.place < self.prior.tokens_per_frame:
-                count = min(ROWS, self.prior.tokens_per_frame - sample.place)
+            self._embed(sample, 0, self.prior.tokens_per_latent_frame)
+            while sample.place < self.prior.tokens_per_latent_frame:
+                count = min(ROWS, self.prior.tokens_per_latent_frame - sample.place)
                 self._read([sample], [count], all_branches=False)
                 sample.place += count
             self.finish(sample)
@@ -178,7 +182,7 @@ class Sampler:
             seen = prior.contexts(before[None], sample.past)
             row = self.packed.embed(before[-columns:])
         else:
-            sample.tokens = torch.zeros(prior.tokens_per_frame, len(prior.levels), dtype=torch.long)
+            sample.tokens = torch.zeros(prior.tokens_per_latent_frame, len(prior.levels), dtype=torch.long)
         if self.kept is not None and sample.latent_frames < self.kept.shape[1]:
             kept = self.kept[sample.row, sample.latent_frames]
             sample.tokens = torch.where(kept >= 0, kept, sample.tokens)
@@ -186,19 +190,19 @@ class Sampler:
         for branch in self.branches:
             first = branch.drops_history or before is None
             sample.bases.append(self._base(branch, sample, None if first else seen))
-            embedded = prior.start.new_zeros(columns + prior.tokens_per_frame, 3 * d)
+            embedded = prior.start.new_zeros(columns + prior.tokens_per_latent_frame, 3 * d)
             if not first:
                 embedded[:columns] = row
             sample.embedded.append(embedded)
 
     def _base(self, branch: CachedBranch, sample: Sample, seen: Tensor | None) -> Tensor:
         """(h * w, D): what inputs hold beside this latent frame's own tokens. Without ``seen`` it is the first."""
-        row, begin = sample.row, sample.latent_frames * self.prior.tokens_per_frame
-        before = self.prior.nothing.expand(1, self.prior.tokens_per_frame, -1) if seen is None else seen
+        row, begin = sample.row, sample.latent_frames * self.prior.tokens_per_latent_frame
+        before = self.prior.nothing.expand(1, self.prior.tokens_per_latent_frame, -1) if seen is None else seen
         conditioning = (
             None
             if branch.conditioning is None
-            else branch.conditioning[row : row + 1, begin : begin + self.prior.tokens_per_frame]
+            else branch.conditioning[row : row + 1, begin : begin + self.prior.tokens_per_latent_frame]
         )
         first = 0 if branch.drops_history else begin
         return self.prior.known(before, first, branch.label[row : row + 1], conditioning)[0]
@@ -206,13 +210,13 @@ class Sampler:
     def advance(self, samples: list[Sample]) -> None:
         """One pass for these samples, each of which is drawn a token at least; none is at the end of its frame."""
         most = self.windows.choose()
-        counts = [min(most, self.prior.tokens_per_frame - sample.place) for sample in samples]
+        counts = [min(most, self.prior.tokens_per_latent_frame - sample.place) for sample in samples]
         noise: list[Tensor] = []
         for sample, count in zip(samples, counts):
             if not sample.bases:
                 self._begin(sample)
             if sample.noise is None:
-                shape = (self.prior.tokens_per_frame, len(self.prior.levels), max(self.prior.levels))
+                shape = (self.prior.tokens_per_latent_frame, len(self.prior.levels), max(self.prior.levels))
                 sample.noise = gumbel(torch.rand(shape, generator=sample.dice)).to(self.prior.start)
             noise.append(sample.noise[sample.place : sample.place + count])
             self._embed(sample, max(0, sample.place - 1), sample.place + count - 1)
@@ -245,7 +249,7 @@ class Sampler:
                 continue
             for sample, count in zip(samples, counts):
                 x.append(self.packed.inputs(sample.bases[k], sample.embedded[k], sample.place, count))
-                begin = 0 if branch.drops_history else sample.latent_frames * self.prior.tokens_per_frame
+                begin = 0 if branch.drops_history else sample.latent_frames * self.prior.tokens_per_latent_frame
                 spans.append(Span(branch.cache, sample.row, begin + sample.place, count))
         return self.packed.hidden(x[0] if len(x) == 1 else torch.cat(x), spans, self.bias)
 
@@ -285,5 +289,5 @@ class Sampler:
             self.advance(todo)
             drawn(self.drawn - before)
             for sample in todo:
-                if sample.place == self.prior.tokens_per_frame:
+                if sample.place == self.prior.tokens_per_latent_frame:
                     yield sample.row, self.finish(sample)

@@ -41,7 +41,7 @@ def one_by_one(
     forced = kept_digits(prior, kept, latent_frames, batch)
     weights = [weight for part in parts for weight in part.weights]
     fresh = digits if digits.shape[1] else None
-    total, shape = latent_frames * prior.tokens_per_frame, (len(prior.levels), max(prior.levels))
+    total, shape = latent_frames * prior.tokens_per_latent_frame, (len(prior.levels), max(prior.levels))
     bar = tqdm(total=total - digits.shape[1], unit="token", desc="generating", disable=not progress, mininterval=0.5)
     with heeded() as stop, one_thread(), evaluating(prior), bar, autocast(device):
         while digits.shape[1] < total:

@@ -46,7 +46,7 @@ class Stream:
             tokens = None if prompt is None else prompt_tokens(prior, tokenizer, prompt)
             given = given_digits(prior, tokens, 1 if tokens is None else tokens.shape[1], 1)
             self.sampler = Sampler(prior, [seed], how, given)
-        self.waiting = list(given[0].view(-1, prior.tokens_per_frame, len(prior.levels)))
+        self.waiting = list(given[0].view(-1, prior.tokens_per_latent_frame, len(prior.levels)))
 
     def __iter__(self) -> "Stream":
         return self

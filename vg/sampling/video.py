@@ -163,15 +163,15 @@ def generate_tokens(
     if not -(2**63) <= seed <= 2**63 - batch:
         raise ValueError(f"generate: seed is {seed}, expected a number of 63 bits.")
     given = given_digits(prior, tokens, latent_frames, batch)
-    begun = given.shape[1] // prior.tokens_per_frame
+    begun = given.shape[1] // prior.tokens_per_latent_frame
     if goal is not None and bool(((goal.at < -1) | ((goal.at >= 0) & (goal.at < begun))).any()):
         raise ValueError(f"generate: a goal is at {goal.at.tolist()}, expected from {begun} on, or -1 for none.")
-    out = given.new_empty(batch, latent_frames, prior.tokens_per_frame, len(prior.levels))
+    out = given.new_empty(batch, latent_frames, prior.tokens_per_latent_frame, len(prior.levels))
     out[:, :begun] = given.view(batch, begun, *out.shape[2:])
     condition, goal = on_device(prior, batch, condition, goal)
     forced = None if kept is None else kept_digits(prior, kept, latent_frames, batch)
     labels = how.label_tensor(batch)
-    total = (latent_frames - begun) * prior.tokens_per_frame * batch
+    total = (latent_frames - begun) * prior.tokens_per_latent_frame * batch
     bar = tqdm(total=total, unit="token", desc="generating", disable=not progress, mininterval=0.5)
 
     @torch.no_grad()  # a thread has a mode of its own
